@@ -1,0 +1,1 @@
+"""Layer 0: errors, the study, tiles, receipts, memory and text. Standard library, numpy and pydantic only."""

@@ -1,0 +1,275 @@
+"""The study: what to compute. A YAML file, validated whole before anything runs.
+
+Every field has its unit and meaning beside it; `docs/study_file.md` is written from these descriptions.
+Unknown keys are errors. `core.loading` reads the files and collects all mistakes at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+
+from hpc_recon.core.options import IcnnOptions, PixelsOptions
+from hpc_recon.core.text import SAFE_NAME
+
+Name = Annotated[str, Field(pattern=SAFE_NAME.pattern)]
+SubjectName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_+-]{0,60}$")]
+
+
+class Section(BaseModel):
+    """A part of a study: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Dataset(Section):
+    """One set of stimuli with the brain samples recorded for it."""
+
+    role: Literal["training", "test"] = Field(description="decoders are fitted on training, scored on test")
+    title: str | None = Field(None, description="heading in the report; default: the dataset's name")
+    identification: bool = Field(True, description="score pairwise identification among the stimuli of this dataset")
+
+
+class Simulate(Section):
+    """A synthetic study with known truth: photographs, shapes, letters, and noisy retinotopic voxels."""
+
+    preset: Literal["easy", "realistic", "null"] = Field("easy", description="signal strength; null has no signal")
+    image_size: int = Field(64, ge=16, le=512, description="height and width of the stimuli, pixels")
+    n_training: int = Field(900, ge=8, description="training crops, from training photographs only")
+    n_natural: int = Field(12, ge=2, description="test crops, from held-out photographs only")
+    n_shapes: int = Field(8, ge=2, description="coloured shapes (8 shapes x 5 colours at most)")
+    n_letters: int = Field(6, ge=2, le=26, description="letters")
+    imagery: bool = Field(False, description="add an imagery dataset: the shapes with weaker signal")
+    n_voxels: int = Field(3000, ge=50, description="voxels per subject over all ROIs")
+    training_repeats: int = Field(5, ge=1, description="presentations of each training stimulus")
+    average_training: bool = Field(False, description="average the training repeats into one sample per stimulus")
+    noise_scale: float = Field(1.0, gt=0, description="multiplies the preset's noise standard deviation")
+
+
+class ArrayKey(Section):
+    """One array in a lab's file: `.mat` (v5 or v7.3), `.h5`, `.npz` or `.npy`."""
+
+    file: Path = Field(description="path, relative to the study file")
+    key: str | None = Field(None, description="variable, dataset path or npz entry; not used for .npy")
+
+
+class IngestDataset(Section):
+    """Where the samples of one dataset lie and which stimulus each one shows."""
+
+    samples: ArrayKey = Field(description="(n_samples, n_voxels), any real number type")
+    labels: ArrayKey | None = Field(None, description="(n_samples,) stimulus label of each sample; matched by text")
+    stimulus_rows: ArrayKey | None = Field(
+        None, description="(n_samples,) row of each sample's stimulus, from first_row"
+    )
+    first_row: Literal[0, 1] = Field(1, description="whether stimulus_rows counts from 0 or 1")
+    columns: dict[Name, ArrayKey] = Field(
+        default_factory=dict, description="sample columns to keep: run, session, vividness"
+    )
+    repeats: Literal["keep", "average"] | None = Field(None, description="default: keep for training, average for test")
+
+    @model_validator(mode="after")
+    def _one_route_to_stimuli(self) -> IngestDataset:
+        if self.labels is not None and self.stimulus_rows is not None:
+            raise ValueError("give labels or stimulus_rows, not both (neither: sample i shows stimulus i)")
+        return self
+
+
+class IngestSubject(Section):
+    """The samples of one subject, and its ROIs."""
+
+    datasets: dict[Name, IngestDataset] = Field(description="by dataset name")
+    rois: dict[Name, ArrayKey] = Field(
+        default_factory=dict, description="(n_voxels,) mask of each ROI, non-zero = member"
+    )
+
+
+class IngestStimuli(Section):
+    """The stimuli of one dataset: an array, or a folder of images whose names are the labels."""
+
+    array: ArrayKey | None = Field(None, description="(n, H, W[, 3]) or (n, H*W) with shape given")
+    folder: Path | None = Field(
+        None, description="folder of .png .jpg .jpeg .tif .tiff .bmp .webp; label = name without ending"
+    )
+    shape: tuple[int, int] | None = Field(None, description="height and width of flattened images, pixels")
+    transpose: bool = Field(False, description="exchange rows and columns (images written by MATLAB)")
+    scale: float = Field(255.0, gt=0, description="the array's value for white")
+    labels: ArrayKey | None = Field(None, description="(n,) label of each image of an array; default: numbered")
+    categories: ArrayKey | None = Field(None, description="(n,) category of each image")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> IngestStimuli:
+        if (self.array is None) == (self.folder is None):
+            raise ValueError("give either array or folder")
+        return self
+
+
+class CrossValidation(Section):
+    """Repeated K-fold over the pooled stimuli of all datasets: each fold becomes a split of the subject."""
+
+    folds: int = Field(10, ge=2, description="number of folds K")
+    repeats: int = Field(1, ge=1, description="how often the stimuli are dealt anew")
+    test_dataset: Name = Field("test", description="dataset name that the held-out samples get")
+    training_dataset: Name = Field("training", description="dataset name that the others get")
+
+
+class Ingest(Section):
+    """A mapping from a lab's files to brain samples and stimuli."""
+
+    subjects: dict[SubjectName, IngestSubject] = Field(description="by subject name")
+    stimuli: dict[Name, IngestStimuli] = Field(description="by dataset name")
+    image_size: int | None = Field(None, ge=8, le=1024, description="resize stimuli to this height and width, pixels")
+    cross_validation: CrossValidation | None = Field(
+        None, description="also deal the stimuli into folds; each fold is a split"
+    )
+
+
+class Network(Section):
+    """A network whose units are decoded: architecture, weights, input size, layers."""
+
+    architecture: str = Field(
+        description="pixels, vgg11_quarter, vgg_normalised, or a torchvision classification network"
+    )
+    weights: str = Field("random:0", description="random:<seed>, a local file, or torchvision:<name>")
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="expected sha256 of a local weights file")
+    image_size: int | None = Field(
+        None, ge=8, le=1024, description="stimuli are resized to this, pixels; default: as stored"
+    )
+    layers: tuple[Name, ...] = Field(
+        min_length=1, description="layer names; VGG names as in Caffe (conv1_1 ... fc8, pre-ReLU)"
+    )
+    dtype: Literal["float32", "float16"] = Field("float32", description="type of the stored features")
+
+    @field_validator("layers")
+    @classmethod
+    def _distinct(cls, layers: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(layers)) != len(layers):
+            raise ValueError(f"layers repeat: {', '.join(sorted({x for x in layers if layers.count(x) > 1}))}")
+        return layers
+
+
+class Grid(Section):
+    """Candidate values; the best is chosen per layer by cross-validation inside the training set."""
+
+    grid: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=2, description="candidate values")
+    per: Literal["layer"] = Field("layer", description="one choice per layer")
+
+
+def _number_or_grid(value: object) -> str:
+    return "grid" if isinstance(value, (dict, Grid)) else "number"
+
+
+WholeOrGrid = Annotated[
+    Annotated[Annotated[int, Field(ge=1)], Tag("number")] | Annotated[Grid, Tag("grid")], Discriminator(_number_or_grid)
+]
+RealOrGrid = Annotated[
+    Annotated[Annotated[float, Field(gt=0)], Tag("number")] | Annotated[Grid, Tag("grid")],
+    Discriminator(_number_or_grid),
+]
+
+
+class Fit(Section):
+    """Decoders: voxel selection by correlation, then ridge regression, one per unit."""
+
+    estimator: Literal["ridge"] = Field("ridge", description="the regression")
+    n_voxels: WholeOrGrid = Field(500, description="voxels per unit, or {grid: [...]}")
+    alpha: RealOrGrid = Field(
+        100.0, description="ridge penalty on z-scored data (sum of squares + alpha |w|^2), or {grid: [...]}"
+    )
+    folds: int = Field(5, ge=2, description="folds of the choice, grouped by stimulus")
+    choice_units: int = Field(1000, ge=1, description="units per layer (drawn at random) on which grids are judged")
+    penalize_bias: bool = Field(False, description="penalise the intercept too, as FastL2LiR does")
+    decode: bool = Field(False, description="decode while fitting and store no decoders, only predictions")
+
+
+NormCorrection = Literal["none", "l2_norm", "channel_std", "mean_center", "train_mean_center"]
+
+
+class Decode(Section):
+    """Decoded features of the test datasets."""
+
+    average: bool = Field(True, description="average the raw repeats of each test stimulus before z-scoring")
+    norm_correction: NormCorrection = Field("none", description="how the shrunken norm of decoded features is restored")
+
+
+class Evaluate(Section):
+    """Scores."""
+
+    confidence: float = Field(0.95, gt=0, lt=1, description="level of the intervals")
+    resamples: int = Field(2000, ge=100, description="bootstrap resamples over images")
+
+
+class Report(Section):
+    """The HTML report."""
+
+    title: str | None = Field(None, description="heading; default: the study's name")
+    description: str = Field("", description="a paragraph below the heading")
+    gallery: int = Field(24, ge=1, description="images shown per dataset at most")
+
+
+Reconstruct = Annotated[IcnnOptions | PixelsOptions, Field(discriminator="method")]
+
+
+class Study(Section):
+    """What to compute, from brain samples to a report."""
+
+    name: Name = Field(description="names the workspace and the report")
+    workspace: Path | None = Field(None, description="folder of everything computed; default: runs/<name>")
+    seed: int = Field(0, ge=0, description="seed of everything random")
+    subjects: tuple[SubjectName, ...] = Field(min_length=1, description="subjects to decode")
+    rois: tuple[Name, ...] = Field(
+        ("VC",), min_length=1, description="one set of decoders each; VC is all voxels if not given"
+    )
+    datasets: dict[Name, Dataset] = Field(description="by name; exactly one has role: training")
+    simulate: Simulate | None = Field(None, description="make a synthetic study")
+    ingest: Ingest | None = Field(None, description="read your own files")
+    networks: dict[Name, Network] = Field(min_length=1, description="networks to decode, by a name of your own")
+    units: int | None = Field(
+        None, ge=1, description="fit a random sample of this many units per layer (--units N/layer)"
+    )
+    fit: Fit = Field(Fit(), description="how decoders are fitted")
+    decode: Decode = Field(Decode(), description="how test data are decoded")
+    reconstruct: dict[Name, Reconstruct] = Field(default_factory=dict, description="methods by a name of your own")
+    evaluate: Evaluate = Field(Evaluate(), description="how intervals are computed")
+    report: Report = Field(Report(), description="what the report shows")
+
+    @property
+    def training_dataset(self) -> str:
+        """Name of the dataset with role `training`."""
+        return next(name for name, dataset in self.datasets.items() if dataset.role == "training")
+
+    def test_datasets(self) -> list[str]:
+        """Return the names of the datasets with role `test`, in the order of the file."""
+        return [name for name, dataset in self.datasets.items() if dataset.role == "test"]
+
+    @property
+    def source_verb(self) -> Literal["simulate", "ingest"]:
+        """The command that makes the brain data."""
+        return "simulate" if self.simulate is not None else "ingest"
+
+    def splits(self) -> list[str]:
+        """Return every subject, and after each the splits of its cross-validation: `S1`, `S1.r1f01`, ...
+
+        A split is the same brain with other samples held out; everything downstream treats it as a subject.
+        """
+        folds = self.ingest.cross_validation if self.ingest is not None else None
+        names = []
+        for subject in self.subjects:
+            names.append(subject)
+            if folds is not None:
+                names += [f"{subject}.r{r + 1}f{f + 1:02d}" for r in range(folds.repeats) for f in range(folds.folds)]
+        return names
+
+    def decoded_name(self, network: str) -> str:
+        """Return the name under which a network's decoders are stored: `vgg`, or `vgg@1000` with `units: 1000`."""
+        return network if self.units is None else f"{network}@{self.units}"
+
+
+def base_subject(split: str) -> str:
+    """Return the subject of a split.
+
+    >>> base_subject("S1.r1f03"), base_subject("S1")
+    ('S1', 'S1')
+    """
+    return split.partition(".")[0]

@@ -1,0 +1,287 @@
+"""Read a study file: YAML, `--set` overrides, validation, and cross-checks, with all mistakes reported at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, Tag, ValidationError
+
+from hpc_recon.core.config import CrossValidation, Network, Study
+from hpc_recon.core.errors import StudyError
+from hpc_recon.core.options import IcnnOptions
+from hpc_recon.core.text import closest
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """A safe loader that refuses a key written twice (YAML keeps the last one silently)."""
+
+
+def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if isinstance(key, (list, dict)):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a key must be plain text, not {key!r}", key_node.start_mark
+            )
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key!r} is written twice", key_node.start_mark
+            )
+        seen.add(key)
+    loader.flatten_mapping(node)
+    return dict(yaml.SafeLoader.construct_mapping(loader, node, deep=deep))
+
+
+_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises
+    ------
+    StudyError
+        If the file is missing, is not YAML, holds a key twice, or is not a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(str(path), [f"cannot be read ({error}); give a file with --study"]) from error
+    try:
+        content = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a subclass of SafeLoader
+    except yaml.YAMLError as error:
+        raise StudyError(str(path), [f"is not YAML: {' '.join(str(error).split())}"]) from error
+    if not isinstance(content, dict):
+        raise StudyError(str(path), [f"must be a mapping of keys to values, but is a {type(content).__name__}"])
+    return content
+
+
+def override(content: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """Apply `key=value` assignments (`a.b=c`; values are YAML) to a copy of a nested mapping.
+
+    >>> override({"fit": {"alpha": 1}}, ["fit.alpha=10", "subjects=[S2]"])
+    {'fit': {'alpha': 10}, 'subjects': ['S2']}
+
+    Raises
+    ------
+    StudyError
+        If an assignment has no `=`, its value is not YAML, or a parent is not a mapping.
+    """
+    result: dict[str, Any] = _copy(content)
+    problems = []
+    for assignment in assignments:
+        keys, equals, text = assignment.partition("=")
+        if not equals or not keys.strip():
+            problems.append(f"{assignment!r} is not of the form key=value, for example fit.alpha=100")
+            continue
+        parent = result
+        *outer, last = keys.strip().split(".")
+        for key in outer:
+            child = parent.setdefault(key, {})
+            if not isinstance(child, dict):
+                problems.append(f"{assignment!r}: {key!r} is a value, not a section, so it has no keys")
+                break
+            parent = child
+        else:
+            try:
+                parent[last] = yaml.safe_load(text)
+            except yaml.YAMLError as error:
+                problems.append(f"{assignment!r}: the value is not YAML ({' '.join(str(error).split())})")
+    if problems:
+        raise StudyError("--set", problems)
+    return result
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value
+
+
+def load_study(path: Path, assignments: Sequence[str] = ()) -> Study:
+    """Read, override, validate and cross-check a study; relative paths in it start at its folder.
+
+    `workspace` alone is relative to the current folder (default `runs/<name>`); it becomes absolute.
+
+    Raises
+    ------
+    StudyError
+        With every mistake that was found.
+    """
+    content = override(read_yaml(path), assignments)
+    study = validate(Study, content, where=str(path))
+    problems = _cross_checks(study)
+    if problems:
+        raise StudyError(str(path), problems)
+    workspace = (study.workspace or Path("runs") / study.name).expanduser().absolute()
+    return _absolute_files(study, path.absolute().parent).model_copy(update={"workspace": workspace})
+
+
+def save_study(study: Study) -> str:
+    """Return YAML text that `load_study` reads back to an equal study."""
+    content = study.model_dump(mode="json", exclude_none=True)
+    return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def validate(model: type[Model], content: Mapping[str, Any], *, where: str) -> Model:
+    """Validate `content` against a pydantic model; every mistake becomes one line with a remedy."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        problems = [_explain(model, dict(item)) for item in error.errors()]
+        raise StudyError(where, list(dict.fromkeys(problems))) from error
+
+
+def _explain(model: type[BaseModel], item: dict[str, Any]) -> str:
+    """Say one pydantic mistake in our own words: the place, the rule, the value, the closest valid name."""
+    keys, parent = _walk(model, item["loc"])
+    where = ".".join(keys)
+    if item["type"] == "extra_forbidden":
+        return f"unknown key {where!r}{closest(keys[-1], parent.model_fields if parent is not None else ())}"
+    if item["type"] == "missing":
+        return f"{where}: this key is required"
+    if item["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        context = item["ctx"]
+        tag = str(context["discriminator"]).strip("'")
+        expected = [word.strip(" '") for word in str(context.get("expected_tags", "'icnn', 'pixels'")).split(",")]
+        return f"{where}.{tag}: unknown or missing{closest(str(context.get('tag', '')), expected)}"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    value = item.get("input")
+    shown = f"; got {value!r}" if isinstance(value, (str, int, float, bool, type(None))) else ""
+    return f"{where}: {message[:1].lower()}{message[1:]}{shown}"
+
+
+def _walk(model: type[BaseModel], loc: Sequence[str | int]) -> tuple[list[str], type[BaseModel] | None]:
+    """Follow a pydantic location through the models; drop the union tags that pydantic mixes into it.
+
+    Returns the keys as they stand in the file, and the model that holds the last of them.
+    """
+    keys: list[str] = []
+    current: Any = model
+    parent: type[BaseModel] | None = None
+    for part in loc:
+        options = _options(current)
+        if len(options) > 1:  # a union: this part is the tag of one of its options, not a key
+            current = next((o for o in options if _tag(o) == part), options[0])
+            continue
+        current = options[0] if options else Any
+        keys.append(str(part))
+        parent = None
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            parent = current
+            field = current.model_fields.get(str(part))
+            current = field.annotation if field is not None else Any
+        else:  # a mapping or a sequence: the part is a key or an index of it
+            arguments = [a for a in get_args(current) if a is not Ellipsis]
+            current = arguments[-1] if arguments else Any
+    return keys, parent
+
+
+def _options(annotation: Any) -> list[Any]:
+    """Return the alternatives of an annotation: those of a union without None, else itself alone."""
+    if get_origin(annotation) is Annotated:
+        return _options(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [a for a in get_args(annotation) if a is not type(None)]
+    return [annotation]
+
+
+def _tag(option: Any) -> str | None:
+    """Return the tag of one alternative of a union: `Tag("grid")`, or the value of its `method` field."""
+    for extra in getattr(option, "__metadata__", ()):
+        if isinstance(extra, Tag):
+            return extra.tag
+    field = option.model_fields.get("method") if isinstance(option, type) and issubclass(option, BaseModel) else None
+    return str(get_args(field.annotation)[0]) if field is not None else None
+
+
+def _cross_checks(study: Study) -> list[str]:
+    """Return the mistakes that only show when sections are seen together."""
+    problems = []
+    roles = [dataset.role for dataset in study.datasets.values()]
+    if roles.count("training") != 1:
+        problems.append(f"datasets: exactly one must have role: training, but {roles.count('training')} have")
+    if (study.simulate is None) == (study.ingest is None):
+        problems.append("give either `simulate:` or `ingest:`: one of them makes the brain data")
+    if len(set(study.subjects)) != len(study.subjects):
+        problems.append(f"subjects repeat: {', '.join(study.subjects)}")
+    if study.ingest is not None:
+        for subject in study.subjects:
+            if subject not in study.ingest.subjects:
+                problems.append(
+                    f"subjects: {subject!r} is not under ingest.subjects{closest(subject, study.ingest.subjects)}"
+                )
+        named = {name for s in study.ingest.subjects.values() for name in s.datasets} | set(study.ingest.stimuli)
+        problems += [
+            f"ingest: dataset {name!r} is not under datasets{closest(name, study.datasets)}"
+            for name in sorted(named - set(study.datasets))
+        ]
+        if study.ingest.cross_validation is not None:
+            problems += _check_folds(study, study.ingest.cross_validation)
+    for name, options in study.reconstruct.items():
+        problems += _check_method(study, name, options)
+    return problems
+
+
+def _check_folds(study: Study, folds: CrossValidation) -> list[str]:
+    wanted = {folds.training_dataset: "training", folds.test_dataset: "test"}
+    return [
+        f"ingest.cross_validation: {name!r} must be a dataset with role: {role}"
+        for name, role in wanted.items()
+        if name not in study.datasets or study.datasets[name].role != role
+    ]
+
+
+def _check_method(study: Study, name: str, options: Any) -> list[str]:
+    where = f"reconstruct.{name}"
+    network: Network | None = study.networks.get(options.network)
+    if network is None:
+        return [f"{where}.network: unknown network {options.network!r}{closest(options.network, study.networks)}"]
+    problems = []
+    tests = [key for key, dataset in study.datasets.items() if dataset.role == "test"]
+    for key, chosen, known in (
+        ("datasets", options.datasets, tests),
+        ("rois", options.rois, study.rois),
+        ("subjects", options.subjects, study.subjects),
+    ):
+        problems += [f"{where}.{key}: unknown name {x!r}{closest(x, known)}" for x in chosen or () if x not in known]
+    if isinstance(options, IcnnOptions):
+        if network.architecture == "pixels":
+            problems.append(f"{where}: the network {options.network!r} is the image itself; use method: pixels")
+        for layer in (*(options.layers or ()), *options.layer_weights):
+            if layer not in network.layers:
+                problems.append(f"{where}: layer {layer!r} is not decoded{closest(layer, network.layers)}")
+    elif network.architecture != "pixels":
+        problems.append(
+            f"{where}: method pixels needs a network with architecture: pixels, not {network.architecture!r}"
+        )
+    return problems
+
+
+def _absolute_files(study: Study, base: Path) -> Study:
+    """Return the study with every path of its `ingest` and `networks` sections absolute."""
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, Path):
+            return (base / value.expanduser()).resolve()
+        if isinstance(value, BaseModel):
+            fields = type(value).model_fields
+            return value.model_copy(update={key: walk(getattr(value, key)) for key in fields})
+        if isinstance(value, dict):
+            return {key: walk(item) for key, item in value.items()}
+        return value
+
+    networks = {
+        key: network.model_copy(update={"weights": str((base / network.weights).resolve())})
+        if network.weights.partition(":")[0] not in ("random", "torchvision")
+        else network
+        for key, network in study.networks.items()
+    }
+    return study.model_copy(update={"ingest": walk(study.ingest), "networks": networks})

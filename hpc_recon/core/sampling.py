@@ -1,0 +1,34 @@
+"""Seeds and samples that depend only on names, so that any worker draws the same."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from hpc_recon.core.array import Array
+from hpc_recon.core.config import Study
+
+
+def seed_of(*parts: object) -> int:
+    """Return a 63-bit seed from any printable parts, equal on every machine and in every process.
+
+    >>> seed_of(0, "vgg", "conv1_1") == seed_of(0, "vgg", "conv1_1") != seed_of(1, "vgg", "conv1_1")
+    True
+    """
+    text = "\x1f".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def unit_sample(study: Study, network: str, layer: str, n_units: int) -> Array | None:
+    """Return the unit numbers that a study with `units: N` decodes, sorted int64; None means all units.
+
+    Parameters
+    ----------
+    n_units
+        Number of units of the layer; where it is not larger than N, all units are decoded.
+    """
+    if study.units is None or study.units >= n_units:
+        return None
+    rng = np.random.default_rng(seed_of(study.seed, "units", network, layer))
+    return np.sort(rng.choice(n_units, size=study.units, replace=False)).astype(np.int64)

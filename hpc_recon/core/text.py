@@ -1,0 +1,86 @@
+"""Text for people: sizes, durations, counts, closest names, and safe file names."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+from hpc_recon.core.errors import StudyError
+
+# One path component: no separators, no leading dot, no white space, nothing that a shell or Windows minds.
+SAFE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.+@=-]{0,120}$")
+
+_BYTE_UNITS = {
+    "": 1, "B": 1,
+    "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+    "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
+}  # fmt: skip
+
+
+def format_bytes(size: float) -> str:
+    """Format bytes with a binary unit: `format_bytes(3_000_000)` is `'2.9 MiB'`.
+
+    >>> format_bytes(512), format_bytes(3_000_000)
+    ('512 B', '2.9 MiB')
+    """
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(size) < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def parse_bytes(text: str) -> int:
+    """Read a size such as `2GiB`, `500 MB` or `1024`.
+
+    >>> parse_bytes("2GiB")
+    2147483648
+
+    Raises
+    ------
+    ValueError
+        If the text is not a number with a known unit.
+    """
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", text)
+    if match is None or match.group(2).upper() not in _BYTE_UNITS:
+        units = ", ".join(["KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB"])
+        raise ValueError(f"a size is a number and a unit ({units}), for example 2GiB; got {text!r}")
+    return int(float(match.group(1)) * _BYTE_UNITS[match.group(2).upper()])
+
+
+def format_seconds(seconds: float) -> str:
+    """Format a duration: `'0.8 s'`, `'42 s'`, `'3 min 05 s'`, `'2 h 10 min'`.
+
+    >>> format_seconds(0.84), format_seconds(185), format_seconds(7800)
+    ('0.8 s', '3 min 05 s', '2 h 10 min')
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """Return `"; did you mean 'x'?"` for the nearest known name, else the list of known names.
+
+    >>> closest("alhpa", ["alpha", "folds"])
+    "; did you mean 'alpha'?"
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    return f"; known: {shown}" if names else ""
+
+
+def require_known(word: str, known: Iterable[str], *, what: str, where: str) -> None:
+    """Raise `StudyError` unless `word` is one of `known`; the message names the closest one."""
+    names = list(known)
+    if word not in names:
+        raise StudyError(where, [f"unknown {what} {word!r}{closest(word, names)}"])

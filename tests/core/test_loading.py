@@ -1,0 +1,178 @@
+"""Study files: overrides, all mistakes at once in our words, cross-checks, paths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hpc_recon.core.errors import StudyError
+from hpc_recon.core.loading import load_study, override, save_study
+
+GOOD = """
+name: small
+subjects: [S1, S2]
+rois: [V1, VC]
+datasets: {training: {role: training}, natural: {role: test}}
+simulate: {preset: easy}
+networks:
+  vgg: {architecture: vgg11_quarter, layers: [conv1_1, conv2_1]}
+  image: {architecture: pixels, layers: [pixels]}
+fit: {alpha: {grid: [1, 10]}, n_voxels: 50}
+reconstruct:
+  icnn: {method: icnn, network: vgg, layer_weights: {conv1_1: 6}}
+  direct: {method: pixels, network: image}
+"""
+
+
+def write(tmp_path: Path, text: str = GOOD) -> Path:
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    return path
+
+
+def mistakes(tmp_path: Path, text: str, *assignments: str) -> list[str]:
+    with pytest.raises(StudyError) as caught:
+        load_study(write(tmp_path, text), assignments)
+    return list(caught.value.problems)
+
+
+def test_round_trip_through_the_resolved_file(tmp_path: Path) -> None:
+    study = load_study(write(tmp_path), ["units=7"])
+    resolved = tmp_path / "elsewhere" / "resolved.yaml"
+    resolved.parent.mkdir()
+    resolved.write_text(save_study(study))
+    assert load_study(resolved) == study
+    assert study.units == 7
+
+
+def test_workspace_default_and_override(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_study(write(tmp_path)).workspace == tmp_path / "runs" / "small"
+    assert load_study(write(tmp_path), ["workspace=other"]).workspace == tmp_path / "other"
+
+
+def test_three_mistakes_are_all_named_with_the_closest_name(tmp_path: Path) -> None:
+    wrong = (
+        GOOD.replace("alpha:", "alhpa:").replace("preset: easy", "preset: esy").replace("n_voxels: 50", "n_voxels: -1")
+    )
+    found = mistakes(tmp_path, wrong)
+    assert len(found) == 3
+    assert any("unknown key 'fit.alhpa'; did you mean 'alpha'?" in line for line in found)
+    assert any("simulate.preset" in line and "'esy'" in line for line in found)
+    assert any("fit.n_voxels: input should be greater than or equal to 1; got -1" in line for line in found)
+
+
+def test_mistakes_inside_unions_name_only_keys_of_the_file(tmp_path: Path) -> None:
+    wrong = GOOD.replace("grid: [1, 10]", "grid: [1]").replace("layer_weights: {conv1_1: 6}", "iteratons: 3")
+    assert mistakes(tmp_path, wrong) == [
+        "fit.alpha.grid: tuple should have at least 2 items after validation, not 1",
+        "unknown key 'reconstruct.icnn.iteratons'; did you mean 'iterations'?",
+    ]
+
+
+def test_unknown_method(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, GOOD.replace("method: icnn", "method: icn")) == [
+        "reconstruct.icnn.method: unknown or missing; did you mean 'icnn'?"
+    ]
+
+
+def test_missing_keys(tmp_path: Path) -> None:
+    assert "subjects: this key is required" in mistakes(tmp_path, GOOD.replace("subjects: [S1, S2]", ""))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("role: test", "role: training", "exactly one must have role: training, but 2 have"),
+        ("simulate: {preset: easy}", "", "give either `simulate:` or `ingest:`"),
+        ("[S1, S2]", "[S1, S1]", "subjects repeat: S1, S1"),
+        ("network: vgg,", "network: vg,", "unknown network 'vg'; did you mean 'vgg'?"),
+        ("{conv1_1: 6}", "{conv1-1: 6}", "layer 'conv1-1'"),
+        ("{conv1_1: 6}", "{conv3_1: 6}", "layer 'conv3_1' is not decoded"),
+        ("network: image", "network: vgg", "method pixels needs a network with architecture"),
+        (
+            "method: icnn, network: vgg, layer_weights: {conv1_1: 6}",
+            "method: icnn, network: image",
+            "use method: pixels",
+        ),
+        ("network: image}", "network: image, rois: [V2]}", "reconstruct.direct.rois: unknown name 'V2'"),
+        ("network: image}", "network: image, datasets: [training]}", "reconstruct.direct.datasets: unknown name"),
+        ("[conv1_1, conv2_1]", "[conv1_1, conv1_1]", "layers repeat: conv1_1"),
+        ("name: small", "name: ../small", "name: string should match pattern"),
+    ],
+)
+def test_one_mistake_each(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    assert old in GOOD
+    found = mistakes(tmp_path, GOOD.replace(old, new))
+    assert any(expected in line for line in found), found
+
+
+def test_ingest_cross_checks(tmp_path: Path) -> None:
+    content = yaml.safe_load(GOOD)
+    del content["simulate"]
+    samples = {"samples": {"file": "a.mat", "key": "x"}}
+    content["ingest"] = {
+        "subjects": {"S1": {"datasets": {"trainin": samples}}},
+        "stimuli": {"natural": {"array": {"file": "b.npy"}}},
+        "cross_validation": {"folds": 5, "test_dataset": "training"},
+    }
+    found = mistakes(tmp_path, yaml.safe_dump(content))
+    assert any("'S2' is not under ingest.subjects" in line for line in found)
+    assert any("dataset 'trainin' is not under datasets; did you mean 'training'?" in line for line in found)
+    assert any("ingest.cross_validation: 'training' must be a dataset with role: test" in line for line in found)
+
+
+def test_paths_start_at_the_study_file(tmp_path: Path) -> None:
+    content = yaml.safe_load(GOOD)
+    del content["simulate"]
+    entry = {"samples": {"file": "data/a.mat", "key": "x"}}
+    content["subjects"] = ["S1"]
+    content["ingest"] = {
+        "subjects": {"S1": {"datasets": {"training": entry, "natural": entry}}},
+        "stimuli": {"training": {"folder": "../pictures"}, "natural": {"array": {"file": "b.npy"}}},
+    }
+    content["networks"]["vgg"]["weights"] = "weights/vgg.pt"
+    study = load_study(write(tmp_path, yaml.safe_dump(content)))
+    assert study.ingest is not None
+    assert study.ingest.subjects["S1"].datasets["training"].samples.file == tmp_path / "data/a.mat"
+    assert study.ingest.stimuli["training"].folder == (tmp_path / "../pictures").resolve()
+    assert study.networks["vgg"].weights == str(tmp_path / "weights/vgg.pt")
+    assert study.networks["image"].weights == "random:0"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[1, 2]", "must be a mapping"),
+        ("a: [", "is not YAML"),
+        ("a: 1\na: 2", "the key 'a' is written twice"),
+        ("? [a]\n: 1", "a key must be plain text"),
+        ("a: !!python/object/apply:os.system [echo]", "is not YAML"),
+    ],
+)
+def test_not_a_study(tmp_path: Path, text: str, expected: str) -> None:
+    assert any(expected in line for line in mistakes(tmp_path, text))
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"cannot be read .*give a file with --study"):
+        load_study(tmp_path / "none.yaml")
+
+
+def test_override_does_not_change_its_input() -> None:
+    content = {"a": {"b": [1, {"c": 2}]}}
+    assert override(content, ["a.d=[x, y]", "e.f.g=1.5"]) == {
+        "a": {"b": [1, {"c": 2}], "d": ["x", "y"]},
+        "e": {"f": {"g": 1.5}},
+    }
+    assert content == {"a": {"b": [1, {"c": 2}]}}
+
+
+def test_override_names_every_bad_assignment() -> None:
+    with pytest.raises(StudyError) as caught:
+        override({"a": 1}, ["b", "a.c=1", "d=[", "=3"])
+    assert len(caught.value.problems) == 4
+    assert "key=value" in caught.value.problems[0]
+    assert "'a' is a value, not a section" in caught.value.problems[1]
