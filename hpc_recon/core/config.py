@@ -18,6 +18,10 @@ Name = Annotated[str, Field(pattern=SAFE_NAME.pattern)]
 SubjectName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_+-]{0,60}$")]
 
 
+#: Architectures without weights: the image itself in colour, and its luminance.
+PIXEL_ARCHITECTURES = ("pixels", "pixels_gray")
+
+
 class Section(BaseModel):
     """A part of a study: frozen, and unknown keys are errors."""
 
@@ -129,12 +133,18 @@ class Network(Section):
     """A network whose units are decoded: architecture, weights, input size, layers."""
 
     architecture: str = Field(
-        description="pixels, vgg11_quarter, vgg_normalised, or a torchvision classification network"
+        description="pixels (the image, RGB), pixels_gray (its luminance), vgg11_quarter, vgg_normalised, or a "
+        "torchvision classification network"
     )
     weights: str = Field("random:0", description="random:<seed>, a local file, or torchvision:<name>")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="expected sha256 of a local weights file")
     image_size: int | None = Field(
         None, ge=8, le=1024, description="stimuli are resized to this, pixels; default: as stored"
+    )
+    preprocessing: Literal["imagenet", "caffe", "none"] | None = Field(
+        None,
+        description="what the weights expect: imagenet (RGB, mean and deviation), caffe (BGR 0-255 minus the mean) or "
+        "none; default: caffe for a local file of vgg16 or vgg19, none for vgg_normalised, else imagenet",
     )
     layers: tuple[Name, ...] = Field(
         min_length=1, description="layer names; VGG names as in Caffe (conv1_1 ... fc8, pre-ReLU)"
@@ -239,9 +249,31 @@ class Study(Section):
         """Name of the dataset with role `training`."""
         return next(name for name, dataset in self.datasets.items() if dataset.role == "training")
 
-    def test_datasets(self) -> list[str]:
-        """Return the names of the datasets with role `test`, in the order of the file."""
-        return [name for name, dataset in self.datasets.items() if dataset.role == "test"]
+    def test_datasets(self, split: str | None = None) -> list[str]:
+        """Return the names of the datasets with role `test`, in the order of the file; of one split if given.
+
+        A split of a cross-validation has one; a subject has those that `ingest` maps for it.
+        """
+        tests = [name for name, dataset in self.datasets.items() if dataset.role == "test"]
+        if split is None or self.ingest is None:
+            return tests
+        folds = self.ingest.cross_validation
+        if folds is not None and split != base_subject(split):
+            return [folds.test_dataset]
+        return [name for name in tests if name in self.ingest.subjects[base_subject(split)].datasets]
+
+    def image_sets(self, variant: str) -> list[tuple[str, str, str]]:
+        """Return every (split, ROI, dataset) whose images a method under `reconstruct:` makes."""
+        options = self.reconstruct[variant]
+        return [
+            (split, roi, dataset)
+            for split in self.splits()
+            if options.subjects is None or base_subject(split) in options.subjects
+            for roi in self.rois
+            if options.rois is None or roi in options.rois
+            for dataset in self.test_datasets(split)
+            if options.datasets is None or dataset in options.datasets
+        ]
 
     @property
     def source_verb(self) -> Literal["simulate", "ingest"]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, Tag, ValidationError
 
-from hpc_recon.core.config import CrossValidation, Network, Study
+from hpc_recon.core.config import PIXEL_ARCHITECTURES, CrossValidation, Network, Study
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.options import IcnnOptions
 from hpc_recon.core.text import closest
@@ -253,14 +253,15 @@ def _check_method(study: Study, name: str, options: Any) -> list[str]:
     ):
         problems += [f"{where}.{key}: unknown name {x!r}{closest(x, known)}" for x in chosen or () if x not in known]
     if isinstance(options, IcnnOptions):
-        if network.architecture == "pixels":
+        if network.architecture in PIXEL_ARCHITECTURES:
             problems.append(f"{where}: the network {options.network!r} is the image itself; use method: pixels")
         for layer in (*(options.layers or ()), *options.layer_weights):
             if layer not in network.layers:
                 problems.append(f"{where}: layer {layer!r} is not decoded{closest(layer, network.layers)}")
-    elif network.architecture != "pixels":
+    elif network.architecture not in PIXEL_ARCHITECTURES:
         problems.append(
-            f"{where}: method pixels needs a network with architecture: pixels, not {network.architecture!r}"
+            f"{where}: method pixels needs a network with architecture: pixels or pixels_gray, "
+            f"not {network.architecture!r}"
         )
     return problems
 

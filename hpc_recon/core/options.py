@@ -40,11 +40,18 @@ class IcnnOptions(MethodOptions):
     total_variation: float = Field(
         0.0, ge=0, description="weight of the mean squared difference of neighbouring pixels"
     )
+    image_size: int | None = Field(
+        None,
+        ge=8,
+        le=1024,
+        description="height and width of the reconstruction, pixels; default: the stimuli's or the network's input, "
+        "whichever is smaller",
+    )
     start: Literal["training_mean", "gray", "uniform"] = Field("training_mean", description="initial image")
     start_noise: float = Field(0.05, ge=0, le=1, description="standard deviation of noise added to the initial image")
 
 
 class PixelsOptions(MethodOptions):
-    """Decoded pixels, clipped to [0, 1] and saved; for networks whose architecture is `pixels`."""
+    """Decoded pixels, clipped to [0, 1] and saved; for networks whose architecture is `pixels` or `pixels_gray`."""
 
     method: Literal["pixels"] = Field(description="chooses this method")

@@ -1,0 +1,402 @@
+"""Score decoded features and reconstructed images against the truth and against simple baselines.
+
+Stages: `features` (one tile a split, ROI and layer), `images` (one tile a method, split, ROI and dataset),
+`tables` (joins both into `scores/features.csv`, `scores/images.csv` and `scores/summary.json`).
+Scores of features are those of the decoded features before any norm correction.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpc_recon.core import memory
+from hpc_recon.core.array import Array
+from hpc_recon.core.config import Study
+from hpc_recon.core.errors import DataError, MissingStore
+from hpc_recon.core.files import write_atomic, write_json
+from hpc_recon.core.sampling import seed_of, unit_sample
+from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges
+
+if TYPE_CHECKING:
+    from hpc_recon.numerics.layer_scores import LayerScores
+    from hpc_recon.numerics.scores import Products
+
+SCORES = "scores"
+#: Units of all training stimuli that are held at once: 1,200 stimuli x 4,096 units are 38 MiB in float64.
+TRAINING_UNITS = 4096
+#: Units of the test stimuli that are held at once: a shard of decoded features.
+TEST_UNITS = 32768
+#: Multiplications and shard bytes a second on one core, for the projected time.
+_FLOPS, _BYTES = 5e9, 3e8
+
+
+def plan(study: Study, shapes: Shapes) -> list[Tile]:
+    """Return a tile a layer, a tile a set of images, and one that joins their tables."""
+    features = [
+        _features_tile(study, shapes, (split, roi), network=network, layer=layer)
+        for split in study.splits()
+        for roi in study.rois
+        for network, described in study.networks.items()
+        for layer in described.layers
+    ]
+    images = [
+        _images_tile(study, shapes, variant, (split, roi, dataset))
+        for variant in study.reconstruct
+        for split, roi, dataset in study.image_sets(variant)
+    ]
+    settings = canonical({"evaluate": study.evaluate.model_dump(), "seed": study.seed})
+    upstream = ("evaluate/features", *(("evaluate/images",) if images else ()))
+    rows = 300 * (len(features) + len(images))
+    need = Need(host_bytes=2000 * rows, bytes_in=60 * rows, bytes_out=60 * rows, files_out=3, seconds=1 + rows / 2e4)
+    return [*features, *images, Tile(Group("evaluate", ("tables",), settings, upstream), "tables", 0, 1, need)]
+
+
+def _features_tile(study: Study, shapes: Shapes, place: tuple[str, str], *, network: str, layer: str) -> Tile:
+    split, roi = place
+    name = study.decoded_name(network)
+    datasets = study.test_datasets(split)
+    # The decoded features' own fingerprint covers the brain, the decoders and the features they were made from.
+    upstream = f"{'fit' if study.fit.decode else 'decode'}/{split}/{roi}/{name}/{layer}"
+    settings = canonical({"identification": {d: study.datasets[d].identification for d in datasets}})
+    n_units = shapes.n_units(network, layer)
+    n_decoded = n_units if study.units is None else min(study.units, n_units)
+    n_items, n_stimuli = sum(shapes.n_items(split, d) for d in datasets), shapes.n_stimuli()
+    bytes_in = memory.array_bytes(n_stimuli + 2 * n_items, n_units)
+    need = Need(
+        host_bytes=memory.shard_bytes(n_stimuli, min(TRAINING_UNITS, n_units), itemsize=12)
+        + memory.shard_bytes(6 * n_items, min(TEST_UNITS, n_units)),
+        bytes_in=bytes_in,
+        bytes_out=memory.array_bytes(n_items, n_stimuli) + 200 * n_items,
+        files_out=1 + len(datasets),
+        seconds=0.2 + 2.0 * n_items * n_stimuli * n_decoded / _FLOPS + bytes_in / _BYTES,
+    )
+    return Tile(Group("evaluate", ("features", split, roi, name, layer), settings, (upstream,)), "features", 0, 1, need)
+
+
+def _images_tile(study: Study, shapes: Shapes, variant: str, place: tuple[str, str, str]) -> Tile:
+    split, roi, dataset = place
+    name = study.decoded_name(study.reconstruct[variant].network)
+    upstream = (
+        "/".join(("reconstruct", variant, *place)),
+        f"evaluate/features/{split}/{roi}/{name}",
+        f"{study.source_verb}/stimuli",
+    )
+    settings = canonical({"identification": study.datasets[dataset].identification})
+    height, width = shapes.image_size()
+    n_items, n_stimuli = shapes.n_items(split, dataset), shapes.n_stimuli()
+    image = memory.array_bytes(height, width, 3)
+    need = Need(
+        host_bytes=memory.shard_bytes(n_stimuli, height, width, 3, itemsize=1) + 24 * n_items * image,
+        bytes_in=n_stimuli * image // 4 + n_items * image,
+        bytes_out=600 * n_items,
+        files_out=2,
+        seconds=0.5 + 0.05 * n_items,
+    )
+    return Tile(Group("evaluate", ("images", variant, *place), settings, upstream), "images", 0, 1, need)
+
+
+def prepare(study: Study) -> None:
+    """Create nothing: every tile writes small whole files."""
+
+
+def work(study: Study, tile: Tile) -> list[Path]:
+    """Compute the scores of one tile, or join the tables; return the files written."""
+    stage = {"features": _score_layer, "images": _score_images, "tables": _join_tables}[tile.stage]
+    return stage(study, tile)
+
+
+def _part(study: Study, tile_path: tuple[str, ...]) -> Path:
+    """Return the folder of one tile's scores."""
+    return _workspace(study).joinpath(SCORES, "parts", *tile_path)
+
+
+def _workspace(study: Study) -> Path:
+    from hpc_recon.stores import layout
+
+    return layout.workspace_of(study)
+
+
+# ---- features -------------------------------------------------------------------------------------------------------
+
+
+def _score_layer(study: Study, tile: Tile) -> list[Path]:
+    """Score one layer in all test datasets of a split, and compare its decoded items with the training stimuli."""
+    from hpc_recon.numerics.layer_scores import layer_scores
+    from hpc_recon.reporting import tables
+    from hpc_recon.stores import brain
+
+    _, split, roi, decoded_name, layer = tile.group.path
+    network = next(name for name in study.networks if study.decoded_name(name) == decoded_name)
+    items = {name: brain.test_items(study, split, name, roi) for name in study.test_datasets(split)}
+    reader = _Layer(study, (split, roi, network, layer))
+    training = _training_rows(study, split)
+    found: dict[str, LayerScores] = {}
+    nearness: dict[str, Products] = {}
+    for start, stop in ranges(reader.n_units, TEST_UNITS):
+        statistics = reader.statistics(start, stop)
+        decoded = {name: reader.decoded(name, start, stop, n_items=len(items[name].names)) for name in items}
+        for name, shown in items.items():
+            stimuli, target = np.unique(shown.rows, return_inverse=True)
+            block = layer_scores(decoded[name], reader.true(stimuli, start, stop), target, **statistics)
+            found[name] = found[name] + block if name in found else block
+        for name, block_products in reader.with_training(decoded, training, start, statistics=statistics).items():
+            nearness[name] = nearness[name] + block_products if name in nearness else block_products
+    folder, fields = _part(study, tile.group.path), {**tables.split_fields(split), "roi": roi}
+    rows, files = [], []
+    for name, layer_found in found.items():
+        place = {**fields, "dataset": name, "network": network, "layer": layer}
+        rows += _layer_rows(layer_found, items[name].names, place, identification=study.datasets[name].identification)
+        similarity = np.asarray(nearness[name].correlation(), np.float32)  # (items, training stimuli)
+        files.append(write_atomic(folder / f"similarity-{name}.npy", _npy(similarity)))
+    return [*files, tables.write_rows(folder / "scores.csv", rows, columns=tables.FEATURE_COLUMNS)]
+
+
+class _Layer:
+    """Reads one layer of one split: what was decoded, what is true, and the decoders' training statistics."""
+
+    def __init__(self, study: Study, place: tuple[str, str, str, str]) -> None:
+        from hpc_recon.stores import arrays, layout
+
+        self._arrays, self._layout = arrays, layout
+        self._workspace = layout.workspace_of(study)
+        self._split, self._roi, network, self._layer = place
+        self._name = study.decoded_name(network)
+        self._features = layout.features(network, self._layer)
+        stored = arrays.describe(self._workspace, self._features).shape[1]
+        self._units = unit_sample(study, network, self._layer, stored)
+        self.n_units = stored if self._units is None else len(self._units)
+
+    def statistics(self, start: int, stop: int) -> dict[str, Array]:
+        """Return `mean` and `scale` of the units over the training stimuli, (units,) each."""
+        ref = self._layout.decoder(self._split, self._roi, self._name, self._layer, "stats")
+        stats = self._arrays.read(self._workspace, ref, slice(start, stop))  # (units, 3): bias, mean, scale
+        return {"mean": stats[:, 1], "scale": stats[:, 2]}
+
+    def decoded(self, dataset: str, start: int, stop: int, *, n_items: int) -> Array:
+        """Return decoded features (items, units); raise unless they have as many items as the brain data."""
+        ref = self._layout.decoded(self._split, self._roi, dataset, self._name, self._layer)
+        decoded = self._arrays.read(self._workspace, ref, None, slice(start, stop))
+        if len(decoded) != n_items:
+            raise DataError(
+                f"decoded features and test items must agree, but {ref.path} has {len(decoded)} rows and the brain "
+                f"data give {n_items} items; re-run `python -m hpc_recon.decode --redo`"
+            )
+        return decoded
+
+    def true(self, rows: Array, start: int, stop: int) -> Array:
+        """Return the features of stimuli, (rows, units)."""
+        columns = slice(start, stop) if self._units is None else self._units[start:stop]
+        return self._arrays.read(self._workspace, self._features, rows, columns)
+
+    def with_training(
+        self, decoded: dict[str, Array], rows: Array, first: int, *, statistics: dict[str, Array]
+    ) -> dict[str, Products]:
+        """Compare decoded items (items, units from `first`) with all training stimuli, a few units at a time."""
+        from hpc_recon.numerics import scores
+
+        n_units = len(statistics["mean"])
+        total = {name: scores.products(values[:, :0], np.empty((len(rows), 0))) for name, values in decoded.items()}
+        for start, stop in ranges(n_units, TRAINING_UNITS):
+            part = {name: values[start:stop] for name, values in statistics.items()}
+            true = scores.standardise(self.true(rows, first + start, first + stop), **part)  # (training, kept units)
+            for name, values in decoded.items():
+                total[name] += scores.products(scores.standardise(values[:, start:stop], **part), true)
+        return total
+
+
+def _training_rows(study: Study, split: str) -> Array:
+    """Return the rows of the distinct stimuli that the decoders of a split were trained on, sorted."""
+    from hpc_recon.stores import brain
+
+    workspace = _workspace(study)
+    labels = brain.read_labels(workspace, split, study.training_dataset)
+    return np.unique(brain.stimulus_rows(workspace, labels))
+
+
+def _layer_rows(
+    found: LayerScores, names: Sequence[str], place: dict[str, str], *, identification: bool
+) -> list[dict[str, Any]]:
+    """Return the rows of one layer and dataset: three of profiles, then one an item and metric."""
+    from hpc_recon.reporting import tables
+
+    profiles, n_defined = found.profile_summary()
+    rows = [
+        {**place, "image": "", "metric": f"profile_correlation{ending}", "value": value, "n": n_defined}
+        for ending, value in profiles.items()
+    ]
+    metrics: dict[str, tuple[Array, int]] = {"pattern_correlation": (found.pattern(), found.zscored.n_units)}
+    n_others = len(found.raw.mean_b) - 1
+    if identification and n_others > 0:
+        metrics["identification"] = (found.identification().accuracy, n_others)
+    return [*rows, *tables.item_rows(place, names, metrics=metrics)]
+
+
+# ---- images ---------------------------------------------------------------------------------------------------------
+
+
+def _score_images(study: Study, tile: Tile) -> list[Path]:
+    """Score the reconstructions of one dataset, and what needs no reconstruction: the baselines."""
+    from hpc_recon.reporting import tables
+    from hpc_recon.stores import brain, images
+
+    _, variant, split, roi, dataset = tile.group.path
+    workspace = _workspace(study)
+    network = study.reconstruct[variant].network
+    items = brain.test_items(study, split, dataset, roi)
+    stimuli, target = np.unique(items.rows, return_inverse=True)
+    true = _unit_range(images.read_images(workspace, stimuli))  # (stimuli, H, W, 3)
+    training = _training_rows(study, split)
+    nearest = training[_nearest(study, (split, roi, dataset), network)]  # (items,)
+    shown, index = np.unique(nearest, return_inverse=True)
+    candidates: dict[tuple[str, str], Array] = {
+        (variant, network): _reconstructions(study, tile, items.names, size=true.shape[1:3]),
+        ("nearest_training_image", network): _unit_range(images.read_images(workspace, shown))[index],
+    }
+    table = images.read_table(workspace)
+    everything = _mean_image(study, training)
+    candidates["mean_training_image", ""] = np.broadcast_to(everything, (len(target), *everything.shape))
+    by_class = _class_means(study, training, [table.category[row] for row in items.rows], table.category)
+    if by_class is not None:
+        candidates["true_class_mean", ""] = by_class
+    fields = {**tables.split_fields(split), "roi": roi, "dataset": dataset}
+    rows: list[dict[str, Any]] = []
+    for (name, source), made in candidates.items():
+        place = {**fields, "variant": name, "network": source}
+        metrics = _image_metrics(made, true, target, identification=study.datasets[dataset].identification)
+        rows += tables.item_rows(place, items.names, metrics=metrics)
+    folder = _part(study, tile.group.path)
+    retrieved = {"images": list(items.names), "nearest": [table.labels[row] for row in nearest]}
+    return [
+        tables.write_rows(folder / "scores.csv", rows, columns=tables.IMAGE_COLUMNS),
+        write_json(folder / "retrieved.json", retrieved),
+    ]
+
+
+def _image_metrics(made: Array, true: Array, target: Array, *, identification: bool) -> dict[str, tuple[Array, int]]:
+    """Score images (items, H, W, 3) that show the stimuli `true[target]`; each metric with its number of values."""
+    from hpc_recon.numerics import scores
+
+    n_values = int(np.prod(true.shape[1:]))
+    similarity = scores.pixel_similarity(made, true)  # (items, stimuli)
+    metrics = {
+        "pixel_correlation": (similarity[np.arange(len(target)), target], n_values),
+        "ssim": (scores.ssim(made, true[target]), n_values),
+    }
+    if identification and len(true) > 1:
+        metrics["identification"] = (scores.pairwise_identification(similarity, target).accuracy, len(true) - 1)
+    return metrics
+
+
+def _nearest(study: Study, place: tuple[str, str, str], network: str) -> Array:
+    """Return which training stimulus has the features most like the decoded ones, mean over layers; ties: the first.
+
+    A similarity that is undefined (a constant pattern) counts 0, as no correlation does.
+    """
+    split, roi, dataset = place
+    layers = study.networks[network].layers
+    total: Array | float = 0.0
+    for layer in layers:
+        folder = _part(study, ("features", split, roi, study.decoded_name(network), layer))
+        path = folder / f"similarity-{dataset}.npy"
+        if not path.exists():
+            raise MissingStore(f"{path} does not exist; make it with `python -m hpc_recon.evaluate --redo`")
+        total = total + np.nan_to_num(np.load(path, allow_pickle=False))
+    return np.asarray(np.argmax(total, axis=1))
+
+
+def _reconstructions(study: Study, tile: Tile, names: Sequence[str], *, size: tuple[int, int]) -> Array:
+    """Read the reconstructed images of a tile's dataset, (items, H, W, 3) float32 in [0, 1]."""
+    from hpc_recon.stores import images, layout
+
+    _, variant, split, roi, dataset = tile.group.path
+    made_by = f"reconstruct/{variant}/{split}/{roi}/{dataset}"
+    files = [layout.image_file(study, variant, split, roi, dataset, name) for name in names]
+    return np.stack([images.read_picture(_workspace(study), path, made_by=made_by, size=size) for path in files])
+
+
+def _mean_image(study: Study, rows: Array) -> Array:
+    """Return the mean of stimuli, (H, W, 3) float64 in [0, 1], reading 256 at a time."""
+    from hpc_recon.stores import images
+
+    total: Array | float = 0.0
+    for start, stop in ranges(len(rows), 256):
+        total = total + images.read_images(_workspace(study), rows[start:stop]).sum(axis=0, dtype=np.float64)
+    return np.asarray(total / (255 * len(rows)))
+
+
+def _class_means(study: Study, training: Array, wanted: Sequence[str], category: Sequence[str]) -> Array | None:
+    """Return, for each item, the mean training image of its own category; None unless every item has one."""
+    members = {name: np.array([row for row in training if category[row] == name]) for name in set(wanted)}
+    if "" in members or not all(len(rows) for rows in members.values()):
+        return None
+    means = {name: _mean_image(study, rows) for name, rows in members.items()}
+    return np.stack([means[name] for name in wanted])
+
+
+def _unit_range(images: Array) -> Array:
+    return np.asarray(images, np.float32) / np.float32(255)
+
+
+def _npy(values: Array) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, values, allow_pickle=False)
+    return buffer.getvalue()
+
+
+# ---- tables ---------------------------------------------------------------------------------------------------------
+
+
+def _join_tables(study: Study, tile: Tile) -> list[Path]:
+    """Join the parts of all tiles into two tables, and summarise them with intervals."""
+    from hpc_recon.numerics import scores
+    from hpc_recon.reporting import tables
+
+    folder = _workspace(study) / SCORES
+    feature_parts = [
+        _part(study, ("features", split, roi, study.decoded_name(network), layer)) / "scores.csv"
+        for split in study.splits()
+        for roi in study.rois
+        for network, described in study.networks.items()
+        for layer in described.layers
+    ]
+    image_parts = [
+        _part(study, ("images", variant, *place)) / "scores.csv"
+        for variant in study.reconstruct
+        for place in study.image_sets(variant)
+    ]
+    features = tables.join(feature_parts, columns=tables.FEATURE_COLUMNS)
+    images = tables.join(image_parts, columns=tables.IMAGE_COLUMNS)
+    options = study.evaluate
+
+    def interval(values: Array, names: tuple[str, ...]) -> scores.Interval:
+        seed = seed_of(study.seed, "bootstrap", *names)
+        return scores.bootstrap_interval(values, confidence=options.confidence, resamples=options.resamples, seed=seed)
+
+    summary = {
+        "study": study.name,
+        "confidence": options.confidence,
+        "resamples": options.resamples,
+        "chance": tables.CHANCE,
+        **tables.summarise(features, images, interval=interval),
+    }
+    return [
+        tables.write_frame(folder / "features.csv", features),
+        tables.write_frame(folder / "images.csv", images),
+        write_json(folder / "summary.json", summary),
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line of this verb."""
+    from hpc_recon.run import cli
+
+    return cli.main("evaluate", argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

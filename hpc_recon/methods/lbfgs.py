@@ -1,0 +1,179 @@
+"""Batched L-BFGS in a box: every row has its own history, step size and line search.
+
+One shared line search would stop all rows where the worst one stops, so rows only share the
+evaluation of the function, which is where a batch saves time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+#: `evaluate(x (m, d), rows (m,)) -> loss (m,), gradient (m, d)`; `rows` says which problems are asked.
+Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+#: Pairs of steps and gradient changes that are remembered; the usual value.
+HISTORY = 10
+#: Sufficient decrease of a step, relative to the linear prediction (Armijo); the usual value.
+_SUFFICIENT = 1e-4
+#: Halvings (or stronger) of a step before a line search is given up.
+_TRIALS = 8
+#: A pair is remembered if the cosine between its step and gradient change exceeds this: curvature must be positive.
+_MIN_COSINE = 1e-6
+#: Largest change of any coordinate in a row's first step, as a share of the box.
+_FIRST_STEP = 0.1
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """Where each row ended: `x` (n, d), and the loss after each iteration, `losses` (n, iterations)."""
+
+    x: Tensor
+    losses: Tensor
+
+
+class _Memory:
+    """The last steps and gradient changes of each row; a slot with `rho` 0 counts for nothing."""
+
+    def __init__(self, like: Tensor, size: int) -> None:
+        n, d = like.shape
+        self.steps = like.new_zeros(size, n, d)
+        self.changes = like.new_zeros(size, n, d)
+        self.rho = like.new_zeros(size, n)
+        self.gamma = like.new_zeros(n)
+
+    def empty(self) -> Tensor:
+        """Return which rows remember nothing, (n,) bool."""
+        return (self.rho == 0).all(dim=0)
+
+    def forget(self, rows: Tensor) -> None:
+        """Forget all pairs of the rows of a mask (n,)."""
+        self.rho[:, rows] = 0
+
+    def push(self, step: Tensor, change: Tensor) -> None:
+        """Remember a pair of every row; rows without positive curvature keep only their older pairs."""
+        curvature = (step * change).sum(dim=1)
+        size = step.norm(dim=1) * change.norm(dim=1)
+        good = curvature > _MIN_COSINE * size
+        self.steps = torch.cat([self.steps[1:], step[None]])
+        self.changes = torch.cat([self.changes[1:], change[None]])
+        safe = torch.where(good, curvature, torch.ones_like(curvature))
+        self.rho = torch.cat([self.rho[1:], (good / safe)[None]])
+        scale = curvature / change.square().sum(dim=1).clamp_min(torch.finfo(step.dtype).tiny)
+        self.gamma = torch.where(good, scale, self.gamma)
+
+    def solve(self, gradient: Tensor) -> Tensor:
+        """Return the inverse Hessian estimate times `gradient` (two-loop recursion), (n, d)."""
+        q = gradient.clone()
+        alphas = []
+        for i in range(len(self.rho) - 1, -1, -1):
+            alpha = self.rho[i] * (self.steps[i] * q).sum(dim=1)
+            q -= alpha[:, None] * self.changes[i]
+            alphas.append(alpha)
+        q *= self.gamma[:, None]
+        for i, alpha in enumerate(reversed(alphas)):
+            beta = self.rho[i] * (self.changes[i] * q).sum(dim=1)
+            q += (alpha - beta)[:, None] * self.steps[i]
+        return q
+
+
+def minimise(
+    evaluate: Evaluate, start: Tensor, *, iterations: int, lower: float, upper: float, history: int = HISTORY
+) -> Minimum:
+    """Minimise n independent functions of d variables in the box [lower, upper]^d by projected L-BFGS.
+
+    Each iteration: coordinates at a bound whose gradient points outward are held; the others move along the
+    L-BFGS direction, projected onto the box, with a backtracking line search (Armijo along the projected
+    path, quadratic interpolation). A row whose search fails forgets its history and next takes a
+    gradient step; a row that fails without history stays where it is.
+
+    Parameters
+    ----------
+    evaluate
+        Loss and gradient of some of the rows. A non-finite loss rejects the step.
+    start
+        (n, d); moved into the box first.
+    iterations
+        Number of iterations; each costs one evaluation, and one more for each rejected step.
+
+    Returns
+    -------
+    Minimum
+        Losses never increase from one iteration to the next.
+    """
+    x = start.clamp(lower, upper)
+    everything = torch.arange(len(x), device=x.device)
+    now = _Point(x, *evaluate(x, everything))
+    memory = _Memory(x, history)
+    stuck = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    curve = []
+    for _ in range(iterations):
+        held = ((now.x <= lower) & (now.gradient > 0)) | ((now.x >= upper) & (now.gradient < 0))
+        slope = now.gradient.masked_fill(held, 0.0)
+        direction, plain = _direction(memory, slope, held, reach=_FIRST_STEP * (upper - lower))
+        after, accepted = _search(evaluate, now, direction, rows=everything[~stuck], box=(lower, upper))
+        stuck |= plain & ~accepted
+        memory.forget(~accepted)
+        memory.push(after.x - now.x, (after.gradient - now.gradient).masked_fill(held, 0.0))
+        now = after
+        curve.append(now.loss)
+    losses = torch.stack(curve, dim=1) if curve else now.loss.new_zeros(len(x), 0)
+    return Minimum(now.x, losses)
+
+
+@dataclass(frozen=True)
+class _Point:
+    """Where each row is: `x` (n, d), `loss` (n,), `gradient` (n, d)."""
+
+    x: Tensor
+    loss: Tensor
+    gradient: Tensor
+
+
+def _direction(memory: _Memory, slope: Tensor, held: Tensor, *, reach: float) -> tuple[Tensor, Tensor]:
+    """Return the direction of each row (n, d), and which rows take a plain gradient step (n,).
+
+    A plain step moves its steepest coordinate by `reach`.
+    """
+    direction = -memory.solve(slope).masked_fill(held, 0.0)
+    downhill = (direction * slope).sum(dim=1) < 0
+    plain = memory.empty() | ~downhill
+    memory.forget(plain)
+    largest = slope.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(slope.dtype).tiny)
+    return torch.where(plain[:, None], -slope * (reach / largest), direction), plain
+
+
+def _search(
+    evaluate: Evaluate, now: _Point, direction: Tensor, *, rows: Tensor, box: tuple[float, float]
+) -> tuple[_Point, Tensor]:
+    """Backtrack each of `rows` along its projected direction until its loss decreases enough.
+
+    Returns
+    -------
+    _Point
+        The new places; rows that found none, and rows not asked, stay.
+    Tensor
+        (n,) bool, which rows moved.
+    """
+    x, loss, gradient = now.x.clone(), now.loss.clone(), now.gradient.clone()
+    accepted = torch.zeros_like(now.loss, dtype=torch.bool)
+    share = torch.ones_like(now.loss)
+    for _ in range(_TRIALS):
+        if len(rows) == 0:
+            break
+        trial = (now.x[rows] + share[rows, None] * direction[rows]).clamp(*box)
+        found, slope = evaluate(trial, rows)
+        predicted = (now.gradient[rows] * (trial - now.x[rows])).sum(dim=1)
+        enough = (predicted < 0) & (found <= now.loss[rows] + _SUFFICIENT * predicted)  # False for NaN
+        done = rows[enough]
+        x[done], loss[done], gradient[done] = trial[enough], found[enough], slope[enough]
+        accepted[done] = True
+        # The parabola through both losses and the slope; where it says nothing, a tenth.
+        bend = 2 * (found - now.loss[rows] - predicted)
+        shrink = torch.nan_to_num(-predicted / bend, nan=0.1, posinf=0.1, neginf=0.1).clamp(0.1, 0.5)
+        share[rows] *= shrink
+        rows = rows[~enough]
+    return _Point(x, loss, gradient), accepted

@@ -1,0 +1,126 @@
+"""The architectures: a module without meaningful weights yet, and the names of its layers.
+
+VGG layers carry their Caffe names: `conv3_2` is what the ReLU after that convolution receives (with batch
+normalisation, the normalised output), `fc6` ... `fc8` the outputs of the fully connected layers. Layers of any
+other torchvision network are named by module path (`features.0`, `layer1.0.conv1`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torchvision
+from torch import nn
+from torchvision.models.vgg import make_layers
+
+from hpc_recon.core.errors import StudyError
+from hpc_recon.core.text import closest
+from hpc_recon.nets.preprocess import Clip, Luminance
+
+#: Widths of VGG-11 divided by four; `M` is a max pooling.
+_QUARTER: list[str | int] = [16, "M", 32, "M", 64, 64, "M", 128, 128, "M", 128, 128]
+_OWN = ("pixels", "pixels_gray", "vgg11_quarter", "vgg_normalised")
+
+
+@lru_cache(maxsize=1)
+def known() -> tuple[str, ...]:
+    """Return the names of all architectures."""
+    return (*_OWN, *torchvision.models.list_models(module=torchvision.models))
+
+
+def check(architecture: str) -> None:
+    """Raise `StudyError` with the closest name unless the architecture is known."""
+    if architecture not in known():
+        raise StudyError("networks", [f"unknown architecture {architecture!r}{closest(architecture, known())}"])
+
+
+def build(architecture: str, *, torchvision_input: bool = False) -> nn.Module:
+    """Build the module of an architecture on torch's current default device; its weights mean nothing yet.
+
+    Parameters
+    ----------
+    torchvision_input
+        The weights will be torchvision's own: two networks (GoogLeNet, Inception) then shift their input.
+
+    Notes
+    -----
+    In-place activations are made out-of-place, so that an activation once read stays what it was.
+    """
+    check(architecture)
+    if architecture == "pixels":
+        body: nn.Module = nn.Sequential(Clip())
+    elif architecture == "pixels_gray":
+        body = nn.Sequential(Clip(), Luminance())
+    elif architecture == "vgg11_quarter":
+        body = nn.Sequential(OrderedDict(features=make_layers(_QUARTER)))
+    elif architecture == "vgg_normalised":
+        body = _vgg_normalised()
+    else:
+        extra: dict[str, Any] = {}
+        if architecture in ("googlenet", "inception_v3"):
+            extra = {"init_weights": False, "transform_input": torchvision_input}
+        body = torchvision.models.get_model(architecture, weights=None, **extra)
+    for module in body.modules():
+        if getattr(module, "inplace", False):
+            module.inplace = False  # type: ignore[assignment]
+    return body.eval()
+
+
+def build_empty(architecture: str) -> nn.Module:
+    """Build the module on the meta device: shapes only, nothing allocated.
+
+    RegNets compute with tensors while they are built, which the meta device cannot: they are built for real
+    and moved.
+    """
+    if architecture.startswith("regnet"):
+        return build(architecture).to("meta")
+    with torch.device("meta"):
+        return build(architecture)
+
+
+def caffe_names(architecture: str, body: nn.Module) -> dict[str, str] | None:
+    """Return module paths by layer name in network order, or None where layers are named by their module path."""
+    if architecture in ("pixels", "pixels_gray"):
+        return {"pixels": str(len(body) - 1)}  # type: ignore[arg-type]
+    if architecture == "vgg_normalised":
+        return _name_convolutions(body, prefix="", skip=1)
+    if not re.fullmatch(r"vgg(11_quarter|\d\d(_bn)?)", architecture):
+        return None
+    names = _name_convolutions(body.get_submodule("features"), prefix="features.", skip=0)
+    if architecture != "vgg11_quarter":
+        names |= {"fc6": "classifier.0", "fc7": "classifier.3", "fc8": "classifier.6"}
+    return names
+
+
+def _name_convolutions(features: nn.Module, *, prefix: str, skip: int) -> dict[str, str]:
+    """Name the convolutions of a VGG-like sequence `conv<block>_<number>`, leaving out the first `skip`."""
+    names: dict[str, str] = {}
+    block, number, seen = 1, 0, 0
+    for path, module in features.named_children():
+        if isinstance(module, nn.MaxPool2d):
+            block, number = block + 1, 0
+        elif isinstance(module, nn.Conv2d):
+            seen += 1
+            if seen > skip:
+                number += 1
+                names[f"conv{block}_{number}"] = prefix + path
+        elif isinstance(module, nn.BatchNorm2d):
+            names[f"conv{block}_{number}"] = prefix + path
+    return names
+
+
+def _vgg_normalised() -> nn.Sequential:
+    """VGG-19 up to conv3_1 with reflection padding; the 1x1 convolution in front is its preprocessing."""
+    layers: list[nn.Module] = [nn.Conv2d(3, 3, 1)]
+    channels = 3
+    for width in (64, 64, 0, 128, 128, 0, 256):
+        if width == 0:
+            layers.append(nn.MaxPool2d(2, 2))
+            continue
+        layers += [nn.ReflectionPad2d(1), nn.Conv2d(channels, width, 3), nn.ReLU()]
+        channels = width
+    return nn.Sequential(*layers)

@@ -1,0 +1,77 @@
+"""From RGB images in [0, 1] to what a network's weights expect."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+#: Channel means and standard deviations of ImageNet, RGB on [0, 1]; torchvision's weights were trained with them.
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_SCALE = (0.229, 0.224, 0.225)
+#: Channel means of the Caffe networks, BGR on [0, 255] (means over `ilsvrc_2012_mean.npy`).
+_CAFFE_MEAN = (104.00698793, 116.66876762, 122.67891434)
+
+
+class Preprocess(nn.Module):
+    """Reorder the channels, multiply, subtract the mean, divide by the scale: `(x[order] * factor - mean) / scale`.
+
+    Parameters
+    ----------
+    kind
+        `imagenet` (RGB, mean and standard deviation of ImageNet), `caffe` (BGR on 0-255, mean subtracted) or
+        `none`.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        if kind not in ("imagenet", "caffe", "none"):
+            raise ValueError(f"preprocessing must be imagenet, caffe or none, got {kind!r}")
+        self.kind = kind
+        mean = {"imagenet": _IMAGENET_MEAN, "caffe": _CAFFE_MEAN, "none": (0.0, 0.0, 0.0)}[kind]
+        scale = {"imagenet": _IMAGENET_SCALE, "caffe": (1.0, 1.0, 1.0), "none": (1.0, 1.0, 1.0)}[kind]
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1))
+        self.register_buffer("scale", torch.tensor(scale).reshape(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return images (n, 3, H, W) as the weights expect them; differentiable."""
+        if self.kind == "none":
+            return images
+        if self.kind == "caffe":
+            images = images.flip(1) * 255.0
+        return (images - self.mean) / self.scale
+
+
+class Luminance(nn.Module):
+    """Rec. 601 luminance: RGB (n, 3, H, W) to (n, 1, H, W); grey images keep their values."""
+
+    weights: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("weights", torch.tensor((0.299, 0.587, 0.114)).reshape(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the weighted sum of the three channels."""
+        return (images * self.weights).sum(dim=1, keepdim=True)
+
+
+class Clip(nn.Module):
+    """Values into [0, 1]: bicubic enlargement overshoots at edges, and pixels are colours."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the images clipped."""
+        return images.clamp(0.0, 1.0)
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return images (n, C, H, W) at `size` (height, width), bicubic with antialiasing; differentiable.
+
+    Images of that size already come back as they are. Values may overshoot [0, 1] at edges, as with any bicubic filter.
+    """
+    if tuple(images.shape[-2:]) == tuple(size):
+        return images
+    return functional.interpolate(images, size=size, mode="bicubic", antialias=True, align_corners=False)

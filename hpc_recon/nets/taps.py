@@ -1,0 +1,146 @@
+"""Activations of chosen layers, differentiable, computed no further than the deepest of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hpc_recon.nets.preprocess import Preprocess, resize
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Where a layer is read: the module's path, its shape, and whether the network overwrites its output later."""
+
+    path: str
+    #: (channels, height, width), or (n_units,) for outputs that are not maps.
+    unit_shape: tuple[int, ...]
+    #: The output must be copied when it is read: the network changes it in place afterwards.
+    overwritten: bool = False
+
+
+class Net(nn.Module):
+    """A network ready for use: resizing, preprocessing, body; `taps` names its layers in network order."""
+
+    def __init__(
+        self, body: nn.Module, *, preprocess: Preprocess, size: tuple[int, int], taps: Mapping[str, Tap]
+    ) -> None:
+        super().__init__()
+        self.body = body
+        self.preprocess = preprocess
+        self.size = size
+        self.taps = dict(taps)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Run RGB images (n, 3, H, W) in [0, 1] of any size through the whole network."""
+        output: Tensor = self.body(self.preprocess(resize(images, self.size)))
+        return output
+
+
+class _Reached(Exception):
+    """Every wanted layer has been read; the rest of the network need not run."""
+
+
+@contextmanager
+def _hooks(net: nn.Module, paths: Mapping[str, str], hook: Callable[[str, Any], Any]) -> Iterator[None]:
+    """Call `hook(layer, output)` after each of the modules; the hooks are removed whatever happens."""
+
+    def bound(layer: str) -> Callable[[nn.Module, Any, Any], Any]:
+        return lambda _module, _inputs, output: hook(layer, output)
+
+    handles = []
+    try:
+        for layer, path in paths.items():
+            handles.append(net.get_submodule(path).register_forward_hook(bound(layer)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def activations(net: Net, images: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
+    """Return the outputs of `layers`.
+
+    Parameters
+    ----------
+    images
+        (n, 3, H, W), RGB in [0, 1]; resized to the network's input size if they differ from it.
+    layers
+        Names of `net.taps`; any order.
+
+    Returns
+    -------
+    dict
+        By layer in the given order: (n, *unit_shape), on the device and of the dtype of `images`. Gradients
+        flow back to `images` unless the caller switched them off.
+
+    Raises
+    ------
+    KeyError
+        If a layer is unknown (`zoo.check_layers` gives the user's message).
+
+    Notes
+    -----
+    The network stops behind the deepest wanted layer. Hooks are registered for the call only. Not to be called
+    for one `Net` from two threads at once.
+    """
+    wanted = {layer: net.taps[layer] for layer in layers}
+    found: dict[str, Tensor] = {}
+
+    def keep(layer: str, output: Tensor) -> Tensor | None:
+        tap = wanted[layer]
+        found[layer] = output.reshape(output.shape[0], *tap.unit_shape)
+        if len(found) == len(wanted):
+            raise _Reached
+        return output.clone() if tap.overwritten else None
+
+    if wanted:
+        with _hooks(net.body, {layer: tap.path for layer, tap in wanted.items()}, keep), suppress(_Reached):
+            net(images)
+    return {layer: found[layer] for layer in wanted}
+
+
+def trace(body: nn.Module, images: Tensor) -> dict[str, Tap]:
+    """Find the layers of a body by running it once (on the meta device: no memory, no arithmetic).
+
+    Parameters
+    ----------
+    images
+        (1, 3, H, W), on the device of the body.
+
+    Returns
+    -------
+    dict
+        By module path, in the order in which modules finish: every module that runs exactly once and returns
+        one tensor with a leading sample axis. Modules used several times (a shared ReLU) have no one output.
+    """
+    outputs: dict[str, Tensor] = {}
+    versions: dict[str, int] = {}
+    excluded: set[str] = set()
+
+    def note(path: str, output: Any) -> None:
+        if path in outputs or not isinstance(output, Tensor) or output.ndim < 2 or output.shape[0] != 1:
+            excluded.add(path)
+            return
+        outputs[path] = output
+        versions[path] = output._version
+
+    paths = {path: path for path, _ in body.named_modules() if path}
+    with torch.no_grad(), _hooks(body, paths, note):
+        body(images)
+    return {
+        path: Tap(path, _unit_shape(output), overwritten=output._version != versions[path])
+        for path, output in outputs.items()
+        if path not in excluded
+    }
+
+
+def _unit_shape(output: Tensor) -> tuple[int, ...]:
+    """Return (channels, height, width) of maps; anything else is a row of units."""
+    shape = tuple(int(n) for n in output.shape[1:])
+    return shape if len(shape) == 3 else (int(torch.Size(shape).numel()),)

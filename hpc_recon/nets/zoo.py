@@ -1,0 +1,151 @@
+"""Networks by description: load one, list its layers, and say how large they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+
+from hpc_recon.core.config import Network
+from hpc_recon.core.errors import StudyError
+from hpc_recon.core.text import closest
+from hpc_recon.nets import architectures, weights
+from hpc_recon.nets.identity import identity, preprocessing, weights_kind
+from hpc_recon.nets.preprocess import Preprocess
+from hpc_recon.nets.taps import Net, Tap, trace
+
+Size = int | tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What is known of a network without its weights."""
+
+    #: By layer name, in network order.
+    taps: MappingProxyType[str, Tap]
+    #: Number of parameters; 4 bytes each.
+    n_parameters: int
+
+
+def input_size(network: Network, image_size: Size) -> tuple[int, int]:
+    """Return (height, width) of the network's input: its own `image_size`, else that of the stimuli."""
+    if network.image_size is not None:
+        return network.image_size, network.image_size
+    return (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
+
+
+def structure(network: Network, *, image_size: Size) -> Structure:
+    """Return the layers of the network's architecture and their shapes; allocates nothing.
+
+    Raises
+    ------
+    StudyError
+        If the architecture is unknown, or images of that size are too small (or not accepted) for it.
+    """
+    return _structure(network.architecture, input_size(network, image_size))
+
+
+@lru_cache(maxsize=32)
+def _structure(architecture: str, size: tuple[int, int]) -> Structure:
+    body = architectures.build_empty(architecture)
+    with torch.device("meta"):
+        try:
+            taps = trace(body, torch.zeros(1, 3, *size))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise StudyError(
+                "networks",
+                [
+                    f"{architecture} cannot take images of {size[0]} x {size[1]} pixels ({reason}); "
+                    "set image_size of the network, for example 224"
+                ],
+            ) from error
+    named = architectures.caffe_names(architecture, body)
+    if named is not None:
+        taps = {layer: taps[path] for layer, path in named.items()}
+    return Structure(MappingProxyType(taps), sum(p.numel() for p in body.parameters()))
+
+
+def check_layers(network: Network, *, image_size: Size) -> None:
+    """Raise `StudyError` naming every unknown layer of the network and the closest that exists."""
+    known = structure(network, image_size=image_size).taps
+    problems = [
+        f"unknown layer {layer!r} of {network.architecture}{closest(layer, known)}"
+        for layer in network.layers
+        if layer not in known
+    ]
+    if problems:
+        raise StudyError("networks", problems)
+
+
+def all_layers(network: Network, *, image_size: Size | None = None) -> list[str]:
+    """Return every layer of the architecture, in network order.
+
+    The order does not depend on the size; without `image_size` the network's own or 224 pixels is used.
+    """
+    return list(structure(network, image_size=image_size or network.image_size or 224).taps)
+
+
+def unit_shapes(network: Network, *, image_size: Size) -> dict[str, tuple[int, ...]]:
+    """Return (channels, height, width) or (n_units,) of each of `network.layers`, in that order; allocates nothing.
+
+    Raises
+    ------
+    StudyError
+        If a layer is unknown; all of them are named.
+    """
+    check_layers(network, image_size=image_size)
+    taps = structure(network, image_size=image_size).taps
+    return {layer: taps[layer].unit_shape for layer in network.layers}
+
+
+def n_units(shape: tuple[int, ...]) -> int:
+    """Return the number of units of a unit shape.
+
+    >>> n_units((64, 8, 8))
+    4096
+    """
+    return int(np.prod(shape))
+
+
+def load(network: Network, *, image_size: Size, device: str = "cpu") -> Net:
+    """Load a network: resizing and preprocessing from RGB in [0, 1] included, in evaluation mode, no gradients
+    on weights.
+
+    Parameters
+    ----------
+    image_size
+        Height and width of the stimuli, pixels; used where the network has no `image_size` of its own.
+
+    Raises
+    ------
+    StudyError, DataError
+        As in `check_layers` and `weights.load_into`.
+
+    Notes
+    -----
+    The last two networks of a process are kept, so that tiles of one worker share them; treat a net as
+    read-only. Its copy in memory is 4 bytes a parameter.
+    """
+    check_layers(network, image_size=image_size)
+    return _load(network, input_size(network, image_size), device, _stamp(network))
+
+
+def _stamp(network: Network) -> str:
+    """Return text that changes when the network's weights do (a file replaced under the same name)."""
+    return str(sorted(identity(network).items(), key=str))
+
+
+@lru_cache(maxsize=2)
+def _load(network: Network, size: tuple[int, int], device: str, _stamp: str) -> Net:
+    extra: dict[str, Any] = {"torchvision_input": weights_kind(network.weights) == "torchvision"}
+    with torch.random.fork_rng(devices=[]):  # torchvision's own initialisation must not touch anybody's state
+        body = architectures.build(network.architecture, **extra)
+    weights.load_into(body, network)
+    taps = _structure(network.architecture, size).taps
+    net = Net(body, preprocess=Preprocess(preprocessing(network)), size=size, taps=taps)
+    return net.to(device).eval().requires_grad_(requires_grad=False)

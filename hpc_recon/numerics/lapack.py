@@ -1,0 +1,76 @@
+"""Batches of small positive definite systems on the CPU, without holding Python's global lock.
+
+`scipy.linalg.lapack.sposv` holds the lock for as long as it runs, so threads would take turns, and
+`numpy.linalg.solve` frees it but factorises by LU, 2.3 to 3.3 times slower at 100 to 500 unknowns (measured).
+The same LAPACK routines stand in `scipy.linalg.cython_lapack` for compiled callers; ctypes calls them without it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from typing import Any
+
+import numpy as np
+from scipy.linalg import cython_lapack
+
+from hpc_recon.core.array import Array
+
+_ROUTINES = {"float32": "sposv", "float64": "dposv"}
+
+
+@cache
+def _routine(dtype: str) -> Any:
+    """Return `?posv` as a ctypes function; eight pointers, nothing returned."""
+    routines: dict[str, Any] = dict(cython_lapack.__pyx_capi__)
+    capsule = routines[_ROUTINES[dtype]]
+    name_of = ctypes.pythonapi.PyCapsule_GetName
+    name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    signature = name_of(capsule)
+    if not signature.startswith(b"void (char *, int *, int *,"):
+        raise RuntimeError(f"scipy.linalg.cython_lapack has another posv than this code knows: {signature.decode()}")
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 8)(pointer_of(capsule, signature))
+
+
+def posv(A: Array, b: Array) -> Array:
+    """Solve `A[i] x = b[i]` for every i by Cholesky factorisation, in place.
+
+    Parameters
+    ----------
+    A : (n, k, k) float32 or float64, C-contiguous
+        Symmetric positive definite; only the lower triangles are read. Overwritten by the factors.
+    b : (n, k), same dtype, C-contiguous
+        Right-hand sides; overwritten by the solutions, except where a factorisation failed.
+
+    Returns
+    -------
+    (n,) int64
+        0 where the system was solved, else the order of the leading minor that is not positive definite.
+
+    Examples
+    --------
+    >>> A, b = np.array([[[4.0, 0.0], [2.0, 3.0]]]), np.array([[2.0, 5.0]])
+    >>> posv(A, b).tolist(), b.round(12).tolist()
+    ([0], [[-0.5, 2.0]])
+    """
+    n, k = b.shape
+    usable = A.shape == (n, k, k) and A.dtype == b.dtype and A.dtype.name in _ROUTINES
+    if not (usable and A.flags.c_contiguous and b.flags.c_contiguous):
+        raise ValueError(
+            f"posv needs C-contiguous float32 or float64 arrays (n, k, k) and (n, k), "
+            f"got {A.shape} {A.dtype} and {b.shape} {b.dtype}"
+        )
+    failed = np.zeros(n, np.int64)
+    if n == 0 or k == 0:
+        return failed
+    routine = _routine(A.dtype.name)
+    # A lower triangle in C order is an upper one in LAPACK's order.
+    triangle, order, one, status = ctypes.c_char(b"U"), ctypes.c_int(k), ctypes.c_int(1), ctypes.c_int(0)
+    at = ctypes.addressof
+    a0, b0, a_step, b_step = A.ctypes.data, b.ctypes.data, k * k * A.itemsize, k * b.itemsize
+    for i in range(n):
+        routine(at(triangle), at(order), at(one), a0 + i * a_step, at(order), b0 + i * b_step, at(order), at(status))
+        failed[i] = status.value
+    return failed

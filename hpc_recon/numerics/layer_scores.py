@@ -1,0 +1,91 @@
+"""Scores of one layer's decoded features, gathered block of units by block: memory does not grow with the units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpc_recon.core.array import Array
+from hpc_recon.numerics.scores import (
+    Identification,
+    Products,
+    pairwise_identification,
+    products,
+    profile_correlation,
+    standardise,
+)
+
+
+@dataclass(frozen=True)
+class LayerScores:
+    """What is kept of the blocks of units seen so far; the sum of two is that of both together.
+
+    Profiles are one float64 a unit; everything else is items x stimuli.
+
+    >>> rng = np.random.default_rng(0)
+    >>> true, target = rng.normal(size=(4, 30)), np.arange(4)
+    >>> mean, scale = np.zeros(30), np.ones(30)
+    >>> one, two = (layer_scores(true[:, s], true[:, s], target, mean=mean[s], scale=scale[s])
+    ...             for s in (slice(0, 10), slice(10, 30)))
+    >>> (one + two).identification().accuracy.tolist(), len((one + two).profile)
+    ([1.0, 1.0, 1.0, 1.0], 30)
+    """
+
+    #: (n_items,) row of the true features that each item shows.
+    target: Array
+    #: (n_units,) profile correlations, NaN for constant units.
+    profile: Array
+    #: Items with stimuli, on raw features and on features z-scored with training statistics.
+    raw: Products
+    zscored: Products
+
+    def __add__(self, other: LayerScores) -> LayerScores:
+        return LayerScores(
+            self.target,
+            np.concatenate([self.profile, other.profile]),
+            self.raw + other.raw,
+            self.zscored + other.zscored,
+        )
+
+    def pattern(self) -> Array:
+        """Return the pattern correlation of each item, (n_items,) float64; NaN if undefined."""
+        return np.asarray(self.zscored.correlation()[np.arange(len(self.target)), self.target])
+
+    def profile_summary(self) -> tuple[dict[str, float], int]:
+        """Return the mean ("") and quartiles ("_q25", "_q75") over units, and the number of units not constant.
+
+        All NaN without such a unit.
+        """
+        defined = self.profile[~np.isnan(self.profile)]
+        if len(defined) == 0:
+            return dict.fromkeys(("", "_q25", "_q75"), float("nan")), 0
+        low, high = np.quantile(defined, [0.25, 0.75])
+        return {"": float(defined.mean()), "_q25": float(low), "_q75": float(high)}, len(defined)
+
+    def identification(self) -> Identification:
+        """Return the pairwise identification of each item among the stimuli, on raw features as published."""
+        return pairwise_identification(self.raw.correlation(), self.target)
+
+
+def layer_scores(decoded: Array, true: Array, target: Array, *, mean: Array, scale: Array) -> LayerScores:
+    """Score one block of units.
+
+    Parameters
+    ----------
+    decoded
+        (n_items, units) decoded features.
+    true
+        (n_stimuli, units) features of the distinct stimuli of the dataset.
+    target
+        (n_items,) row of `true` that each item shows.
+    mean, scale
+        (units,) training statistics; units with scale 0 are left out of the pattern correlation.
+
+    Raises
+    ------
+    ValueError
+        If numbers of units, or of items and targets, differ.
+    """
+    z = [standardise(x, mean=mean, scale=scale) for x in (decoded, true)]
+    return LayerScores(target, profile_correlation(decoded, true[target]), products(decoded, true), products(*z))

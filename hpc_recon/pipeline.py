@@ -1,0 +1,68 @@
+"""Run the chain of verbs on one cluster and under one lease: each is planned when the one before it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from hpc_recon.run import cli
+
+
+def chain(source: str, *, start: str | None, through: str | None) -> list[str]:
+    """Return the verbs of a pipeline from `start` through `through`, both included.
+
+    Parameters
+    ----------
+    source
+        `simulate` or `ingest`: what the study says makes the brain data.
+
+    Raises
+    ------
+    StudyError
+        If a name is unknown, is the source that this study does not use, or comes after the end.
+    """
+    from hpc_recon.core.errors import StudyError
+    from hpc_recon.run.verbs import STEPS, step
+
+    other = {"simulate": "ingest", "ingest": "simulate"}[source]
+    names = [verb.name for verb in STEPS if verb.name != other]
+    for option, name in (("--from", start), ("--through", through)):
+        if name is not None and step(name, where=option).name == other:
+            raise StudyError(option, [f"this study makes its data with {source!r}, not {name!r}"])
+    first = names.index(start) if start else 0
+    last = names.index(through) if through else len(names) - 1
+    if first > last:
+        raise StudyError("--from/--through", [f"{start!r} comes after {through!r}; the order is {', '.join(names)}"])
+    return names[first : last + 1]
+
+
+def _run(values: dict[str, Any]) -> int:
+    start, through = values.pop("start"), values.pop("through")
+
+    def action() -> int:
+        from hpc_recon.core.loading import load_study
+
+        options = cli.options_of(values)
+        study = load_study(options.study, options.assignments)
+        return cli.run(chain(study.source_verb, start=start, through=through), values)
+
+    return cli.guarded(action)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the pipeline from the command line."""
+
+    @click.command(help="Run the chain of all verbs on one cluster.")
+    @click.option("--from", "start", metavar="VERB", default=None, help="first verb  [default: simulate or ingest]")
+    @click.option("--through", metavar="VERB", default=None, help="last verb  [default: report]")
+    @cli.common_options
+    def command(**values: Any) -> int:
+        return _run(values)
+
+    return cli.execute("python -m hpc_recon.pipeline", command, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

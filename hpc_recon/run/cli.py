@@ -1,0 +1,148 @@
+"""The command line that every verb shares. Only click and the standard library at import: `--help` is quick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option(
+        "--study", metavar="FILE", help="study file  [default: $HPC_RECON_STUDY, else ./study.yaml]", default=None
+    ),
+    click.option(
+        "--cluster", metavar="NAME", default="local", show_default=True, help="where to run: local, slurm, ..."
+    ),
+    click.option("--cluster-file", metavar="FILE", default=None, help="cluster file to use instead of one by name"),
+    click.option("--jobs", metavar="N|N:M", default=None, help="jobs (workers), or a range of them"),
+    click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="override the study: fit.alpha=10"),
+    click.option("--xp", type=click.Choice(["auto", "numpy", "cupy"]), default="auto", help="CPU or GPU arrays"),
+    click.option("--only", metavar="PATTERN", default=None, help="only tiles whose id matches, e.g. 'S1/V1/*conv5*'"),
+    click.option("--limit", metavar="N", type=click.IntRange(1), default=None, help="only the first N tiles left"),
+    click.option("--units", metavar="N/layer", default=None, help="a random sample of N units per layer"),
+    click.option("--retry-failed", is_flag=True, help="only tiles that failed last time"),
+    click.option("--redo", is_flag=True, help="discard existing results of the selected tiles, compute again"),
+    click.option("--memory", metavar="SIZE", default=None, help="memory of a worker, e.g. 16GiB"),
+    click.option("--dry-run", is_flag=True, help="show tiles, bytes, memory, time and the job script; touch nothing"),
+)
+
+
+def common_options(function: Function) -> Function:
+    """Add the options that all verbs have."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def execute(program: str, command: click.Command, argv: Sequence[str] | None) -> int:
+    """Run a click command and turn its end into an exit code: 0 done, 1 some tiles failed, 2 bad input."""
+    try:
+        result = command.main(args=None if argv is None else list(argv), prog_name=program, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except click.Abort:
+        click.echo("stopped", err=True)
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def guarded(action: Callable[[], int]) -> int:
+    """Run `action`; an error written for the user becomes its message without a traceback and exit code 2."""
+    from hpc_recon.core.errors import ReconError
+
+    try:
+        return action()
+    except ReconError as error:
+        click.echo(f"error: {error}", err=True)
+        return 2
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
+        return 1
+
+
+def options_of(values: dict[str, Any]) -> Any:
+    """Return the common options as one `Options` value.
+
+    Raises
+    ------
+    StudyError
+        With every option that is wrong.
+    """
+    from hpc_recon.core.errors import StudyError
+    from hpc_recon.core.text import parse_bytes
+    from hpc_recon.run.options import Jobs, Options, default_study, units_assignment
+
+    problems: list[str] = []
+
+    def read(option: str, parse: Callable[[str], Any]) -> Any:
+        text = values[option]
+        if text is None:
+            return None
+        try:
+            return parse(text)
+        except StudyError as error:
+            problems.extend(f"--{option} {problem}" for problem in error.problems)
+        except ValueError as error:
+            problems.append(f"--{option}: {error}")
+        return None
+
+    jobs, units, memory = read("jobs", Jobs.parse), read("units", units_assignment), read("memory", parse_bytes)
+    if problems:
+        raise StudyError("command line", problems)
+    return Options(
+        study=Path(values["study"]) if values["study"] else default_study(),
+        cluster=values["cluster"],
+        cluster_file=Path(values["cluster_file"]) if values["cluster_file"] else None,
+        jobs=jobs,
+        assignments=(*values["assignments"], *([units] if units else [])),
+        xp=values["xp"],
+        only=values["only"],
+        limit=values["limit"],
+        retry_failed=values["retry_failed"],
+        redo=values["redo"],
+        memory=memory,
+        dry_run=values["dry_run"],
+    )
+
+
+def run(verbs: Sequence[str], values: dict[str, Any]) -> int:
+    """Run steps by name with the values of the common options."""
+
+    def action() -> int:
+        options = options_of(values)
+        from hpc_recon.run.session import run_verbs
+        from hpc_recon.run.verbs import step
+
+        return run_verbs([step(name) for name in verbs], options)
+
+    return guarded(action)
+
+
+def main(verb: str, argv: Sequence[str] | None = None) -> int:
+    """Run one verb from the command line.
+
+    Parameters
+    ----------
+    verb
+        Name of a step of the pipeline.
+    argv
+        Arguments; None: those of the process.
+    """
+    from hpc_recon.run.verbs import step
+
+    @click.command(help=f"{step(verb).summary.capitalize()}.", context_settings={"help_option_names": ["-h", "--help"]})
+    @common_options
+    def command(**values: Any) -> int:
+        if values.pop("decode", False):
+            values["assignments"] = (*values["assignments"], "fit.decode=true")
+        return run([verb], values)
+
+    if verb == "fit":
+        decode = click.option("--decode", is_flag=True, help="decode while fitting; store predictions, no decoders")
+        command = decode(command)
+    return execute(f"python -m hpc_recon.{verb}", command, argv)

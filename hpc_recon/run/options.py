@@ -1,0 +1,85 @@
+"""The common options of every verb as one frozen value."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpc_recon.core.errors import StudyError
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Between `least` and `most` jobs (workers): as many as there are tiles left, within these bounds."""
+
+    least: int
+    most: int
+
+    def wanted(self, tiles_left: int) -> int:
+        """Return how many jobs to keep while this many tiles are left.
+
+        >>> Jobs(1, 8).wanted(5), Jobs(2, 2).wanted(100), Jobs(2, 4).wanted(1)
+        (5, 2, 2)
+        """
+        return max(self.least, min(self.most, tiles_left))
+
+    @classmethod
+    def parse(cls, text: str) -> Jobs:
+        """Read `N` or `N:M`.
+
+        >>> Jobs.parse("2"), Jobs.parse("1:8")
+        (Jobs(least=2, most=2), Jobs(least=1, most=8))
+
+        Raises
+        ------
+        StudyError
+            If it is neither, or N is 0 or above M.
+        """
+        match = re.fullmatch(r"(\d+)(?::(\d+))?", text.strip())
+        least = int(match.group(1)) if match else 0
+        most = int(match.group(2) or least) if match else 0
+        if not 1 <= least <= most:
+            raise StudyError("--jobs", [f"is N or N:M with 1 <= N <= M, for example 4 or 1:16; got {text!r}"])
+        return cls(least, most)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line said; the study and the cluster file are read later."""
+
+    study: Path
+    cluster: str = "local"
+    cluster_file: Path | None = None
+    jobs: Jobs | None = None
+    assignments: tuple[str, ...] = ()
+    xp: str = "auto"
+    only: str | None = None
+    limit: int | None = None
+    retry_failed: bool = False
+    redo: bool = False
+    memory: int | None = None
+    dry_run: bool = False
+
+
+def default_study() -> Path:
+    """Return `$HPC_RECON_STUDY`, else `study.yaml`."""
+    return Path(os.environ.get("HPC_RECON_STUDY", "study.yaml"))
+
+
+def units_assignment(text: str) -> str:
+    """Turn `--units N/layer` into an override of the study.
+
+    >>> units_assignment("1000/layer")
+    'units=1000'
+
+    Raises
+    ------
+    StudyError
+        If it is not a positive number followed by `/layer`.
+    """
+    match = re.fullmatch(r"([1-9]\d*)/layer", text.strip())
+    if match is None:
+        raise StudyError("--units", [f"is a positive number and '/layer', for example 1000/layer; got {text!r}"])
+    return f"units={match.group(1)}"

@@ -1,0 +1,304 @@
+"""A run from the options to the exit code: load, plan, check, and only then write; one lease, one cluster.
+
+Everything that may be wrong with the input is found before the lease is taken; an input that only the
+data show to be wrong (NaN, labels that do not match) stops the run with the message and leaves no group behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpc_recon.core import receipts
+from hpc_recon.core.cluster_file import load_cluster
+from hpc_recon.core.config import Study
+from hpc_recon.core.errors import ClusterError, MissingStore, ReconError
+from hpc_recon.core.files import write_atomic
+from hpc_recon.core.loading import load_study, save_study
+from hpc_recon.core.memory import require_fit
+from hpc_recon.core.text import format_bytes, format_seconds
+from hpc_recon.core.tiles import Tile, select, stages
+from hpc_recon.run import clusters, dryrun, failures, jobqueue, ledger
+from hpc_recon.run.clusters import Place, Pool
+from hpc_recon.run.lease import Lease, hold
+from hpc_recon.run.options import Options
+from hpc_recon.run.progress import StageProgress, console
+from hpc_recon.run.runner import DEADLINE_FACTOR, Drain, Outcome, StageRun, draining
+from hpc_recon.run.verbs import Verb, read_shapes
+
+#: Failed tiles that are named at the end; the rest is counted.
+SHOWN = 10
+#: Exit codes.
+DONE, SOME_FAILED, BAD_INPUT = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One verb's tiles: all of them, those selected, those without a receipt, and the state of their groups."""
+
+    verb: Verb
+    tiles: list[Tile]
+    selected: list[Tile]
+    todo: list[Tile]
+    entries: Mapping[str, ledger.GroupEntry]
+
+
+def say(text: str) -> None:
+    """Print a line for the user on standard error."""
+    console().print(text, markup=False)
+
+
+def make_plan(verb: Verb, study: Study, options: Options) -> Planned:
+    """Plan a verb and compare it with the workspace; pure, reads only.
+
+    Raises
+    ------
+    ReconError
+        If an upstream store is missing, settings changed, or the selection cannot work.
+    """
+    workspace = workspace_of(study)
+    tiles = verb.load().plan(study, read_shapes(study))
+    entries = ledger.survey(workspace, tiles)
+    selected = select(tiles, only=options.only, limit=None)
+    if options.retry_failed:
+        selected = failures.failed(workspace, selected)
+    keys = {tile.group.key for tile in selected}
+    if options.redo:
+        todo = selected
+    else:
+        ledger.require_unchanged([entries[key] for key in entries if key in keys], verb=verb.name)
+        todo = ledger.missing(selected, entries)
+    # --limit counts tiles to do, so that running it again goes on.
+    todo = todo[: options.limit]
+    ledger.require_inputs(todo, entries)
+    return Planned(verb, tiles, selected, todo, entries)
+
+
+def workspace_of(study: Study) -> Path:
+    """Return the workspace, which `load_study` always sets."""
+    assert study.workspace is not None
+    return study.workspace
+
+
+def require_room(todo: Sequence[Tile], place: Place) -> None:
+    """Raise unless every tile fits a worker's memory and its walltime.
+
+    Raises
+    ------
+    MemoryBudgetError, ClusterError
+        With the largest tile and the numbers.
+    """
+    require_fit(todo, host_budget=place.host_budget, device_budget=place.device_budget)
+    if place.walltime is None or not todo:
+        return
+    longest = max(todo, key=lambda tile: tile.need.seconds)
+    if longest.need.seconds * DEADLINE_FACTOR > place.walltime:
+        raise ClusterError(
+            f"the tile {longest.id} is projected to take {format_seconds(longest.need.seconds)}; a worker "
+            f"starts it only with {DEADLINE_FACTOR:.0f} times that left, but the walltime of a job is "
+            f"{format_seconds(place.walltime)}. Ask for a longer walltime in the cluster file"
+        )
+
+
+@dataclass
+class Session:
+    """A study on a cluster, which is opened with the first tile to compute."""
+
+    study: Study
+    options: Options
+    place: Place
+    lease: Lease
+    drain: Drain
+    stack: contextlib.ExitStack
+    pool: Pool | None = None
+
+    @property
+    def workspace(self) -> Path:
+        """The study's workspace."""
+        return workspace_of(self.study)
+
+    def run(self, verb: Verb) -> int:
+        """Run one verb; return its exit code."""
+        planned = make_plan(verb, self.study, self.options)
+        if not planned.todo:
+            say(f"{verb.name}: nothing to do, {_done_of(planned)}")
+            return DONE
+        require_room(planned.todo, self.place)
+        if self.options.redo:
+            ledger.redo(self.workspace, planned.todo)
+        ledger.commit(self.workspace, planned.todo, planned.entries)
+        study_path = save_resolved(self.study)
+        start = time.monotonic()
+        try:
+            verb.load().prepare(self.study)
+            outcome = self._run_stages(planned, study_path)
+        finally:
+            ledger.forget_empty(self.workspace, [entry.group for entry in planned.entries.values()])
+        return conclude(planned, outcome, seconds=time.monotonic() - start, stopped=self.drain.asked > 0)
+
+    def _run_stages(self, planned: Planned, study_path: Path) -> Outcome:
+        if self.pool is None:
+            pool = clusters.open_pool(self.place, workspace=self.workspace, lease=self.lease)
+            self.pool = self.stack.enter_context(pool)
+            say(self.pool.description)
+        total = Outcome()
+        bad: set[str] = set()
+        for stage, members in stages(planned.todo):
+            runnable = [tile for tile in members if not _depends_on(tile, bad)]
+            if not runnable or self.drain.asked:
+                continue
+            outcome = self._run_stage(planned.verb, stage, runnable, study_path=study_path)
+            bad |= {tile.group.key for tile, _, _ in outcome.failed}
+            total = total.plus(outcome)
+        return total
+
+    def _run_stage(self, verb: Verb, stage: str, tiles: list[Tile], *, study_path: Path) -> Outcome:
+        assert self.pool is not None
+        title = verb.name if stage == verb.name else f"{verb.name} {stage}"
+        units = sum(tile.stop - tile.start for tile in tiles)
+        with StageProgress(title, len(tiles), units) as progress:
+            run = StageRun(
+                client=self.pool.client,
+                module=verb.module,
+                verb=verb.name,
+                study_path=study_path,
+                workspace=self.workspace,
+                xp=self.options.xp,
+                tiles=tiles,
+                progress=progress,
+            )
+            return run.run(self.drain, self._tick)
+
+    def _tick(self, tiles_left: int) -> str:
+        assert self.pool is not None
+        if self.lease.lost:
+            raise ClusterError(
+                f"another controller took the study in {self.workspace} over from this one, which was taken for dead; "
+                "stopping. Finished tiles are kept"
+            )
+        return self.pool.tick(tiles_left)
+
+
+def _depends_on(tile: Tile, bad: set[str]) -> bool:
+    """Return whether a tile's group, or one that it reads, has failures."""
+    return tile.group.key in bad or any(ledger.is_below(key, up) for key in bad for up in tile.group.upstream)
+
+
+def _done_of(planned: Planned) -> str:
+    n = len(planned.selected)
+    return f"all {n:,} tiles are done" if n else "no tile is selected"
+
+
+def save_resolved(study: Study) -> Path:
+    """Save the study as the workers read it: overrides applied, paths absolute; named after its content."""
+    text = save_study(study)
+    path = workspace_of(study) / "jobs" / f"study-{hashlib.sha256(text.encode()).hexdigest()[:12]}.yaml"
+    if not path.is_file():
+        write_atomic(path, text.encode())
+    return path
+
+
+def conclude(planned: Planned, outcome: Outcome, *, seconds: float, stopped: bool) -> int:
+    """Print the summary of a verb and return its exit code."""
+    name = planned.verb.name
+    left = len(planned.todo) - len(outcome.done) - len(outcome.failed)
+    text = f"{name}: {len(outcome.done):,} tiles done, {len(outcome.failed):,} failed, {left:,} left"
+    say(f"{text} in {format_seconds(seconds)}; peak memory of a tile {format_bytes(outcome.peak_bytes)}")
+    for message, count in outcome.warnings.items():
+        say(f"{name}: warning in {count:,} tiles: {message}")
+    messages = outcome.bad_input()
+    for message in messages:
+        say(f"{name}: {message}")
+    others = [(tile, text) for tile, text, error in outcome.failed if not isinstance(error, ReconError)]
+    for tile, text in others[:SHOWN]:
+        say(f"failed: {tile.id}: {text}")
+    if len(others) > SHOWN:
+        say(f"failed: and {len(others) - SHOWN:,} more; every traceback is in the folder logs of the workspace")
+    if stopped and left:
+        say(f"{name}: stopped; run the same command again to go on with the {left:,} tiles left")
+    if outcome.failed and len(messages) and not others and not outcome.done:
+        return BAD_INPUT
+    return SOME_FAILED if outcome.failed or left else DONE
+
+
+def run_verbs(verbs: Sequence[Verb], options: Options) -> int:
+    """Run verbs one after another on one cluster and under one lease; stop at the first that does not end well.
+
+    Raises
+    ------
+    ReconError
+        If the input is wrong; nothing has then been written.
+    """
+    study = load_study(options.study, options.assignments)
+    place = Place(
+        name=options.cluster,
+        file=load_cluster(options.cluster, options.cluster_file),
+        jobs=options.jobs,
+        xp=options.xp,
+        memory=options.memory,
+    )
+    workspace = workspace_of(study)
+    if options.dry_run:
+        return _dry_run(verbs, study, options, place=place)
+    clusters.require_scheduler(place.file.kind)
+    if place.file.kind != "local":
+        jobqueue.plan_jobs(place.file, folder=workspace / "jobs", job_name="check", xp=options.xp)
+    first = make_plan(verbs[0], study, options)
+    require_room(first.todo, place)
+    if not first.todo and len(verbs) == 1:
+        say(f"{first.verb.name}: nothing to do, {_done_of(first)}")
+        return DONE
+    code = DONE
+    with (
+        _tidy(workspace),
+        draining(say) as drain,
+        hold(workspace, cluster=place.file.kind, study_name=study.name, cancel=clusters.cancel_jobs, say=say) as lease,
+        contextlib.ExitStack() as stack,
+    ):
+        session = Session(study, options, place, lease, drain, stack)
+        for verb in verbs:
+            code = session.run(verb)
+            if code != DONE or drain.asked:
+                return code or SOME_FAILED
+    return code
+
+
+@contextlib.contextmanager
+def _tidy(workspace: Path) -> Iterator[None]:
+    """Leave nothing behind if the block computed nothing: an input that is refused late leaves no workspace."""
+    is_new = not workspace.exists()
+    try:
+        yield
+    finally:
+        if is_new and next(workspace.rglob("*.zarr"), None) is None and not _any_receipt(workspace):
+            for path in (workspace / "jobs").glob("study-*.yaml"):
+                path.unlink()
+            for folder in (*sorted(workspace.rglob("*"), reverse=True), workspace):
+                if folder.is_dir():
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()
+
+
+def _any_receipt(workspace: Path) -> bool:
+    return any(path.name != receipts.GROUP_FILE for path in (workspace / "receipts").glob("*/**/*.json"))
+
+
+def _dry_run(verbs: Sequence[Verb], study: Study, options: Options, *, place: Place) -> int:
+    """Print what would be done; a verb of a chain whose input does not exist yet cannot be planned, which is said."""
+    for number, verb in enumerate(verbs):
+        try:
+            planned = make_plan(verb, study, options)
+        except MissingStore as error:
+            if number == 0:
+                raise
+            names = ", ".join(v.name for v in verbs[number:])
+            print(f"{names}: cannot be planned before the verbs above have run ({error})")  # noqa: T201
+            break
+        require_room(planned.todo, place)
+        dryrun.print_plan(verb.name, planned.selected, planned.todo, entries=planned.entries, place=place)
+    dryrun.print_place(place, workspace=workspace_of(study), job_name=f"hpc_recon-{study.name}-NONCE", nonce="NONCE")
+    return DONE

@@ -1,0 +1,92 @@
+"""The verbs in the order of the pipeline, as a table of strings: nothing is imported until it is run."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from hpc_recon.core.errors import StudyError
+from hpc_recon.core.text import closest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hpc_recon.core.config import Study
+    from hpc_recon.core.tiles import Shapes, Tile
+
+#: The one late binding between the strangers of layer 1: the reader of sizes, resolved when a verb is planned.
+SHAPES = "hpc_recon.stores.shapes:read"
+
+
+class VerbModule(Protocol):
+    """The functions of a verb's module that the run layer calls."""
+
+    def plan(self, study: Study, shapes: Shapes) -> list[Tile]:
+        """Return the tiles; pure."""
+        ...
+
+    def prepare(self, study: Study) -> None:
+        """Create the arrays; idempotent."""
+        ...
+
+    def work(self, study: Study, tile: Tile) -> list[Path]:
+        """Compute and write one tile; return the files."""
+        ...
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A command: its name, the module that holds its four functions, and one line of help."""
+
+    name: str
+    module: str
+    summary: str
+
+    def load(self) -> VerbModule:
+        """Import the module."""
+        return cast(VerbModule, importlib.import_module(self.module))
+
+
+def _verb(name: str, summary: str) -> Verb:
+    return Verb(name, f"hpc_recon.{name}", summary)
+
+
+#: Verbs that compute, in pipeline order. `simulate` and `ingest` are alternatives; the study says which.
+STEPS = (
+    _verb("simulate", "make a synthetic study with known truth: stimuli, brains, ROIs"),
+    _verb("ingest", "read a lab's brain samples and stimuli into the workspace"),
+    _verb("extract", "compute the features of all stimuli with a network"),
+    _verb("fit", "fit one decoder per unit: voxel selection, then ridge regression"),
+    _verb("decode", "predict the features of the test datasets from brain activity"),
+    _verb("reconstruct", "make images from decoded features"),
+    _verb("evaluate", "score decoded features and images against truth and baselines"),
+    _verb("report", "write one self-contained HTML page"),
+)
+#: Commands that are not steps of their own.
+OTHERS = (
+    _verb("pipeline", "run the chain of all verbs on one cluster"),
+    _verb("status", "show what is done, failed and left"),
+)
+
+
+def step(name: str, *, where: str = "--from/--through") -> Verb:
+    """Return a step by name.
+
+    Raises
+    ------
+    StudyError
+        If there is none; names the closest.
+    """
+    for verb in STEPS:
+        if verb.name == name:
+            return verb
+    raise StudyError(where, [f"unknown verb {name!r}{closest(name, [verb.name for verb in STEPS])}"])
+
+
+def read_shapes(study: Study) -> Shapes:
+    """Return the sizes of what the study holds, by the function that `SHAPES` names."""
+    module, _, function = SHAPES.partition(":")
+    read = cast("Callable[[Study], Any]", getattr(importlib.import_module(module), function))
+    return cast("Shapes", read(study))

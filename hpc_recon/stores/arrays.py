@@ -1,0 +1,315 @@
+"""Arrays in a workspace that are never silently wrong.
+
+zarr reads an absent or empty shard as fill values. So before a range is read, the length of every shard
+file that it touches is compared with the receipt of the tile that wrote it; crc32c on the inner chunks
+finds changed bytes. A tile writes whole shards: old ones are unlinked first (zarr reads a shard before it
+replaces it, so a torn one would fail every rewrite), then files and folders are flushed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import zarr
+from zarr.codecs import Crc32cCodec
+from zarr.storage import LocalStore
+
+from hpc_recon.core.array import Array
+from hpc_recon.core.errors import ChangedStudy, DamagedStore, DataError
+from hpc_recon.core.files import sync_file, sync_folder
+from hpc_recon.stores.checks import check_shards, redo_command, shard_paths
+from hpc_recon.stores.layout import Geometry, Ref
+from hpc_recon.stores.metadata import METADATA, Description, create_groups, describe, record, seal
+
+__all__ = ["Description", "Selection", "create", "describe", "read", "write"]
+
+#: `None` is everything; integers must be sorted and distinct.
+Selection: TypeAlias = slice | Array | None
+
+
+def create(
+    workspace: Path,
+    ref: Ref,
+    *,
+    shape: Sequence[int],
+    dtype: str | np.dtype[Any] | type,
+    geometry: Geometry,
+    made_by: str,
+    attributes: Mapping[str, Any] | None = None,
+) -> None:
+    """Create an array without shards; nothing happens if an identical one exists.
+
+    Parameters
+    ----------
+    made_by
+        Key of the group whose tiles write it, for example `extract/vgg/conv1_1..conv2_2`.
+    attributes
+        Plain JSON values.
+
+    Raises
+    ------
+    ChangedStudy
+        If an array that differs in anything exists; nothing is overwritten.
+    """
+    wanted = Description(
+        tuple(int(n) for n in shape),
+        np.dtype(dtype),
+        tuple(int(n) for n in geometry.shards),
+        tuple(int(n) for n in geometry.chunks),
+        dict(attributes or {}),
+        made_by,
+    )
+    _require_sound(wanted, ref)
+    folder = workspace / ref.path
+    if (folder / METADATA).exists():
+        _require_same(describe(workspace, ref), wanted, folder)
+        return
+    create_groups(workspace, Path(ref.path).parent)
+    zarr.create_array(
+        store=LocalStore(folder),
+        shape=wanted.shape,
+        dtype=wanted.dtype,
+        chunks=wanted.chunks,
+        shards=wanted.shards,
+        filters=None,
+        compressors=[Crc32cCodec()],  # the inner codecs are bytes, crc32c: no compression, each chunk checked
+        fill_value=_fill(wanted.dtype),
+        attributes={"hpc_recon": {**record(wanted), "seal": seal(wanted)}},
+        config={"write_empty_chunks": True},
+        overwrite=False,
+    )
+    sync_file(folder / METADATA)
+    sync_folder(folder)
+    sync_folder(folder.parent)
+
+
+def read(workspace: Path, ref: Ref, rows: Selection = None, columns: Selection = None) -> Array:
+    """Read a range after checking every shard that it touches.
+
+    Parameters
+    ----------
+    rows, columns
+        Of the first and the second axis: all (None), a slice without step, or sorted distinct integers.
+
+    Returns
+    -------
+    Array
+        (n_rows, n_columns, ...) in the stored dtype.
+
+    Raises
+    ------
+    MissingStore
+        If the array, or the receipt of a touched shard, does not exist.
+    DamagedStore
+        If a touched shard is absent, empty, shorter or longer than its receipt says, or fails its checksum.
+    """
+    found = describe(workspace, ref)
+    selection = _normalise(found, ref, (rows, columns))
+    touched = [_touched(part, shard) for part, shard in zip(selection, found.shards, strict=True)]
+    if not all(touched):
+        return np.empty([_length(part) for part in selection], dtype=found.dtype)
+    check_shards(workspace, ref, found, touched)
+    array = _open(workspace, ref)
+    try:
+        return np.asarray(array.oindex[selection])
+    except Exception as error:
+        raise _locate(workspace, ref, found, touched, error=error) from error
+
+
+def write(workspace: Path, ref: Ref, start: Sequence[int], values: Array, *, allow_nan: bool = False) -> list[Path]:
+    """Write whole shards, flush them, and return their absolute paths.
+
+    Parameters
+    ----------
+    start
+        First index along each axis; axes left out start at 0.
+    values
+        (extent, ...); cast to the stored dtype if that loses no more than precision.
+    allow_nan
+        Accept NaN (infinity is always refused).
+
+    Raises
+    ------
+    DataError
+        If the range does not consist of whole shards, or a value is not finite or does not fit the dtype.
+    """
+    found = describe(workspace, ref)
+    origin = (*(int(n) for n in start), *[0] * (len(found.shape) - len(start)))
+    _require_aligned(found, ref, origin, values.shape)
+    stored = _cast(values, found.dtype, f"{ref.path} [{_range_text(origin, values.shape)}]")
+    _require_finite(stored, ref, origin, allow_nan=allow_nan)
+    spans = [
+        range(first // shard, -(-(first + n) // shard))
+        for first, n, shard in zip(origin, values.shape, found.shards, strict=True)
+    ]
+    files = [workspace / path for path in shard_paths(ref, spans)]
+    for path in files:
+        path.unlink(missing_ok=True)
+    _open(workspace, ref)[tuple(slice(a, a + n) for a, n in zip(origin, values.shape, strict=True))] = stored
+    _flush(files, workspace / ref.path)
+    return files
+
+
+def _locate(
+    workspace: Path, ref: Ref, found: Description, touched: Sequence[Sequence[int]], *, error: Exception
+) -> DamagedStore:
+    """Return an error that names the shard that cannot be decoded, and the range it holds."""
+    array = _open(workspace, ref)
+    for index in itertools.product(*touched):
+        bounds = [
+            (i * shard, min((i + 1) * shard, n)) for i, shard, n in zip(index, found.shards, found.shape, strict=True)
+        ]
+        try:
+            array[tuple(slice(*pair) for pair in bounds)]
+        except Exception as cause:
+            path = workspace / next(iter(shard_paths(ref, [[i] for i in index])))
+            return DamagedStore(
+                f"the shard {path} fails its checksum ({' '.join(str(cause).split())}); it holds {ref.path} "
+                f"[{_bounds_text(bounds)}]; make it anew with {redo_command(found.made_by)}"
+            )
+    return DamagedStore(
+        f"reading {ref.path} failed ({error}), but each of its shards can be read now: the storage is unreliable, or a "
+        f"tile was written meanwhile; run the command again"
+    )
+
+
+def _open(workspace: Path, ref: Ref) -> Any:
+    return zarr.open_array(
+        store=LocalStore(workspace / ref.path), mode="r+", zarr_format=3, config={"write_empty_chunks": True}
+    )
+
+
+def _normalise(found: Description, ref: Ref, wanted: Sequence[Selection]) -> tuple[slice | Array, ...]:
+    """Turn selections into slices with bounds and checked integer arrays, one for each axis."""
+    parts: list[slice | Array] = []
+    for axis, n in enumerate(found.shape):
+        part = wanted[axis] if axis < len(wanted) else None
+        if part is None:
+            parts.append(slice(0, n))
+        elif isinstance(part, slice):
+            first, stop, step = part.indices(n)
+            if step != 1:
+                raise ValueError(f"a range of {ref.path} must have no step, got {part}")
+            parts.append(slice(first, max(first, stop)))
+        else:
+            parts.append(_integers(part, n, f"{ref.path}, axis {axis}"))
+    if len(found.shape) == 1 and wanted[1] is not None:
+        raise ValueError(f"{ref.path} has one axis and so no columns")
+    return tuple(parts)
+
+
+def _integers(part: Array, n: int, where: str) -> Array:
+    numbers = np.asarray(part)
+    if numbers.ndim != 1 or (numbers.dtype.kind not in "iu" and numbers.size):
+        raise ValueError(f"numbers of {where} must be a list of integers, got {numbers.dtype} {numbers.shape}")
+    numbers = numbers.astype(np.int64)
+    if numbers.size and (numbers[0] < 0 or numbers[-1] >= n or np.any(np.diff(numbers) <= 0)):
+        raise ValueError(f"numbers of {where} must be sorted, distinct and in [0, {n})")
+    return numbers
+
+
+def _length(part: slice | Array) -> int:
+    return int(part.stop - part.start) if isinstance(part, slice) else len(part)
+
+
+def _touched(part: slice | Array, shard: int) -> list[int]:
+    if isinstance(part, slice):
+        return list(range(part.start // shard, -(-part.stop // shard))) if part.stop > part.start else []
+    return [int(i) for i in np.unique(part // shard)]
+
+
+def _flush(files: Sequence[Path], root: Path) -> None:
+    folders: set[Path] = set()
+    for path in files:
+        sync_file(path)
+        folders.update(parent for parent in path.parents if parent.is_relative_to(root))
+    for folder in sorted(folders, reverse=True):
+        sync_folder(folder)
+
+
+def _require_aligned(found: Description, ref: Ref, start: Sequence[int], extent: Sequence[int]) -> None:
+    if len(extent) != len(found.shape) or len(start) != len(found.shape):
+        raise DataError(f"{ref.path} has shape {found.shape}; got values of shape {tuple(extent)} at {tuple(start)}")
+    for axis, (first, n, shard, total) in enumerate(zip(start, extent, found.shards, found.shape, strict=True)):
+        stop = first + n
+        if n < 1 or first % shard or stop > total or (stop % shard and stop != total):
+            raise DataError(
+                f"a tile writes whole shards, because two writers of one shard would lose each other's values: "
+                f"axis {axis} of {ref.path} has {total} elements in shards of {shard}, but the range is "
+                f"[{first}, {stop}); start at a multiple of {shard} and stop at one, or at {total}"
+            )
+
+
+def _cast(values: Array, dtype: np.dtype[Any], where: str) -> Array:
+    if values.dtype == dtype:
+        return np.ascontiguousarray(values)
+    if dtype.kind in "iu" and values.dtype.kind in "iu":
+        cast = values.astype(dtype)
+        if np.array_equal(cast, values):
+            return cast
+    elif dtype.kind == values.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # an overflow becomes infinite, and that is refused with its place
+            return values.astype(dtype)
+    raise DataError(f"{where} stores {dtype}, but the values are {values.dtype} and do not fit; convert them first")
+
+
+def _require_finite(values: Array, ref: Ref, start: Sequence[int], *, allow_nan: bool) -> None:
+    if values.dtype.kind != "f":
+        return
+    bad = np.isinf(values) if allow_nan else ~np.isfinite(values)
+    count = int(np.count_nonzero(bad))
+    if count:
+        first = [int(i + a) for i, a in zip(np.unravel_index(int(np.argmax(bad)), bad.shape), start, strict=True)]
+        raise DataError(
+            f"{ref.path} takes finite numbers, but {count} of {values.size} values in "
+            f"[{_range_text(start, values.shape)}] are NaN or infinite as {values.dtype} (first at {first}); nothing "
+            f"was written. Look at the input of this tile"
+        )
+
+
+def _range_text(start: Sequence[int], extent: Sequence[int]) -> str:
+    return _bounds_text([(first, first + n) for first, n in zip(start, extent, strict=True)])
+
+
+def _bounds_text(bounds: Sequence[tuple[int, int]]) -> str:
+    names = ("rows", "columns")
+    return ", ".join(
+        f"{names[axis] if axis < 2 else f'axis {axis}'} {first}:{stop}" for axis, (first, stop) in enumerate(bounds)
+    )
+
+
+def _require_sound(wanted: Description, ref: Ref) -> None:
+    if not wanted.shape or min(wanted.shape) < 1:
+        raise DataError(f"{ref.path} cannot have shape {wanted.shape}: every axis needs at least one element")
+    if not len(wanted.shape) == len(wanted.shards) == len(wanted.chunks) or any(
+        shard % chunk for shard, chunk in zip(wanted.shards, wanted.chunks, strict=True)
+    ):
+        raise DataError(
+            f"{ref.path} {wanted.shape} cannot have shards {wanted.shards} of chunks {wanted.chunks}: as many axes, "
+            f"and shards divisible by chunks; use a geometry of stores.layout"
+        )
+
+
+def _require_same(found: Description, wanted: Description, folder: Path) -> None:
+    changed = [
+        f"{key} is {old}, now {new}"
+        for (key, old), new in zip(record(found).items(), record(wanted).values(), strict=True)
+        if old != new
+    ]
+    if changed:
+        raise ChangedStudy(
+            f"{folder} exists and differs ({'; '.join(changed)}); it is not overwritten. Remove the folder, or give "
+            f"the study another workspace"
+        )
+
+
+def _fill(dtype: np.dtype[Any]) -> Any:
+    """Return what absent data would read as: NaN, or the largest number where 0 is a valid voxel number."""
+    if dtype.kind == "f":
+        return math.nan
+    return int(np.iinfo(dtype).max) if dtype.kind == "u" and dtype.itemsize > 1 else dtype.type(0).item()

@@ -1,0 +1,234 @@
+"""Where everything lies in a workspace, and how arrays are cut: names and sizes only, nothing is read.
+
+The geometry is a constant of the format (docs/store_format.md, section 3), never of a cluster or its memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpc_recon.core.config import Study
+from hpc_recon.core.errors import DataError
+from hpc_recon.core.text import SAFE_NAME
+
+#: Stimuli in a shard: one extract tile writes a row of shards. VGG19 x 1,200 images is 11,625 files.
+STIMULI_PER_SHARD = 48
+#: Units in a shard: one fit tile reads a column of shards and writes 94 MiB of decoders with 500 voxels.
+UNITS_PER_SHARD = 32768
+#: Units in an inner chunk, the smallest piece that is read and has a checksum.
+UNITS_PER_CHUNK = 4096
+#: Brain samples in an inner chunk and in a shard: 11,726 voxels x 1,024 samples are 46 MiB.
+SAMPLES_PER_CHUNK = 128
+SAMPLES_PER_SHARD = 1024
+#: The name below a split that holds ROI masks; no dataset may have it.
+ROI_FOLDER = "roi"
+
+DECODER_PARTS = ("voxel", "weight", "stats")
+DECODED_PARTS = ("features", "gain", "offset")
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A place in a workspace.
+
+    Attributes
+    ----------
+    path
+        Relative to the workspace, with `/`.
+    verb
+        The command that makes it: `ingest` stands for whichever of `ingest` and `simulate` the study has.
+    """
+
+    path: str
+    verb: str
+
+    @property
+    def command(self) -> str:
+        """The command that makes it, for error messages."""
+        return command("ingest|simulate" if self.verb in ("ingest", "simulate") else self.verb)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Shape of the shards (one file each) and of the inner chunks that they hold."""
+
+    shards: tuple[int, ...]
+    chunks: tuple[int, ...]
+
+
+def command(verb: str) -> str:
+    """Return the command line of a verb, for error messages.
+
+    >>> command("extract")
+    '`python -m hpc_recon.extract --study <study file>`'
+    """
+    return " or ".join(f"`python -m hpc_recon.{name} --study <study file>`" for name in verb.split("|"))
+
+
+def stimuli() -> Ref:
+    """Images of all datasets, (n_stimuli, H, W, 3) uint8; their labels lie beside it in `columns.json`."""
+    return Ref("stimuli.zarr/images", "ingest")
+
+
+def stimuli_columns() -> Ref:
+    """Table of labels, datasets, categories and sources of the stimuli."""
+    return Ref("stimuli.zarr/columns.json", "ingest")
+
+
+def features(network: str, layer: str) -> Ref:
+    """Features of all stimuli, (n_stimuli, n_units) float32 or float16.
+
+    `arrays.create` must be given `attributes={"unit_shape": [C, H, W]}` (or `[n_units]`).
+    """
+    return Ref(_join("features.zarr", network, layer), "extract")
+
+
+def norms(network: str, layer: str) -> Ref:
+    """Reference statistics of each stimulus's features, (n_stimuli, 3) float32; for norm correction."""
+    return Ref(_join("norms.zarr", network, layer), "extract")
+
+
+def samples(split: str, dataset: str) -> Ref:
+    """Brain samples of a dataset, (n_samples, n_voxels) float32."""
+    return Ref(_join("brain.zarr", split, _dataset(dataset), "samples"), "ingest")
+
+
+def samples_columns(split: str, dataset: str) -> Ref:
+    """Table of the labels and columns of a dataset's samples."""
+    return Ref(_join("brain.zarr", split, _dataset(dataset), "columns.json"), "ingest")
+
+
+def roi_mask(split: str, roi: str) -> Ref:
+    """Which voxels belong to an ROI, (n_voxels,) bool; its attribute `n_voxels` counts the members."""
+    return Ref(_join("brain.zarr", split, ROI_FOLDER, roi), "ingest")
+
+
+def decoder(split: str, roi: str, decoded_name: str, layer: str, part: str) -> Ref:
+    """Decoders of a layer: `voxel` (n_units, k), `weight` (n_units, k) or `stats` (n_units, 3)."""
+    _one_of(part, DECODER_PARTS)
+    return Ref(_join("decoders.zarr", split, roi, decoded_name, layer, part), "fit")
+
+
+def decoded(split: str, roi: str, dataset: str, decoded_name: str, layer: str, part: str = "features") -> Ref:
+    """Decoded `features` (n_items, n_units), or the `gain` or `offset` (n_items,) of the norm correction."""
+    _one_of(part, DECODED_PARTS)
+    return Ref(_join("decoded.zarr", split, roi, dataset, decoded_name, layer, part), "decode")
+
+
+def image_file(study: Study, variant: str, split: str, roi: str, dataset: str, item: str) -> Path:
+    """Return the absolute path of a reconstructed image (.png); its .npy and .json have the same stem."""
+    return workspace_of(study) / _join("images", variant, split, roi, dataset) / f"{_safe(item)}.png"
+
+
+def workspace_of(study: Study) -> Path:
+    """Return the absolute workspace of a loaded study.
+
+    Raises
+    ------
+    DataError
+        If the study was not read by `core.loading.load_study`, which sets the workspace.
+    """
+    if study.workspace is None or not study.workspace.is_absolute():
+        raise DataError(
+            f"the study {study.name!r} has no absolute workspace ({study.workspace}); read it with "
+            "core.loading.load_study, or set workspace to an absolute path"
+        )
+    return study.workspace
+
+
+def feature_geometry(n_stimuli: int, n_units: int) -> Geometry:
+    """Return the geometry of features: shards (48, 32768), chunks (48, 4096), clipped to the array.
+
+    >>> feature_geometry(100, 784)
+    Geometry(shards=(48, 784), chunks=(48, 784))
+    """
+    rows, _ = cut(n_stimuli, STIMULI_PER_SHARD, 1)
+    units, chunk = _units(n_units)
+    return Geometry((rows, units), (rows, chunk))
+
+
+def row_geometry(n_stimuli: int, *inner: int) -> Geometry:
+    """Return the geometry of a small array with 48 stimuli a shard, for example the norms."""
+    rows, _ = cut(n_stimuli, STIMULI_PER_SHARD, 1)
+    return Geometry((rows, *inner), (rows, *inner))
+
+
+def stimuli_geometry(n_stimuli: int, height: int, width: int) -> Geometry:
+    """Return the geometry of images: shards of 48, one image a chunk."""
+    rows, _ = cut(n_stimuli, STIMULI_PER_SHARD, 1)
+    return Geometry((rows, height, width, 3), (1, height, width, 3))
+
+
+def sample_geometry(n_samples: int, n_voxels: int) -> Geometry:
+    """Return the geometry of brain samples: shards of 1,024 samples, chunks of 128 samples, all voxels."""
+    rows, chunk = cut(n_samples, SAMPLES_PER_CHUNK, SAMPLES_PER_SHARD // SAMPLES_PER_CHUNK)
+    return Geometry((rows, n_voxels), (chunk, n_voxels))
+
+
+def unit_geometry(n_units: int, *inner: int) -> Geometry:
+    """Return the geometry of decoders: shards of 32,768 units, chunks of 4,096, the other axes whole.
+
+    >>> unit_geometry(100_000, 500)
+    Geometry(shards=(32768, 500), chunks=(4096, 500))
+    """
+    units, chunk = _units(n_units)
+    return Geometry((units, *inner), (chunk, *inner))
+
+
+def decoded_geometry(n_items: int, n_units: int) -> Geometry:
+    """Return the geometry of decoded features: all items and 32,768 units a shard, one item a chunk."""
+    units, _ = _units(n_units)
+    return Geometry((n_items, units), (1, units))
+
+
+def whole_geometry(*shape: int) -> Geometry:
+    """Return the geometry of a small array that is one file."""
+    return Geometry(shape, shape)
+
+
+def units_per_shard(n_units: int) -> int:
+    """Return how many units one shard, so one fit or decode tile, holds: 32,768 or fewer."""
+    return _units(n_units)[0]
+
+
+def cut(n: int, per_chunk: int, chunks_per_shard: int) -> tuple[int, int]:
+    """Return (shard, chunk) sizes along an axis of length `n`: never longer than needed, always divisible.
+
+    >>> cut(100, 4096, 8), cut(5000, 4096, 8), cut(100_000, 4096, 8)
+    ((100, 100), (8192, 4096), (32768, 4096))
+    """
+    if n < 1:
+        raise DataError(f"an array's axis must have at least one element, got {n}; nothing is stored for an empty set")
+    chunk = min(per_chunk, n)
+    return chunk * min(chunks_per_shard, -(-n // chunk)), chunk
+
+
+def _units(n_units: int) -> tuple[int, int]:
+    return cut(n_units, UNITS_PER_CHUNK, UNITS_PER_SHARD // UNITS_PER_CHUNK)
+
+
+def _dataset(name: str) -> str:
+    if name == ROI_FOLDER:
+        raise DataError(
+            f"no dataset may be called {ROI_FOLDER!r}: ROI masks lie there; rename the dataset in the study"
+        )
+    return name
+
+
+def _one_of(part: str, known: tuple[str, ...]) -> None:
+    if part not in known:
+        raise ValueError(f"part must be one of {', '.join(known)}; got {part!r}")
+
+
+def _safe(name: str) -> str:
+    if not SAFE_NAME.match(name):
+        raise DataError(
+            f"{name!r} cannot be a file name: use letters, digits and _ . + @ = - (first a letter or digit, at most "
+            "121 characters); rename it in the study or in the input"
+        )
+    return name
+
+
+def _join(*parts: str) -> str:
+    return "/".join(_safe(part) for part in parts)

@@ -1,0 +1,104 @@
+"""Tables of columns as JSON files: labels and other columns that go with the rows of an array.
+
+zarr's string arrays have no stable specification in version 3, so text lies beside the arrays.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hpc_recon.core.errors import DamagedStore, DataError, MissingStore
+from hpc_recon.core.files import checksum, read_json, write_atomic
+from hpc_recon.core.tiles import FORMAT_VERSION
+from hpc_recon.stores.checks import group_records, redo_command
+from hpc_recon.stores.layout import Ref, command
+
+Value = str | float | int
+Columns = dict[str, list[Any]]
+
+
+def write_table(path: Path, columns: Mapping[str, Sequence[Value]], *, made_by: str = "") -> Path:
+    """Write columns of equal length atomically, and return the path.
+
+    Parameters
+    ----------
+    columns
+        Text or finite numbers, by column name.
+    made_by
+        Key of the group that writes it; `read_checked` finds the receipt by it.
+
+    Raises
+    ------
+    DataError
+        If lengths differ or a number is not finite.
+    """
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"columns of a table must have equal lengths, got {lengths} ({path})")
+    for name, values in columns.items():
+        bad = [i for i, value in enumerate(values) if isinstance(value, float) and not math.isfinite(value)]
+        if bad:
+            raise DataError(
+                f"a table holds finite numbers, but column {name!r} of {path} has {len(bad)} that are NaN or infinite "
+                f"(first at row {bad[0]}); remove the column or its gaps"
+            )
+    content = {"format": FORMAT_VERSION, "made_by": made_by, "columns": {k: list(v) for k, v in columns.items()}}
+    return write_atomic(path, (json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def read_table(path: Path) -> Columns:
+    """Read the columns of a table.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    DamagedStore
+        If the file is not such a table.
+    """
+    return _parse(path)[0]
+
+
+def read_checked(workspace: Path, ref: Ref) -> Columns:
+    """Read a table after comparing its length and crc32 with its receipt.
+
+    Raises
+    ------
+    MissingStore
+        If the table, or the receipt of the tile that writes it, does not exist.
+    DamagedStore
+        If the file differs from its receipt.
+    """
+    path = workspace / ref.path
+    if not path.exists():
+        raise MissingStore(f"{ref.path} does not exist in {workspace}; make it with {ref.command}")
+    columns, made_by = _parse(path)
+    verb = made_by.partition("/")[0]
+    record = group_records(workspace, made_by).get(ref.path)
+    if record is None:
+        raise MissingStore(
+            f"{ref.path} in {workspace} has no receipt below receipts/{made_by}: it was never finished; "
+            f"make it with {command(verb)}"
+        )
+    if path.stat().st_size != record.length or checksum(path) != record.crc32:
+        raise DamagedStore(
+            f"{path} has changed since it was written ({path.stat().st_size} bytes, its receipt says {record.length}); "
+            f"make it anew with {redo_command(made_by)}"
+        )
+    return columns
+
+
+def _parse(path: Path) -> tuple[Columns, str]:
+    try:
+        content = read_json(path)
+        if content["format"] != FORMAT_VERSION:
+            raise ValueError(f"it has format {content['format']}, this program reads format {FORMAT_VERSION}")
+        return {str(k): list(v) for k, v in content["columns"].items()}, str(content["made_by"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedStore(
+            f"the table {path} is damaged ({error}); remove it and run the command that made it again, with --redo"
+        ) from error

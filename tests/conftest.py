@@ -1,0 +1,230 @@
+"""Fixtures that every folder of tests shares: studies in a temporary folder, and a verb without a cluster."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from hpc_recon.core import receipts
+from hpc_recon.core.config import Study
+from hpc_recon.core.files import write_json
+from hpc_recon.core.loading import load_study
+from hpc_recon.core.tiles import Group, Tile, digest
+
+MakeStudy = Callable[..., Study]
+RunVerb = Callable[[ModuleType, Study], list[Tile]]
+
+#: The smallest valid study; `make_study` merges a test's own keys into it.
+MINIMAL: dict[str, Any] = {
+    "name": "tiny",
+    "subjects": ["S1"],
+    "datasets": {"training": {"role": "training"}, "natural": {"role": "test"}},
+    "simulate": {"image_size": 16, "n_training": 8, "n_natural": 2, "n_voxels": 50},
+    "networks": {"pixels": {"architecture": "pixels", "layers": ["pixels"]}},
+}
+
+
+@pytest.fixture
+def make_study(tmp_path: Path) -> MakeStudy:
+    """Return a function that writes a study file and loads it.
+
+    `make_study(key=value, ...)` replaces top-level keys of `MINIMAL` (a value None removes the key);
+    `make_study(content, ...)` starts at `content` instead; `set_=[...]` are `--set` assignments. The file
+    is `tmp_path/study.yaml`, the workspace `tmp_path/runs` unless the study names one.
+    """
+
+    def make(content: dict[str, Any] | None = None, *, set_: list[str] | None = None, **changes: Any) -> Study:
+        merged = {**(MINIMAL if content is None else content), **changes}
+        merged.setdefault("workspace", str(tmp_path / "runs"))
+        path = tmp_path / "study.yaml"
+        path.write_text(yaml.safe_dump({k: v for k, v in merged.items() if v is not None}, sort_keys=False))
+        return load_study(path, set_ or [])
+
+    return make
+
+
+def _write_group(workspace: Path, group: Group, tiles: list[Tile]) -> None:
+    """Write group.json as `run.ledger` does: the fingerprint, its digest, the number of tiles of each stage."""
+    upstream = {}
+    for key in group.upstream:
+        found = receipts.group_digests(workspace, key)
+        assert found, f"{group.key} names the upstream group {key}, but there is none below receipts/"
+        upstream[key] = digest(dict(found))
+    fingerprint = group.fingerprint(upstream)
+    counts = Counter(tile.stage for tile in tiles if tile.group.key == group.key)
+    content = {**fingerprint, "digest": digest(fingerprint), "tiles": dict(counts)}
+    write_json(receipts.group_folder(workspace, group) / receipts.GROUP_FILE, content)
+
+
+@pytest.fixture
+def run_verb() -> RunVerb:
+    """Return a function that runs all tiles of a verb in this process and writes their receipts, as the runner does."""
+
+    def run(module: ModuleType, study: Study) -> list[Tile]:
+        from hpc_recon.stores import shapes
+
+        assert study.workspace is not None
+        tiles: list[Tile] = module.plan(study, shapes.read(study))
+        module.prepare(study)
+        done = set()
+        for tile in tiles:
+            if tile.group.key not in done:
+                _write_group(study.workspace, tile.group, tiles)
+                done.add(tile.group.key)
+            receipts.remove(study.workspace, tile)
+            files = module.work(study, tile)
+            receipts.write(study.workspace, tile, files, {})
+        return tiles
+
+    return run
+
+
+@pytest.fixture
+def fill_workspace() -> Callable[..., None]:
+    """Return a function that writes everything `evaluate` reads, with decoded features = truth + noise.
+
+    `fill(study, noise=1.0)`: random stimuli (those of one category look alike), two brain samples each,
+    features, decoder statistics, decoded features and reconstructions of every split, with their receipts.
+    """
+
+    def fill(study: Study, *, noise: float = 1.0, per_dataset: int = 4, n_training: int = 12) -> None:
+        _Fake(study, noise=noise, sizes={**dict.fromkeys(study.datasets, per_dataset), "training": n_training}).fill()
+
+    return fill
+
+
+class _Fake:
+    def __init__(self, study: Study, *, noise: float, sizes: dict[str, int]) -> None:
+        import numpy as np
+
+        self.study, self.noise, self.rng = study, noise, np.random.default_rng(5)
+        self.dataset = [name for name in study.datasets for _ in range(sizes[name])]
+        self.labels = [f"{name}{i:03d}" for name in study.datasets for i in range(sizes[name])]
+        self.category = [f"c{i % 2}" for i in range(len(self.labels))]
+        self.shape = {
+            (network, layer): (3, 16, 16) if described.architecture == "pixels" else (20 * (i + 1),)
+            for network, described in study.networks.items()
+            for i, layer in enumerate(described.layers)
+        }
+
+    def fill(self) -> None:
+        import numpy as np
+
+        from hpc_recon.stores import images
+
+        n = len(self.labels)
+        base = self.rng.random((2, 4, 4, 3))
+        pictures = np.stack([0.5 * base[i % 2] + 0.5 * self.rng.random((4, 4, 3)) for i in range(n)])
+        self.images = (pictures.repeat(4, axis=1).repeat(4, axis=2) * 255).astype(np.uint8)
+        columns = (tuple(self.labels), tuple(self.dataset), tuple(self.category), tuple(self.labels))
+        self._receipt(
+            (self.study.source_verb, "stimuli"),
+            images.write_stimuli(self._workspace, images.Stimuli(self.images, *columns), made_by=self._key("stimuli")),
+        )
+        self.features = {key: self._features(*key) for key in self.shape}
+        for split in self.study.splits():
+            self._split(split)
+
+    @property
+    def _workspace(self) -> Path:
+        assert self.study.workspace is not None
+        return self.study.workspace
+
+    def _key(self, name: str) -> str:
+        return f"{self.study.source_verb}/{name}"
+
+    def _receipt(self, path: tuple[str, ...], files: list[Path]) -> None:
+        from hpc_recon.core.tiles import Group
+
+        tile = Tile(Group(path[0], path[1:]), "fake", 0, 1)
+        _write_group(self._workspace, tile.group, [tile])
+        receipts.write(self._workspace, tile, files, {"seconds": 1.5, "peak_bytes": 2**28, "warnings": []})
+
+    def _array(self, ref: Any, values: Any, made_by: str, **attributes: Any) -> list[Path]:
+        from hpc_recon.stores import arrays, layout
+
+        geometry = layout.whole_geometry(*values.shape)
+        arrays.create(
+            self._workspace, ref, shape=values.shape, dtype="float32", geometry=geometry, made_by=made_by,
+            attributes=attributes,
+        )  # fmt: skip
+        return arrays.write(self._workspace, ref, [0] * values.ndim, values.astype("float32"))
+
+    def _features(self, network: str, layer: str) -> Any:
+        import numpy as np
+
+        from hpc_recon.stores import layout
+
+        shape = self.shape[network, layer]
+        flat = (self.images / 255.0).transpose(0, 3, 1, 2).reshape(len(self.images), -1)  # (n, 768)
+        if len(shape) == 1:
+            flat = flat @ np.random.default_rng(shape[0]).normal(size=(flat.shape[1], shape[0]))
+        made_by = f"extract/{network}/{layer}"
+        files = self._array(layout.features(network, layer), flat, made_by, unit_shape=list(shape))
+        self._receipt(("extract", network, layer), files)
+        return flat
+
+    def _members(self, split: str) -> dict[str, list[int]]:
+        """Rows of the stimuli of each dataset in a split; fold f holds out every n-th stimulus."""
+        if split in self.study.subjects:
+            return {d: [i for i, own in enumerate(self.dataset) if own == d] for d in self.study.datasets}
+        assert self.study.ingest is not None
+        assert self.study.ingest.cross_validation is not None
+        fold, folds = int(split[-2:]) - 1, self.study.ingest.cross_validation
+        test = list(range(fold, len(self.labels), folds.folds))
+        rest = [i for i in range(len(self.labels)) if i not in test]
+        return {folds.test_dataset: test, folds.training_dataset: rest}
+
+    def _split(self, split: str) -> None:
+        from hpc_recon.stores import brain
+
+        members = self._members(split)
+        files = []
+        for dataset, rows in members.items():
+            labels = tuple(self.labels[row] for row in rows for _ in range(2))
+            made = brain.Brain(self.rng.normal(size=(len(labels), 6)).astype("float32"), labels)
+            files += brain.write_brain(self._workspace, split, dataset, made, made_by=self._key(split))
+        self._receipt((self.study.source_verb, split), files)
+        for roi in self.study.rois:
+            for network, layer in self.shape:
+                self._decode(split, roi, network, layer, members)
+        for variant in self.study.reconstruct:
+            for _, roi, dataset in [place for place in self.study.image_sets(variant) if place[0] == split]:
+                self._reconstruct(variant, split, roi, dataset, members[dataset])
+
+    def _decode(self, split: str, roi: str, network: str, layer: str, members: dict[str, list[int]]) -> None:
+        import numpy as np
+
+        from hpc_recon.core.sampling import unit_sample
+        from hpc_recon.stores import layout
+
+        units = unit_sample(self.study, network, layer, self.features[network, layer].shape[1])
+        true = self.features[network, layer][:, slice(None) if units is None else units]
+        training = true[members[self.study.training_dataset]]
+        scale = training.std(axis=0, ddof=1)
+        place = (split, roi, self.study.decoded_name(network), layer)
+        stats = np.stack([0 * scale, training.mean(axis=0), scale], axis=1)
+        self._receipt(("fit", *place), self._array(layout.decoder(*place, "stats"), stats, f"fit/{'/'.join(place)}"))
+        files = []
+        for dataset in self.study.test_datasets(split):
+            shown = np.repeat(members[dataset], 1 if self.study.decode.average else 2)
+            decoded = true[shown] + self.noise * scale * self.rng.normal(size=true[shown].shape)
+            ref = layout.decoded(split, roi, dataset, *place[2:])
+            files += self._array(ref, decoded, f"decode/{'/'.join(place)}")
+        self._receipt(("decode", *place), files)
+
+    def _reconstruct(self, variant: str, split: str, roi: str, dataset: str, rows: list[int]) -> None:
+        from hpc_recon.stores import images, layout
+
+        files = []
+        for row in rows:
+            path = layout.image_file(self.study, variant, split, roi, dataset, self.labels[row])
+            noisy = self.images[row] / 255 + 0.2 * self.noise * self.rng.normal(size=self.images[row].shape)
+            files += images.write_picture(path, noisy.clip(0, 1))
+        self._receipt(("reconstruct", variant, split, roi, dataset), files)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hpc_recon.core.config import Network
+from hpc_recon.nets import taps, zoo
+
+
+@pytest.fixture
+def net() -> taps.Net:
+    layers = ("conv1_1", "conv2_1", "conv3_1")
+    return zoo.load(Network(architecture="vgg11_quarter", layers=layers), image_size=16)
+
+
+def hooks(net: taps.Net) -> int:
+    return sum(len(module._forward_hooks) for module in net.modules())
+
+
+def test_the_network_stops_behind_the_deepest_wanted_layer(net: taps.Net):
+    ran = []
+    handles = [
+        module.register_forward_hook(lambda module, *_, name=name: ran.append(name))
+        for name, module in net.body.features.named_children()
+    ]
+    taps.activations(net, torch.rand(1, 3, 16, 16), ["conv2_1", "conv1_1"])
+    for handle in handles:
+        handle.remove()
+    assert ran[-1] in ("2", "3")  # conv2_1 is features.3; the module that stops the run does not report
+    assert len(ran) <= 4
+
+
+def test_hooks_are_removed_after_success_and_after_failure(net: taps.Net):
+    taps.activations(net, torch.rand(1, 3, 16, 16), ["conv2_1"])
+    assert hooks(net) == 0
+    with pytest.raises(RuntimeError):
+        taps.activations(net, torch.rand(1, 5, 16, 16), ["conv2_1"])
+    assert hooks(net) == 0
+
+
+def test_gradients_flow_to_the_images(net: taps.Net):
+    image = torch.rand(1, 3, 16, 16, requires_grad=True)
+    taps.activations(net, image, ["conv3_1"])["conv3_1"].sum().backward()
+    assert float(image.grad.abs().sum()) > 0
+
+
+def test_no_layers_is_no_work(net: taps.Net):
+    assert taps.activations(net, torch.rand(1, 3, 16, 16), []) == {}
+
+
+def test_unknown_layer_is_a_key_error(net: taps.Net):
+    with pytest.raises(KeyError):
+        taps.activations(net, torch.rand(1, 3, 16, 16), ["nothing"])
+
+
+def test_a_batch_equals_its_images_one_by_one(net: taps.Net):
+    batch = torch.rand(3, 3, 16, 16)
+    together = taps.activations(net, batch, ["conv3_1"])["conv3_1"]
+    for i in range(3):
+        alone = taps.activations(net, batch[i : i + 1], ["conv3_1"])["conv3_1"]
+        torch.testing.assert_close(alone[0], together[i], rtol=1e-5, atol=1e-5)  # float32 convolutions

@@ -1,0 +1,89 @@
+"""Whole runs of a fake verb on a local cluster."""
+
+import json
+
+import pytest
+
+from hpc_recon.core import receipts
+from hpc_recon.core.errors import ChangedStudy
+from hpc_recon.run.options import Jobs, Options
+from hpc_recon.run.session import BAD_INPUT, DONE, SOME_FAILED, run_verbs
+
+
+def files(workspace):
+    return {p.name: p.stat().st_mtime_ns for p in (workspace / "out").iterdir()}
+
+
+@pytest.fixture
+def run(fake):
+    def run(study, **changes):
+        return run_verbs([fake], Options(study=study, jobs=Jobs(1, 1), **changes))
+
+    return run
+
+
+def test_run_resume_and_change(run, write_study, tmp_path, capfd):
+    study = write_study(warn=[20], once=[30], die=[40])
+    workspace = tmp_path / "ws"
+    assert run(study, limit=3) == DONE
+    assert len(files(workspace)) == 3
+    first = files(workspace)
+    assert run(study) == DONE  # one tile raised once, one killed its worker once: both were tried again
+    second = files(workspace)
+    assert len(second) == 10
+    assert {name: second[name] for name in first} == first, "finished tiles were computed again"
+    printed = capfd.readouterr().err
+    assert "a warning from the tile" in printed
+    assert "7 tiles done, 0 failed, 0 left" in printed
+    assert run(study) == DONE
+    assert "nothing to do, all 10 tiles are done" in capfd.readouterr().err
+    found = dict(receipts.iterate(workspace, "fit"))
+    assert len(found) == 10
+    for receipt in found.values():
+        assert receipt.run["peak_bytes"] > 10**6
+        assert receipt.run["threads"] >= 1
+        assert "numpy" in receipt.run["versions"]
+    group = json.loads((workspace / "receipts/fit/S1/VC/net/layer/group.json").read_text())
+    assert group["tiles"] == {"fit": 10}
+    # Other settings: refused with the key and both values; --redo discards and computes anew.
+    changed = write_study("changed.yaml", alpha=5.0)
+    with pytest.raises(ChangedStudy, match=r"fit\.alpha: 100\.0 -> 5\.0"):
+        run(changed)
+    assert files(workspace) == second
+    assert run(changed, redo=True) == DONE
+    assert all(files(workspace)[name] != second[name] for name in second)
+    # Nothing is left over: no lease, no certificates, no partial files.
+    assert not (workspace / "receipts" / "controller.json").exists()
+    assert not list((workspace / "jobs").glob("tls-*"))
+    assert not list(workspace.rglob("*.partial"))
+
+
+def test_failures_are_named_with_a_traceback_and_retried(run, write_study, tmp_path, capfd):
+    study = write_study(fail=[30], memory=[50])
+    workspace = tmp_path / "ws"
+    assert run(study) == SOME_FAILED
+    printed = capfd.readouterr().err
+    assert "8 tiles done, 2 failed, 0 left" in printed
+    log = workspace / "logs" / "fit__S1__VC__net__layer__fit-00000030-00000040.txt"
+    assert "tile 30 is told to fail" in log.read_text()
+    assert "in work" in log.read_text()
+    assert len(list(workspace.glob("logs/*.txt"))) == 2
+    assert run(write_study(), retry_failed=True) == DONE
+    assert "2 tiles done, 0 failed, 0 left" in capfd.readouterr().err
+    assert not list(workspace.glob("logs/*.txt"))
+
+
+def test_bad_data_are_the_users_to_correct_and_leave_nothing(run, write_study, tmp_path, capfd):
+    study = write_study(n=1, bad=[0])
+    assert run(study) == BAD_INPUT
+    assert "fit: voxels are NaN; correct the data" in capfd.readouterr().err
+    assert not (tmp_path / "ws" / "receipts").exists()
+
+
+def test_dry_run_touches_nothing(run, write_study, tmp_path, capsys):
+    study = write_study()
+    assert run(study, dry_run=True) == DONE
+    printed = capsys.readouterr().out
+    assert "fit: 10 of 10 tiles in 1 groups" in printed
+    assert "7.8 KiB" in printed
+    assert not (tmp_path / "ws").exists()
