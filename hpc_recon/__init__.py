@@ -5,6 +5,11 @@ Commands are files (`python -m hpc_recon.fit --help`), libraries are folders; se
 
 from __future__ import annotations
 
-from importlib.metadata import version
 
-__version__ = version("hpc_recon")
+def __getattr__(name: str) -> str:
+    """Return `__version__`, looked up when it is asked for: `--help` need not wait for it."""
+    if name != "__version__":
+        raise AttributeError(f"module 'hpc_recon' has no attribute {name!r}")
+    from importlib.metadata import version
+
+    return version("hpc_recon")

@@ -20,12 +20,11 @@ from hpc_recon.core.array import Array
 from hpc_recon.core.config import CrossValidation, Study, base_subject
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.memory import array_bytes, shard_bytes
-from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical
 
 if TYPE_CHECKING:
     from hpc_recon.stores.brain import Brain
-    from hpc_recon.stores.images import Stimuli
+    from hpc_recon.stores.images import Stimuli, StimulusTable
     from hpc_recon.stores.mapping import SubjectData
 
 log = logging.getLogger(__name__)
@@ -34,6 +33,10 @@ STIMULI_KEY = "ingest/stimuli"
 #: Seconds to open the files and a byte rate (read, cast, write, flush) of a slow network disk.
 START_SECONDS = 0.5
 BYTES_PER_SECOND = 50e6
+#: Peak before writing, in multiples of the stored bytes: images as float64, as uint8, stacked, and joined.
+STIMULI_FACTOR = 8 + 3
+#: Samples as float64, as float32, which of them are finite, and a copy of a split's rows.
+SAMPLES_FACTOR = 2 + 1 + 0.25 + 1
 
 #: A file's path, length and time: what is read again only if one of them changes.
 Signature = tuple[str, int, int]
@@ -71,25 +74,30 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     group = Group("ingest", ("stimuli",), canonical(stimuli_settings))
     n_bytes = array_bytes(*sizes.images, itemsize=1)
     shard = layout.stimuli_geometry(*sizes.images[:3]).shards[0]
-    tiles = [Tile(group, "stimuli", 0, 1, _need(n_bytes, n_bytes, files=2 + sizes.images[0] // shard))]
+    tiles = [
+        Tile(group, "stimuli", 0, 1, _need(STIMULI_FACTOR, n_bytes, n_bytes, files=1 + -(-sizes.images[0] // shard)))
+    ]
     for split in study.splits():
         subject = base_subject(split)
         settings: dict[str, object] = {
             "subject": mapping.fingerprint(ingest.subjects[subject]),
-            "roles": {name: dataset.role for name, dataset in study.datasets.items()},
+            "roles": {name: study.datasets[name].role for name in ingest.subjects[subject].datasets},
         }
         if split != subject:
             settings |= {"cross_validation": mapping.fingerprint(ingest.cross_validation), "seed": study.seed}
         group = Group("ingest", (split,), canonical(settings), (STIMULI_KEY,))
         written = sum(array_bytes(*shape) for shape in sizes.samples[split].values())
-        files = sum(2 + n // layout.SAMPLES_PER_SHARD for n, _ in sizes.samples[split].values()) + sizes.n_rois[subject]
-        tiles.append(Tile(group, "brain", 0, 1, _need(sizes.input_bytes[subject], written, files=files)))
+        files = sizes.n_rois[subject] + sum(
+            1 + -(-n // layout.SAMPLES_PER_SHARD) for n, _ in sizes.samples[split].values()
+        )
+        tiles.append(
+            Tile(group, "brain", 0, 1, _need(SAMPLES_FACTOR, sizes.input_bytes[subject], written, files=files))
+        )
     return tiles
 
 
-def _need(bytes_in: int, bytes_out: int, *, files: int) -> Need:
-    # The input as float64 and float32, and the largest array while its shards are written.
-    host = 3 * max(bytes_in, bytes_out) + shard_bytes(bytes_out, itemsize=1)
+def _need(factor: float, bytes_in: int, bytes_out: int, *, files: int) -> Need:
+    host = int(factor * max(bytes_in, bytes_out)) + shard_bytes(bytes_out, itemsize=1)
     seconds = START_SECONDS + (bytes_in + bytes_out) / BYTES_PER_SECOND
     return Need(host_bytes=host, bytes_in=bytes_in, bytes_out=bytes_out, files_out=files, seconds=seconds)
 
@@ -113,48 +121,20 @@ def work(study: Study, tile: Tile) -> list[Path]:
     list of Path
         Every file written, flushed to disk.
     """
-    from hpc_recon.stores import brain, images, layout
+    from hpc_recon.stores import brain, images, layout, mapping
 
     workspace = layout.workspace_of(study)
-    key = _cache_key(study)
     if tile.stage == "stimuli":
-        return images.write_stimuli(workspace, _stimuli(*key), made_by=tile.group.key)
+        return images.write_stimuli(workspace, mapping.read_stimuli(study), made_by=tile.group.key)
     (split,) = tile.group.path
-    subject = _subject(*key, base_subject(split))
+    table = images.read_table(workspace)
+    subject = _subject(*_cache_key(study), base_subject(split), table)
     files = []
-    for name, part in _datasets(study, split, subject, stimuli=_stimuli(*key)).items():
+    for name, part in _datasets(study, split, subject, table=table).items():
         files += brain.write_brain(workspace, split, name, part, made_by=tile.group.key)
     for name, mask in subject.rois.items():
         files += brain.write_roi(workspace, split, name, mask, made_by=tile.group.key)
     return files
-
-
-def deal(categories: Sequence[str], folds: int, *, rng: np.random.Generator) -> Array:
-    """Deal stimuli into folds of equal size (within one), each category spread evenly over the folds.
-
-    Parameters
-    ----------
-    categories
-        Category of each stimulus; where one is not known (""), categories are not used.
-
-    Returns
-    -------
-    Array
-        (n_stimuli,) int64 fold of each stimulus, in [0, folds).
-
-    Examples
-    --------
-    >>> fold = deal(["6", "9"] * 10, 5, rng=np.random.default_rng(0))
-    >>> np.bincount(fold[::2]).tolist(), np.bincount(fold[1::2]).tolist()
-    ([2, 2, 2, 2, 2], [2, 2, 2, 2, 2])
-    """
-    known = np.array(categories if all(categories) else [""] * len(categories))
-    shuffled = rng.permutation(len(known))
-    # Shuffled within each category; dealing goes on where the category before it ended.
-    order = shuffled[np.argsort(known[shuffled], kind="stable")]
-    fold = np.empty(len(known), dtype=np.int64)
-    fold[order] = np.arange(len(known)) % folds
-    return fold
 
 
 def _cache_key(study: Study) -> tuple[str, tuple[Signature, ...]]:
@@ -168,43 +148,40 @@ def _cache_key(study: Study) -> tuple[str, tuple[Signature, ...]]:
     return study.model_dump_json(), tuple(files)
 
 
-@lru_cache(maxsize=1)
-def _stimuli(text: str, files: tuple[Signature, ...]) -> Stimuli:
+@lru_cache(maxsize=1)  # the folds of a subject are tiles of their own, one after another in a worker
+def _subject(text: str, files: tuple[Signature, ...], subject: str, table: StimulusTable) -> SubjectData:
     from hpc_recon.stores import mapping
 
-    return mapping.read_stimuli(Study.model_validate_json(text))
-
-
-@lru_cache(maxsize=1)
-def _subject(text: str, files: tuple[Signature, ...], subject: str) -> SubjectData:
-    from hpc_recon.stores import mapping
-
-    return mapping.read_subject(Study.model_validate_json(text), subject, stimuli=_stimuli(text, files))
+    return mapping.read_subject(Study.model_validate_json(text), subject, table=table)
 
 
 @lru_cache(maxsize=1)
 def _inspect(text: str, files: tuple[Signature, ...]) -> _Sizes:
     """Read and check everything, log what deserves a look, and return the sizes."""
+    from hpc_recon.stores import images, mapping
+
     study = Study.model_validate_json(text)
     problems = _check_study(study)
     try:
-        stimuli = _stimuli(text, files)
+        stimuli = mapping.read_stimuli(study)
     except StudyError as error:  # without labels, samples cannot be checked
         raise StudyError(study.name, [*problems, *_at("ingest.stimuli", error)]) from error
     _warn_of_copies(stimuli)
-    sizes = _Sizes(stimuli.images.shape, {}, {}, {})
+    sizes, table = _Sizes(stimuli.images.shape, {}, {}, {}), images.table_of(stimuli)
+    del stimuli
     for name in study.subjects:
         try:
-            subject = _subject(text, files, name)
+            subject = _subject(text, files, name, table)
         except StudyError as error:
             problems += _at(f"ingest.subjects.{name}", error)
             continue
         _warn_of_voxels(study, name, subject)
+        problems += _check_pool(study, name, subject, table=table)
         sizes.n_rois[name] = len(subject.rois)
         sizes.input_bytes[name] = sum(brain.samples.nbytes for brain in subject.datasets.values())
         for split in study.splits() if not problems else ():
             if base_subject(split) == name:
-                sizes.samples[split] = _sample_sizes(study, split, subject, stimuli=stimuli)
+                sizes.samples[split] = _sample_sizes(study, split, subject, table=table)
                 problems += [
                     f"{split}: the dataset {dataset!r} would have no sample; use fewer folds"
                     for dataset, (n, _) in sizes.samples[split].items()
@@ -226,19 +203,28 @@ def _check_study(study: Study) -> list[str]:
     problems = []
     if layout.ROI_FOLDER in study.datasets:
         problems.append(f"datasets: no dataset may be called {layout.ROI_FOLDER!r}: the masks lie under this name")
-    folds = _folds(study)
-    if folds is not None:
-        others = sorted(set(study.datasets) - {folds.training_dataset, folds.test_dataset})
-        if others:
-            problems.append(
-                f"ingest.cross_validation deals the stimuli of all datasets into {folds.training_dataset!r} and "
-                f"{folds.test_dataset!r}, so the study can have no other dataset; remove {', '.join(others)}"
-            )
     return problems
 
 
 def _folds(study: Study) -> CrossValidation | None:
     return study.ingest.cross_validation if study.ingest is not None else None
+
+
+def _check_pool(study: Study, name: str, subject: SubjectData, *, table: StimulusTable) -> list[str]:
+    """Return a problem if samples to be dealt into folds show stimuli that are not dealt, so never held out."""
+    folds = _folds(study)
+    if folds is None:
+        return []
+    pooled = {folds.training_dataset, folds.test_dataset}
+    dealt = {label for label, owner in zip(table.labels, table.dataset, strict=True) if owner in pooled}
+    shown = {label for dataset in pooled & set(subject.datasets) for label in subject.datasets[dataset].labels}
+    foreign = sorted(shown - dealt)
+    if not foreign:
+        return []
+    return [
+        f"ingest.cross_validation: {len(foreign)} stimuli that {name} saw in {' and '.join(sorted(pooled))} belong to "
+        f"another dataset ({', '.join(foreign[:5])}), so no fold holds them out; give these samples their own dataset"
+    ]
 
 
 def _warn_of_copies(stimuli: Stimuli) -> None:
@@ -262,7 +248,7 @@ def _warn_of_voxels(study: Study, name: str, subject: SubjectData) -> None:
     if subject.n_constant:
         log.warning("%s: %d voxels are constant over the training samples; never selected", name, subject.n_constant)
     trained = set(subject.datasets[study.training_dataset].labels)
-    for dataset in study.test_datasets():
+    for dataset in study.test_datasets(name):
         shared = trained & set(subject.datasets[dataset].labels)
         if shared:
             log.warning("%s: %d stimuli of the test dataset %s are training stimuli too", name, len(shared), dataset)
@@ -271,46 +257,51 @@ def _warn_of_voxels(study: Study, name: str, subject: SubjectData) -> None:
 def _averages(study: Study, subject: str, dataset: str) -> bool:
     """Return whether the repeats of a dataset are averaged: as its mapping says, else for test datasets."""
     assert study.ingest is not None, "checked by the plan"
-    chosen = study.ingest.subjects[subject].datasets[dataset].repeats
+    mapped = study.ingest.subjects[subject].datasets.get(dataset)  # None: only folds of a cross-validation have it
+    chosen = mapped.repeats if mapped is not None else None
     return (chosen or ("keep" if study.datasets[dataset].role == "training" else "average")) == "average"
 
 
-def _select(study: Study, split: str, subject: SubjectData, *, stimuli: Stimuli) -> dict[str, list[tuple[str, Array]]]:
+def _select(
+    study: Study, split: str, subject: SubjectData, *, table: StimulusTable
+) -> dict[str, list[tuple[str, Array]]]:
     """Return for each dataset of a split the samples that it holds: pairs of a source dataset and its rows."""
-    sources = {name: subject.datasets[name].labels for name in study.datasets}
+    sources = {name: subject.datasets[name].labels for name in study.datasets if name in subject.datasets}
     match = re.search(r"\.r([0-9]+)f([0-9]+)$", split)
     if match is None:
         return {name: [(name, np.arange(len(labels)))] for name, labels in sources.items()}
+    from hpc_recon.stores.folds import held_out_labels
+
     folds = _folds(study)
     assert folds is not None, "only cross-validation makes such splits"
-    repeat, number = int(match[1]) - 1, int(match[2]) - 1
-    rng = np.random.default_rng(seed_of(study.seed, "folds", repeat))
-    fold = deal(stimuli.category, folds.folds, rng=rng)
-    held_out = {label for label, f in zip(stimuli.labels, fold, strict=True) if f == number}
-    held = {name: np.array([label in held_out for label in labels]) for name, labels in sources.items()}
+    held_out = held_out_labels(study, folds, repeat=int(match[1]) - 1, fold=int(match[2]) - 1, table=table)
+    pooled = [name for name in (folds.training_dataset, folds.test_dataset) if name in sources]
+    held = {name: np.array([label in held_out for label in sources[name]]) for name in pooled}
     return {
         folds.training_dataset: [(name, np.flatnonzero(~mask)) for name, mask in held.items()],
         folds.test_dataset: [(name, np.flatnonzero(mask)) for name, mask in held.items()],
     }
 
 
-def _sample_sizes(study: Study, split: str, subject: SubjectData, *, stimuli: Stimuli) -> dict[str, tuple[int, int]]:
+def _sample_sizes(
+    study: Study, split: str, subject: SubjectData, *, table: StimulusTable
+) -> dict[str, tuple[int, int]]:
     """Return (n_samples, n_voxels) of each dataset of a split, after averaging."""
     n_voxels = subject.datasets[study.training_dataset].samples.shape[1]
     sizes = {}
-    for dataset, parts in _select(study, split, subject, stimuli=stimuli).items():
+    for dataset, parts in _select(study, split, subject, table=table).items():
         labels = [subject.datasets[name].labels[i] for name, rows in parts for i in rows]
         averaged = _averages(study, base_subject(split), dataset)
         sizes[dataset] = (len(set(labels)) if averaged else len(labels), n_voxels)
     return sizes
 
 
-def _datasets(study: Study, split: str, subject: SubjectData, *, stimuli: Stimuli) -> dict[str, Brain]:
+def _datasets(study: Study, split: str, subject: SubjectData, *, table: StimulusTable) -> dict[str, Brain]:
     """Return the samples of each dataset of a split, repeats averaged where they are to be."""
     from hpc_recon.stores import mapping
 
     found = {}
-    for dataset, parts in _select(study, split, subject, stimuli=stimuli).items():
+    for dataset, parts in _select(study, split, subject, table=table).items():
         brain = mapping.pool([mapping.take(subject.datasets[name], rows) for name, rows in parts])
         found[dataset] = mapping.average_repeats(brain) if _averages(study, base_subject(split), dataset) else brain
     return found

@@ -182,6 +182,8 @@ class _Fake:
         return {folds.test_dataset: test, folds.training_dataset: rest}
 
     def _split(self, split: str) -> None:
+        import numpy as np
+
         from hpc_recon.stores import brain
 
         members = self._members(split)
@@ -190,6 +192,9 @@ class _Fake:
             labels = tuple(self.labels[row] for row in rows for _ in range(2))
             made = brain.Brain(self.rng.normal(size=(len(labels), 6)).astype("float32"), labels)
             files += brain.write_brain(self._workspace, split, dataset, made, made_by=self._key(split))
+        for roi in [roi for roi in self.study.rois if roi != brain.ALL_VOXELS]:
+            mask = np.arange(6) % 2 == 0
+            files += brain.write_roi(self._workspace, split, roi, mask, made_by=self._key(split))
         self._receipt((self.study.source_verb, split), files)
         for roi in self.study.rois:
             for network, layer in self.shape:
@@ -228,3 +233,136 @@ class _Fake:
             noisy = self.images[row] / 255 + 0.2 * self.noise * self.rng.normal(size=self.images[row].shape)
             files += images.write_picture(path, noisy.clip(0, 1))
         self._receipt(("reconstruct", variant, split, roi, dataset), files)
+
+
+#: A study whose decoders the tests of `fit` and `decode` compute, on data that `filled` writes.
+DECODABLE: dict[str, Any] = {
+    "name": "tiny",
+    "subjects": ["S1", "S2"],
+    "rois": ["VC", "V1"],
+    "datasets": {"training": {"role": "training"}, "natural": {"role": "test"}, "shapes": {"role": "test"}},
+    "simulate": {"image_size": 16, "n_training": 24, "n_natural": 6, "n_shapes": 3, "n_voxels": 50},
+    "networks": {"net": {"architecture": "vgg11_quarter", "layers": ["conv", "fc"]}},
+    "fit": {"n_voxels": 12, "alpha": 5.0},
+}
+
+
+@pytest.fixture
+def decodable(make_study: MakeStudy) -> Callable[..., tuple[Study, Any]]:
+    """Return a function that makes a study of layers `conv` (4, 5, 5) and `fc` (30,) with brain samples and features.
+
+    `decodable(key=value, ...)` changes top-level keys of `DECODABLE`; `data={...}` are arguments of `_Decodable`: n_voxels,
+    n_training, repeats, constant_voxels, shapes. Returns the study, and what was written as an object.
+    """
+
+    def make(*, data: dict[str, Any] | None = None, **changes: Any) -> tuple[Study, Any]:
+        study = make_study({**DECODABLE, **changes})
+        return study, _Decodable(study, **(data or {}))
+
+    return make
+
+
+class _Decodable:
+    """Brain samples that read out six latent numbers of each stimulus, and features that are made of them."""
+
+    def __init__(
+        self,
+        study: Study,
+        *,
+        n_voxels: int = 40,
+        n_training: int = 24,
+        repeats: int = 3,
+        constant_voxels: int = 0,
+        shapes: dict[str, tuple[int, ...]] | None = None,
+    ) -> None:
+        import numpy as np
+
+        from hpc_recon.stores import brain, images
+
+        rng = np.random.default_rng(0)
+        assert study.workspace is not None
+        self.workspace = study.workspace
+        sizes = {"training": n_training, "natural": 6, "shapes": 3}
+        names = [(d, f"{d}{i:02d}") for d in ("natural", "training", "shapes") for i in range(sizes[d])]
+        self.dataset = np.array([d for d, _ in names])
+        self.labels = tuple(label for _, label in names)
+        pictures = rng.integers(0, 255, (len(names), 16, 16, 3)).astype(np.uint8)
+        columns = (self.labels, tuple(self.dataset), ("c",) * len(names), self.labels)
+        self.receipt(
+            ("simulate", "stimuli"),
+            images.write_stimuli(self.workspace, images.Stimuli(pictures, *columns), made_by="simulate/stimuli"),
+        )
+        self.latent = rng.normal(size=(len(names), 6))
+        self.features: dict[str, Any] = {}
+        self.brain: dict[tuple[str, str], tuple[Any, Any]] = {}
+        for layer, shape in (shapes or {"conv": (4, 5, 5), "fc": (30,)}).items():
+            self.write_features(layer, shape, rng)
+        self.mask = rng.random(n_voxels) < 0.5
+        for split in study.splits():
+            readout = rng.normal(size=(6, n_voxels))
+            files = []
+            for d in study.datasets:
+                rows = rng.permutation(np.repeat(np.flatnonzero(self.dataset == d), repeats if d == "training" else 2))
+                samples = self.latent[rows] @ readout + rng.normal(size=(len(rows), n_voxels)) + 30
+                samples[:, np.flatnonzero(self.mask)[:constant_voxels]] = 7.0
+                made = brain.Brain(samples.astype(np.float32), tuple(self.labels[r] for r in rows))
+                files += brain.write_brain(self.workspace, split, d, made, made_by=f"simulate/{split}")
+                self.brain[split, d] = (made.samples, rows)
+            files += brain.write_roi(self.workspace, split, "V1", self.mask, made_by=f"simulate/{split}")
+            self.receipt(("simulate", split), files)
+
+    def receipt(self, path: tuple[str, ...], files: list[Path]) -> None:
+        tile = Tile(Group(path[0], path[1:]), "fake", 0, 1)
+        _write_group(self.workspace, tile.group, [tile])
+        receipts.write(self.workspace, tile, files, {})
+
+    def write_features(self, layer: str, shape: tuple[int, ...], rng: Any) -> None:
+        import numpy as np
+
+        from hpc_recon.numerics.corrections import reference_statistics
+        from hpc_recon.stores import arrays, layout
+
+        n, n_units = len(self.labels), int(np.prod(shape))
+        values = (self.latent @ rng.normal(size=(6, n_units)) + 0.2 * rng.normal(size=(n, n_units)) + 3).astype("f4")
+        values[:, 3] = 0.25  # a constant unit
+        self.features[layer] = values
+        files = []
+        for ref, content, geometry, more in (
+            (layout.features("net", layer), values, layout.feature_geometry(n, n_units), {"unit_shape": list(shape)}),
+            (
+                layout.norms("net", layer),
+                reference_statistics(values, shape).astype("f4"),
+                layout.row_geometry(n, 3),
+                {},
+            ),
+        ):
+            arrays.create(
+                self.workspace, ref, shape=content.shape, dtype="float32", geometry=geometry,
+                made_by=f"extract/net/{layer}", attributes=more,
+            )  # fmt: skip
+            step = geometry.shards
+            for i in range(0, n, step[0]):
+                for j in range(0, content.shape[1], step[1]):
+                    files += arrays.write(self.workspace, ref, (i, j), content[i : i + step[0], j : j + step[1]])
+        self.receipt(("extract", "net", layer), files)
+
+    def voxels(self, roi: str) -> Any:
+        import numpy as np
+
+        return np.flatnonzero(self.mask) if roi == "V1" else np.arange(len(self.mask))
+
+    def training(self, split: str, roi: str, layer: str, units: Any = None) -> tuple[Any, Any, Any]:
+        """Return X, Y and stimulus as `fit_decoder` takes them."""
+        import numpy as np
+
+        samples, rows = self.brain[split, "training"]
+        distinct, codes = np.unique(rows, return_inverse=True)
+        Y = self.features[layer][distinct]
+        return samples[:, self.voxels(roi)], Y if units is None else Y[:, units], codes
+
+    def test(self, split: str, roi: str, dataset: str) -> Any:
+        """Return raw test samples, repeats averaged, in the order of the stimuli."""
+        import numpy as np
+
+        samples, rows = self.brain[split, dataset]
+        return np.array([samples[rows == r].astype(np.float64).mean(0) for r in np.unique(rows)])[:, self.voxels(roi)]

@@ -110,7 +110,7 @@ class IngestStimuli(Section):
 
 
 class CrossValidation(Section):
-    """Repeated K-fold over the pooled stimuli of all datasets: each fold becomes a split of the subject."""
+    """Repeated K-fold over the pooled stimuli of the two datasets named here: each fold is a split of the subject."""
 
     folds: int = Field(10, ge=2, description="number of folds K")
     repeats: int = Field(1, ge=1, description="how often the stimuli are dealt anew")
@@ -191,6 +191,22 @@ class Fit(Section):
     choice_units: int = Field(1000, ge=1, description="units per layer (drawn at random) on which grids are judged")
     penalize_bias: bool = Field(False, description="penalise the intercept too, as FastL2LiR does")
     decode: bool = Field(False, description="decode while fitting and store no decoders, only predictions")
+
+
+    @property
+    def voxel_candidates(self) -> tuple[int, ...]:
+        """Numbers of voxels per unit to choose from; one if it is fixed."""
+        return tuple(int(k) for k in self.n_voxels.grid) if isinstance(self.n_voxels, Grid) else (self.n_voxels,)
+
+    @property
+    def alpha_candidates(self) -> tuple[float, ...]:
+        """Ridge penalties to choose from; one if it is fixed."""
+        return self.alpha.grid if isinstance(self.alpha, Grid) else (self.alpha,)
+
+    @property
+    def has_grids(self) -> bool:
+        """Whether cross-validation chooses the number of voxels or the penalty."""
+        return isinstance(self.n_voxels, Grid) or isinstance(self.alpha, Grid)
 
 
 NormCorrection = Literal["none", "l2_norm", "channel_std", "mean_center", "train_mean_center"]

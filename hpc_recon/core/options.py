@@ -44,8 +44,8 @@ class IcnnOptions(MethodOptions):
         None,
         ge=8,
         le=1024,
-        description="height and width of the reconstruction, pixels; default: the stimuli's or the network's input, "
-        "whichever is smaller",
+        description="height and width at which pixels are optimised; default: the stimuli's or the network's input, "
+        "whichever is smaller; the image is resized to the stimuli's size in the end",
     )
     start: Literal["training_mean", "gray", "uniform"] = Field("training_mean", description="initial image")
     start_noise: float = Field(0.05, ge=0, le=1, description="standard deviation of noise added to the initial image")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
+
+if TYPE_CHECKING:
+    from hpc_recon.core.array import Array
 
 
 def seed_of(*parts: object) -> int:
@@ -30,5 +31,7 @@ def unit_sample(study: Study, network: str, layer: str, n_units: int) -> Array |
     """
     if study.units is None or study.units >= n_units:
         return None
+    import numpy as np  # here: every verb imports this module, and `--help` is quick
+
     rng = np.random.default_rng(seed_of(study.seed, "units", network, layer))
     return np.sort(rng.choice(n_units, size=study.units, replace=False)).astype(np.int64)

@@ -35,7 +35,7 @@ def reconstruct(given: Targets, options: IcnnOptions, *, network: Network, devic
     Returns
     -------
     Reconstruction
-        Losses (n, iterations), never increasing along a row.
+        Images of the size of `given.start`; losses (n, iterations), never increasing along a row.
 
     Raises
     ------
@@ -50,8 +50,9 @@ def reconstruct(given: Targets, options: IcnnOptions, *, network: Network, devic
     """
     layers = options.layers or network.layers
     targets.check(given, layers)
-    net = zoo.load(network, image_size=(given.start.shape[0], given.start.shape[1]), device=device)
-    size = image_size(options, stimuli=(given.start.shape[0], given.start.shape[1]), network=net.size)
+    stimuli = (given.start.shape[0], given.start.shape[1])
+    net = zoo.load(network, image_size=stimuli, device=device)
+    size = working_size(options, stimuli=stimuli, network=net.size)
     wanted = {layer: torch.from_numpy(np.asarray(given.features[layer], np.float32)).to(device) for layer in layers}
     index = {layer: _to_index(given.index_of(layer), device) for layer in layers}
     start = torch.from_numpy(np.stack([_start(given, name, options, size) for name in given.names])).to(device)
@@ -62,7 +63,7 @@ def reconstruct(given: Targets, options: IcnnOptions, *, network: Network, devic
         lower=0.0,
         upper=1.0,
     )
-    images = found.x.reshape(-1, 3, *size).permute(0, 2, 3, 1)
+    images = resize(found.x.reshape(-1, 3, *size), stimuli).clamp(0.0, 1.0).permute(0, 2, 3, 1)
     return Reconstruction(images.cpu().numpy().copy(), found.losses.cpu().numpy())
 
 
@@ -94,8 +95,8 @@ def loss_function(
     return evaluate
 
 
-def image_size(options: IcnnOptions, *, stimuli: tuple[int, int], network: tuple[int, int]) -> tuple[int, int]:
-    """Return height and width of the reconstruction: the option's, else the smaller of stimuli and network input."""
+def working_size(options: IcnnOptions, *, stimuli: tuple[int, int], network: tuple[int, int]) -> tuple[int, int]:
+    """Return height and width of the optimised image: the option's, else the smaller of stimuli and network input."""
     if options.image_size is not None:
         return options.image_size, options.image_size
     return min(stimuli, network, key=lambda size: size[0] * size[1])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.options import PixelsOptions
 from hpc_recon.methods import targets
 from hpc_recon.methods.targets import Reconstruction, Targets
+from hpc_recon.nets import zoo
+from hpc_recon.nets.preprocess import resize
 
 
 def reconstruct(given: Targets, options: PixelsOptions, *, network: Network, device: str) -> Reconstruction:
@@ -22,6 +25,11 @@ def reconstruct(given: Targets, options: PixelsOptions, *, network: Network, dev
     options, device
         Not used: nothing is optimised.
 
+    Returns
+    -------
+    Reconstruction
+        Images of the size of `given.start`, no losses.
+
     Raises
     ------
     DataError
@@ -29,7 +37,8 @@ def reconstruct(given: Targets, options: PixelsOptions, *, network: Network, dev
     """
     (layer,) = network.layers
     targets.check(given, [layer])
-    height, width = (network.image_size or n for n in given.start.shape[:2])
+    stimuli = (given.start.shape[0], given.start.shape[1])
+    height, width = zoo.input_size(network, stimuli)
     channels = 1 if network.architecture == "pixels_gray" else 3
     values = np.asarray(given.features[layer], np.float32)
     if values.shape[1] != channels * height * width:
@@ -37,6 +46,6 @@ def reconstruct(given: Targets, options: PixelsOptions, *, network: Network, dev
             f"{values.shape[1]} decoded pixels do not fill images of {channels} x {height} x {width}; decode all units "
             "(no --units), or run extract and everything after it again"
         )
-    maps = values.reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
-    images = np.ascontiguousarray(np.broadcast_to(np.clip(maps, 0.0, 1.0), (*maps.shape[:3], 3)))
+    maps = resize(torch.from_numpy(values.reshape(-1, channels, height, width)), stimuli).clamp(0.0, 1.0)
+    images = maps.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy().copy()
     return Reconstruction(images, np.zeros((len(images), 0), np.float32))

@@ -47,7 +47,7 @@ class Reconstruction:
     Attributes
     ----------
     images
-        (n_images, H, W, 3) float32 in [0, 1].
+        (n_images, H, W, 3) float32 in [0, 1], of the size of the stimuli.
     losses
         (n_images, n_iterations) float32, the loss after each iteration; empty for methods that do not iterate.
     """

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import torchvision
 from torch import nn
-from torchvision.models.vgg import make_layers
+from torchvision.models.vgg import cfgs, make_layers
 
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.text import closest
@@ -23,7 +23,7 @@ from hpc_recon.nets.preprocess import Clip, Luminance
 
 #: Widths of VGG-11 divided by four; `M` is a max pooling.
 _QUARTER: list[str | int] = [16, "M", 32, "M", 64, 64, "M", 128, 128, "M", 128, 128]
-_OWN = ("pixels", "pixels_gray", "vgg11_quarter", "vgg_normalised")
+_OWN = ("pixels", "pixels_gray", "vgg11_quarter", "vgg11_features", "vgg_normalised")
 
 
 @lru_cache(maxsize=1)
@@ -57,6 +57,8 @@ def build(architecture: str, *, torchvision_input: bool = False) -> nn.Module:
         body = nn.Sequential(Clip(), Luminance())
     elif architecture == "vgg11_quarter":
         body = nn.Sequential(OrderedDict(features=make_layers(_QUARTER)))
+    elif architecture == "vgg11_features":  # torchvision's VGG-11 without its fully connected layers
+        body = nn.Sequential(OrderedDict(features=make_layers(cfgs["A"])))
     elif architecture == "vgg_normalised":
         body = _vgg_normalised()
     else:
@@ -82,16 +84,36 @@ def build_empty(architecture: str) -> nn.Module:
         return build(architecture)
 
 
+def build_convolutions(architecture: str) -> nn.Module:
+    """Build a torchvision VGG without its classifier, which holds 80 to 90 % of the parameters; weights are undefined."""
+    body = build_empty(architecture)
+    body.classifier = nn.Identity()
+    body = body.to_empty(device="cpu")
+    for module in body.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+    return body.eval()
+
+
+def is_torchvision_vgg(architecture: str) -> bool:
+    """Return whether this is one of torchvision's VGGs.
+
+    >>> is_torchvision_vgg("vgg19_bn"), is_torchvision_vgg("vgg11_quarter")
+    (True, False)
+    """
+    return re.fullmatch(r"vgg\d\d(_bn)?", architecture) is not None
+
+
 def caffe_names(architecture: str, body: nn.Module) -> dict[str, str] | None:
     """Return module paths by layer name in network order, or None where layers are named by their module path."""
     if architecture in ("pixels", "pixels_gray"):
         return {"pixels": str(len(body) - 1)}  # type: ignore[arg-type]
     if architecture == "vgg_normalised":
         return _name_convolutions(body, prefix="", skip=1)
-    if not re.fullmatch(r"vgg(11_quarter|\d\d(_bn)?)", architecture):
+    if not re.fullmatch(r"vgg(11_quarter|11_features|\d\d(_bn)?)", architecture):
         return None
     names = _name_convolutions(body.get_submodule("features"), prefix="features.", skip=0)
-    if architecture != "vgg11_quarter":
+    if architecture not in ("vgg11_quarter", "vgg11_features"):
         names |= {"fc6": "classifier.0", "fc7": "classifier.3", "fc8": "classifier.6"}
     return names
 

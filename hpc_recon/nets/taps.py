@@ -7,9 +7,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hpc_recon.core.array import Array
+from hpc_recon.core.threads import available
 from hpc_recon.nets.preprocess import Preprocess, resize
 
 
@@ -103,6 +106,36 @@ def activations(net: Net, images: Tensor, layers: Collection[str]) -> dict[str, 
         with _hooks(net.body, {layer: tap.path for layer, tap in wanted.items()}, keep), suppress(_Reached):
             net(images)
     return {layer: found[layer] for layer in wanted}
+
+
+def read(net: Net, images: Array, layers: Collection[str]) -> dict[str, Array]:
+    """Return the outputs of `layers` as numpy arrays, for callers without torch.
+
+    Parameters
+    ----------
+    images
+        (n, H, W, 3) uint8 RGB; the caller batches them.
+
+    Returns
+    -------
+    dict
+        By layer in the given order: (n, *unit_shape) float32.
+
+    Notes
+    -----
+    Uses `core.threads.available()` threads on the CPU; torch's own number is restored. As `activations`, not to be
+    called for one `Net` from two threads at once.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(available())
+    try:
+        with torch.inference_mode():
+            device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
+            batch = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
+            found = activations(net, batch.to(torch.float32) / 255.0, layers)
+            return {layer: values.cpu().numpy() for layer, values in found.items()}
+    finally:
+        torch.set_num_threads(before)
 
 
 def trace(body: nn.Module, images: Tensor) -> dict[str, Tap]:

@@ -13,10 +13,11 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from hpc_recon.core.config import Network
+from hpc_recon.core.config import PIXEL_ARCHITECTURES, Network
 from hpc_recon.core.errors import DataError, StudyError
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.text import closest
+from hpc_recon.nets import architectures
 from hpc_recon.nets.identity import file_sha256, identity, random_seed, weights_kind
 
 #: Standard deviation of random biases. Zero biases leave a network of ReLUs without gradient at a mean-colour image.
@@ -26,7 +27,7 @@ _TOKEN_DEVIATION = 0.02
 
 
 def load_into(body: nn.Module, network: Network) -> None:
-    """Give `body` its weights, in place.
+    """Give `body` its weights, in place; of a body without its classifier, those of the rest.
 
     Raises
     ------
@@ -44,9 +45,18 @@ def load_into(body: nn.Module, network: Network) -> None:
         fill_random(body, random_seed(network.weights))
         return
     path = Path(network.weights) if kind == "file" else torchvision_file(network)
-    state = read_state(path)
-    require_match(state, body.state_dict(), path=path, architecture=network.architecture)
+    wanted = body.state_dict()
+    left_out = architectures.build_empty(network.architecture).state_dict().keys() - wanted.keys()
+    state = {key: value for key, value in read_state(path).items() if key not in left_out}
+    require_match(state, wanted, path=path, architecture=network.architecture)
     body.load_state_dict(state)
+
+
+def require(network: Network) -> None:
+    """Raise unless the weights are there and can be used, without loading them: `load_into` lists the errors."""
+    identity(network)
+    if network.architecture not in PIXEL_ARCHITECTURES and weights_kind(network.weights) == "torchvision":
+        torchvision_file(network)
 
 
 def fill_random(body: nn.Module, seed: int) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from hpc_recon.core.config import Network
 from hpc_recon.core.errors import StudyError
@@ -142,10 +142,19 @@ def _stamp(network: Network) -> str:
 
 @lru_cache(maxsize=2)
 def _load(network: Network, size: tuple[int, int], device: str, _stamp: str) -> Net:
-    extra: dict[str, Any] = {"torchvision_input": weights_kind(network.weights) == "torchvision"}
-    with torch.random.fork_rng(devices=[]):  # torchvision's own initialisation must not touch anybody's state
-        body = architectures.build(network.architecture, **extra)
-    weights.load_into(body, network)
     taps = _structure(network.architecture, size).taps
+    # Tensors made in a caller's inference mode could never take part in a gradient.
+    # torchvision's own initialisation must not touch anybody's random state.
+    with torch.inference_mode(mode=False), torch.random.fork_rng(devices=[]):
+        body = _body(network, {taps[layer].path for layer in network.layers})
+        weights.load_into(body, network)
     net = Net(body, preprocess=Preprocess(preprocessing(network)), size=size, taps=taps)
     return net.to(device).eval().requires_grad_(requires_grad=False)
+
+
+def _body(network: Network, paths: set[str]) -> nn.Module:
+    """Build the module; a VGG without its classifier unless one of its layers is wanted."""
+    if architectures.is_torchvision_vgg(network.architecture) and not any(p.startswith("classifier") for p in paths):
+        return architectures.build_convolutions(network.architecture)
+    own_input = weights_kind(network.weights) == "torchvision"
+    return architectures.build(network.architecture, torchvision_input=own_input)

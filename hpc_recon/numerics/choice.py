@@ -144,8 +144,7 @@ def choose(
 
     Notes
     -----
-    Memory: a second copy of X in the training folds, and `decoder.fit_bytes` of a block of units for the largest k,
-    its weights once per alpha. The result does not depend on `n_threads`.
+    Memory: `numerics.needs.choice_bytes`. The result does not depend on `n_threads`.
     """
     ks, penalties = tuple(sorted(set(n_voxels))), tuple(sorted(set(alphas)))
     shown = int((namespace(stimulus).bincount(stimulus, minlength=Y.shape[0]) > 0).sum())

@@ -71,7 +71,7 @@ def reference_statistics(features: Array, unit_shape: tuple[int, ...]) -> Array:
     Returns
     -------
     (n, 3) float64
-        The third column is NaN where a channel has a single place.
+        The third column is 0 where a channel has a single place: it has no such spread.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def reference_statistics(features: Array, unit_shape: tuple[int, ...]) -> Array:
     n_places = math.prod(unit_shape[1:]) if len(unit_shape) > 1 else unit_shape[0]
     norm = xp.sqrt((features.astype(xp.float64) ** 2).sum(axis=1))
     plain = _std_over_space(features, unit_shape, ddof=0)
-    corrected = plain * math.sqrt(n_places / (n_places - 1)) if n_places > 1 else xp.full_like(plain, xp.nan)
+    corrected = plain * math.sqrt(n_places / (n_places - 1)) if n_places > 1 else xp.zeros_like(plain)
     table: Array = xp.stack([norm, plain, corrected], axis=1)
     return table
 

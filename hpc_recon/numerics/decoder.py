@@ -204,7 +204,7 @@ def fit_units(
 
     Notes
     -----
-    Temporary memory: `fit_bytes`. The result does not depend on `n_threads`.
+    Memory: `numerics.needs.fit_bytes`. The result does not depend on `n_threads`.
     """
     xp = namespace(brain.sums, Y)
     k = min(n_voxels, brain.n_usable)
@@ -231,6 +231,12 @@ def fit_units(
     if sum(redone):
         logger.warning("%d of %d units had to be solved again in float64 (alpha %g)", sum(redone), n_units, alpha)
     return UnitDecoders(voxel, weight, bias, y_mean, y_scale, sum(redone))
+
+
+def from_table(voxel: Array, weight: Array, stats: Array) -> UnitDecoders:
+    """Return decoders as they are stored; `stats` (n_units, 3) float32 holds bias, y_mean and y_scale."""
+    columns = [stats[:, i].astype(np.float64) for i in range(3)]
+    return UnitDecoders(voxel, weight, columns[0].astype(weight.dtype), columns[1], columns[2], 0)
 
 
 def standardised_targets(Y: Array, *, dtype: Any) -> tuple[Array, Array, Array]:
@@ -289,25 +295,6 @@ def predict_units(Z: Array, units: UnitDecoders, *, n_threads: int | None = None
     count = 1 if xp is not np else n_threads or threads.available()
     for_each(predict_block, range(0, n_units, UNIT_BLOCK), n_threads=count)
     return predicted
-
-
-def fit_bytes(n_units: int, n_voxels: int, *, k: int, n_stimuli: int, n_threads: int, itemsize: int = 4) -> int:
-    """Return the peak bytes of `fit_units`, without its inputs.
-
-    The results are n_units x k voxel numbers (4 bytes) and weights. Each thread holds, for a block of units, the
-    products, their absolute values, a partly sorted copy and a mask (n_voxels each), the targets in float64 and the
-    working type (four times n_stimuli), voxel numbers as int64 while they are chosen, and `ridge.solve_bytes`.
-    """
-    block = min(UNIT_BLOCK, max(n_units, 1))
-    ranking = (UNIT_BLOCK + 2 * block) * n_voxels * itemsize + 2 * block * n_voxels
-    targets = (3 * block + UNIT_BLOCK) * n_stimuli * 8
-    solving = ridge.solve_bytes(k, itemsize=itemsize) + block * k * (16 + 2 * itemsize)
-    return n_units * (k * (4 + itemsize) + 20) + n_threads * (ranking + targets + solving)
-
-
-def predict_bytes(n_items: int, n_units: int, *, n_voxels: int, n_threads: int, itemsize: int = 4) -> int:
-    """Return the peak bytes of `predict_units`, without its inputs: predictions, and per thread dense weights."""
-    return itemsize * (n_items * n_units + n_threads * UNIT_BLOCK * (n_voxels + 4 * n_items + 1))
 
 
 def _matrix(value: Any, name: str) -> Array:

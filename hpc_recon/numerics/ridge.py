@@ -57,7 +57,7 @@ def solve(
     Notes
     -----
     Without a Gram matrix and with fewer samples than voxels the dual form is used: w = Z_S (Z_S' Z_S + alpha I)^-1 y
-    with an N x N system. Temporary memory: `solve_bytes`.
+    with an N x N system. Temporary memory: `numerics.needs.solve_bytes`.
     """
     xp = namespace(voxel, rhs)
     n_units, k = voxel.shape
@@ -89,11 +89,6 @@ def batch_size(k: int, *, n_samples: int | None = None, on_device: bool = False)
     if on_device:
         return max(1, _DEVICE_NUMBERS // numbers)
     return max(1, min(_BATCH_SYSTEMS, _BATCH_NUMBERS // numbers))
-
-
-def solve_bytes(k: int, *, itemsize: int = 4) -> int:
-    """Return the peak bytes of `solve` on the CPU: the systems, the copy that is factorised, and what fills them."""
-    return 3 * itemsize * k * k * batch_size(k)
 
 
 def _gathered(gram: Array | None, voxel: Array) -> Array:

@@ -20,9 +20,9 @@ CONSTANT = 1e-6
 #: directly: cheaper than looking its k^2 numbers up in the Gram matrix, which is then not needed at all.
 DIRECT_SAMPLES = 256
 #: Rows that are converted to float64 at a time.
-_ROWS = 512
+ROWS_AT_ONCE = 512
 #: Side of the square pieces in which the Gram matrix is computed, and of the columns summed at a time.
-_TILE = 1024
+COLUMNS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ def require_finite(X: Array, *, name: str, rows: str, columns: str) -> None:
     xp = namespace(X)
     if X.dtype.kind in "biu":
         return
-    for start in range(0, X.shape[0], _ROWS):
-        bad = ~xp.isfinite(X[start : start + _ROWS])
+    for start in range(0, X.shape[0], ROWS_AT_ONCE):
+        bad = ~xp.isfinite(X[start : start + ROWS_AT_ONCE])
         if bool(bad.any()):
             i, j = (int(where[0]) for where in xp.nonzero(bad))
-            total = int(bad.sum()) + int((~xp.isfinite(X[start + _ROWS :])).sum())
+            total = int(bad.sum()) + int((~xp.isfinite(X[start + ROWS_AT_ONCE :])).sum())
             raise DataError(
                 f"{name} must be finite, but has {total} values that are NaN or infinite (first: {rows} {start + i}, "
                 f"{columns} {j}, value {float(X[start + i, j])}); remove or repair them before fitting"
@@ -93,13 +93,13 @@ def mean_and_scale(X: Array) -> tuple[Array, Array]:
     xp = namespace(X)
     n = X.shape[0]
     mean = xp.zeros(X.shape[1], dtype=xp.float64)
-    for start in range(0, n, _ROWS):
-        mean += X[start : start + _ROWS].sum(axis=0, dtype=xp.float64)
+    for start in range(0, n, ROWS_AT_ONCE):
+        mean += X[start : start + ROWS_AT_ONCE].sum(axis=0, dtype=xp.float64)
     mean /= n
     squares = xp.zeros_like(mean)
     rest = xp.zeros_like(mean)
-    for start in range(0, n, _ROWS):
-        centred = X[start : start + _ROWS] - mean
+    for start in range(0, n, ROWS_AT_ONCE):
+        centred = X[start : start + ROWS_AT_ONCE] - mean
         rest += centred.sum(axis=0)
         squares += (centred * centred).sum(axis=0)
     mean += rest / n
@@ -112,8 +112,8 @@ def standardise(X: Array, *, mean: Array, scale: Array, dtype: Any) -> Array:
     xp = namespace(X, mean, scale)
     inverse = xp.where(scale > 0, 1.0 / xp.where(scale > 0, scale, 1.0), 0.0)
     Z: Array = xp.empty(X.shape, dtype=dtype)
-    for start in range(0, X.shape[0], _ROWS):
-        rows = slice(start, start + _ROWS)
+    for start in range(0, X.shape[0], ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
         Z[rows] = (X[rows] - mean) * inverse
     return Z
 
@@ -151,9 +151,9 @@ def average_by(X: Array, codes: Array, *, n: int, average: bool = True) -> tuple
     dtype = computing_dtype(X)
     result = xp.empty((n, X.shape[1]), dtype=dtype)
     divisor = xp.maximum(counts, 1)[:, None] if average else 1
-    for start in range(0, X.shape[1], _TILE):
-        columns = slice(start, start + _TILE)
-        total = xp.zeros((n, min(_TILE, X.shape[1] - start)), dtype=xp.float64)
+    for start in range(0, X.shape[1], COLUMNS_AT_ONCE):
+        columns = slice(start, start + COLUMNS_AT_ONCE)
+        total = xp.zeros((n, min(COLUMNS_AT_ONCE, X.shape[1] - start)), dtype=xp.float64)
         for rows in rounds:  # no code occurs twice in a round, so the indexed addition is exact
             total[codes[rows]] += X[rows, columns]
         result[:, columns] = total / divisor
@@ -174,13 +174,13 @@ def gram_matrix(Z: Array, *, n_threads: int | None = None) -> Array:
     xp = namespace(Z)
     m = Z.shape[1]
     gram: Array = xp.empty((m, m), dtype=Z.dtype)
-    corners = [(i, j) for i in range(0, m, _TILE) for j in range(0, i + 1, _TILE)]
+    corners = [(i, j) for i in range(0, m, COLUMNS_AT_ONCE) for j in range(0, i + 1, COLUMNS_AT_ONCE)]
 
     def fill(corner: tuple[int, int]) -> None:
-        i, j = (slice(start, start + _TILE) for start in corner)
-        total = xp.zeros((min(_TILE, m - i.start), min(_TILE, m - j.start)), dtype=xp.float64)
-        for start in range(0, Z.shape[0], _ROWS):
-            rows = Z[start : start + _ROWS]
+        i, j = (slice(start, start + COLUMNS_AT_ONCE) for start in corner)
+        total = xp.zeros((min(COLUMNS_AT_ONCE, m - i.start), min(COLUMNS_AT_ONCE, m - j.start)), dtype=xp.float64)
+        for start in range(0, Z.shape[0], ROWS_AT_ONCE):
+            rows = Z[start : start + ROWS_AT_ONCE]
             total += rows[:, i].T @ rows[:, j]
         if i == j:
             total = xp.tril(total) + xp.tril(total, -1).T
@@ -231,17 +231,3 @@ def brain_statistics(
     direct = X.shape[0] <= DIRECT_SAMPLES and bool((counts == 1).all())
     gram = None if direct else gram_matrix(Z, n_threads=n_threads)
     return BrainStatistics(X.shape[0], mean, scale, gram, sums, counts)
-
-
-def statistics_bytes(n_samples: int, n_voxels: int, *, n_stimuli: int, n_threads: int, itemsize: int = 4) -> int:
-    """Return the peak bytes of `brain_statistics`, without X itself.
-
-    Z, the Gram matrix and the sums are arrays of n_samples x n_voxels, n_voxels^2 and n_stimuli x n_voxels. Beside
-    them stand blocks of 512 rows in float64 (three while z-scoring), the float64 sums of 1,024 columns (twice), and
-    per thread three float64 pieces of 1,024 x 1,024 of the Gram matrix.
-    """
-    arrays = itemsize * n_voxels * (n_samples + n_voxels + n_stimuli)
-    rows = 3 * 8 * min(_ROWS, n_samples) * n_voxels
-    columns = min(_TILE, n_voxels) * (3 * 8 * n_stimuli)
-    pieces = n_threads * 3 * 8 * min(_TILE, n_voxels) ** 2
-    return arrays + max(rows, columns, pieces)

@@ -16,6 +16,8 @@ from hpc_recon.run.clusters import Place, local_threads
 from hpc_recon.run.lease import certificate_folder
 from hpc_recon.run.ledger import GroupEntry
 
+#: Columns of the table where the output is not a terminal.
+WIDE = 160
 COLUMNS = ("stage", "tiles", "done", "to do", "files", "read", "written", "memory of a worker", "GPU", "time")
 
 
@@ -70,4 +72,6 @@ def print_place(place: Place, *, workspace: Path, job_name: str, nonce: str) -> 
 
 
 def _stdout() -> Console:
-    return Console(highlight=False, soft_wrap=True)
+    """Return a console for standard output; into a file or pipe the table keeps its full width."""
+    screen = Console(highlight=False, soft_wrap=True)
+    return screen if screen.is_terminal else Console(highlight=False, soft_wrap=True, width=WIDE)

@@ -39,7 +39,7 @@ class StageProgress:
     failed: int = 0
     n_units: int = 0
     waiting: str = ""
-    started: float = field(default_factory=time.monotonic)
+    started: float | None = None
     _said: float = field(default_factory=time.monotonic)
     _bar: Progress | None = None
 
@@ -57,13 +57,19 @@ class StageProgress:
         if self._bar is not None:
             self._bar.stop()
 
+    def begin(self) -> None:
+        """Start the clock of the rate, with the first tile: waiting for the queue does not count."""
+        if self.started is None:
+            self.started = time.monotonic()
+
     def line(self) -> str:
         """Return `done 3, failed 0, left 7; 1,200 units/s; 12 s left`."""
-        seconds = time.monotonic() - self.started
+        seconds = 0.0 if self.started is None else time.monotonic() - self.started
         text = f"done {self.done}, failed {self.failed}, left {self.n_tiles - self.done - self.failed}"
         if self.n_units and seconds > 0:
             rate = self.n_units / seconds
-            text += f"; {rate:,.0f} units/s" if rate >= 10 else f"; {rate:.2g} units/s"
+            noun = "units" if self.total_units != self.n_tiles else "tiles"
+            text += f"; {rate:,.0f} {noun}/s" if rate >= 10 else f"; {rate:.2g} {noun}/s"
             left = max(0, self.total_units - self.n_units)
             text += f"; {format_seconds(left / rate)} left" if left else f"; {format_seconds(seconds)}"
         return f"{text}; {self.waiting}" if self.waiting else text

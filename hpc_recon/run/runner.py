@@ -246,8 +246,12 @@ class StageRun:
 
     def _fail(self, tile: Tile, error: BaseException, trace: Any) -> None:
         limit = ATTEMPTS_OUT_OF_MEMORY if is_out_of_memory(error) else ATTEMPTS
-        # Bad input stays bad: our own errors are not tried again.
-        if not isinstance(error, ReconError) and self.attempts[tile.id] < limit:
+        if isinstance(error, ReconError):
+            # Bad input stays bad: not tried again, and its message says it all: no traceback file.
+            self.outcome.failed.append((tile, str(error), error))
+            self.progress.failed += 1
+            return
+        if self.attempts[tile.id] < limit:
             self._submit([tile])
             return
         text = "".join(traceback.format_exception(type(error), error, trace))
@@ -260,6 +264,7 @@ class StageRun:
         """Give up on tiles whose workers died under them too often (dask itself would blame their neighbours too)."""
         while not self.begun.empty():
             tile_id = self.begun.get()
+            self.progress.begin()
             self.starts[tile_id] = self.starts.get(tile_id, 0) + 1
         for key, (future, tile) in list(self.flying.items()):
             lost = self.starts.get(tile.id, 0) - self.attempts[tile.id]

@@ -21,13 +21,14 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "yellow": (240, 220, 40),
     "white": (250, 250, 250),
 }
+N_SHAPES = len(SHAPES) * len(COLOURS)
 #: Letters in the order in which a study takes them: the first ones differ most in outline.
 LETTERS = "AOTNECSRUILXHVZDJKPMFYGBWQ"
 
 #: Shapes are drawn this many times larger, then averaged.
 _OVERSAMPLING = 8
 #: Half the extent of a shape, relative to the image.
-_RADIUS = 0.34
+_RADIUS = 0.38
 #: Height of a capital letter, relative to the image.
 _LETTER_HEIGHT = 0.66
 
@@ -43,9 +44,8 @@ def shape_name(number: int) -> tuple[str, str]:
     DataError
         If the pool is exhausted.
     """
-    size = len(SHAPES) * len(COLOURS)
-    if not 0 <= number < size:
-        raise DataError(f"there are {size} coloured shapes, but number {number + 1} was asked for: lower n_shapes")
+    if not 0 <= number < N_SHAPES:
+        raise DataError(f"there are {N_SHAPES} coloured shapes, but number {number + 1} was asked for: lower n_shapes")
     shape = number % len(SHAPES)
     return SHAPES[shape], tuple(COLOURS)[(shape + number // len(SHAPES)) % len(COLOURS)]
 
@@ -119,4 +119,5 @@ def _paint(mask: Image.Image, colour: tuple[int, int, int], image_size: int) -> 
     size = mask.size[0]
     cells = np.asarray(mask, dtype=np.float64).reshape(image_size, size // image_size, image_size, -1)
     part = cells.mean(axis=(1, 3))[..., None] / 255.0  # (image_size, image_size, 1)
-    return np.rint(GROUND + part * (np.array(colour) - GROUND)).astype(np.uint8)
+    mixed = GROUND + part * (np.array(colour) - GROUND)
+    return np.asarray(np.rint(mixed), dtype=np.uint8)

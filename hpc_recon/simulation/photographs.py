@@ -71,7 +71,9 @@ def path_of(name: str) -> Path:
     package, folder, file = _FILES[name]
     spec = find_spec(package)
     if spec is None or spec.origin is None:
-        raise DataError(f"the photograph {name!r} ships inside {package}, which is not installed: install hpc_recon anew")
+        raise DataError(
+            f"the photograph {name!r} ships inside {package}, which is not installed: install hpc_recon anew"
+        )
     path = Path(spec.origin).parent / folder / file
     if not path.is_file():
         raise DataError(

@@ -39,6 +39,10 @@ class Preset:
         """Return the preset with its noise multiplied by `factor`."""
         return replace(self, noise=self.noise * factor)
 
+    def fainter(self, factor: float) -> Preset:
+        """Return the preset with its signal multiplied by `factor`."""
+        return replace(self, signal=self.signal * factor)
+
 
 #: By name. `easy` is for demonstrations: voxels several times cleaner than published ones. `realistic` gives decoding
 #: accuracies like those of published studies (Shen et al. 2019). `null` has no signal: all scores must be at chance.

@@ -10,11 +10,12 @@ import numpy as np
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.sampling import seed_of
+from hpc_recon.simulation.areas import ALL_VOXELS, AREAS, receptive_fields
 from hpc_recon.simulation.presets import Preset
-from hpc_recon.simulation.readout import AREAS, N_PROJECTIONS, area_maps, receptive_fields
+from hpc_recon.simulation.readout import N_PROJECTIONS, area_maps
 
 #: Cortical magnification: the density of receptive fields falls with eccentricity e as 1 / (e + this)^2, image widths.
-_FOVEA = 0.5
+_FOVEA = 0.75
 #: Sources of shared noise, each a smooth pattern over the visual field.
 _N_SOURCES = 32
 #: Spatial frequency of these patterns, cycles per image width.
@@ -22,9 +23,6 @@ _SOURCE_FREQUENCY = 1.5
 #: Mean (standard deviation over voxels) and scale (median, log standard deviation) of raw values, percent signal.
 _BASELINE_SD = 1.0
 _SCALE = (0.8, 0.4)
-#: Trials of a run, and runs of a session, at most.
-_TRIALS_PER_RUN = 50
-_RUNS_PER_SESSION = 10
 
 
 @dataclass(frozen=True)
@@ -57,28 +55,9 @@ class Population:
 
     def mask(self, area: str) -> Array:
         """Return the (n_voxels,) bool mask of one area, or of all for `VC`."""
-        if area == "VC":
+        if area == ALL_VOXELS:
             return np.ones(len(self.area), bool)
-        return self.area == [a.name for a in AREAS].index(area)
-
-
-@dataclass(frozen=True)
-class Trials:
-    """Samples of one dataset.
-
-    Attributes
-    ----------
-    samples
-        (n_samples, n_voxels) float32, percent signal.
-    stimulus
-        (n_samples,) int, row of the stimulus among those of the dataset.
-    columns
-        `run`, `session`, `repeat` (from 1) and `n_averaged` of each sample; averaged samples have `n_averaged` only.
-    """
-
-    samples: Array
-    stimulus: Array
-    columns: dict[str, list[float]]
+        return np.equal(self.area, [a.name for a in AREAS].index(area))
 
 
 def population(subject: str, *, n_voxels: int, preset: Preset, study_seed: int) -> Population:
@@ -160,49 +139,3 @@ def standardised(answers: Array, training: Array) -> Array:
     sd = answers[training].std(axis=0, dtype=np.float64)
     flat = sd <= 1e-6 * np.abs(mean)
     return np.where(flat, 0.0, (answers - mean) / np.where(flat, 1.0, sd)).astype(np.float32)
-
-
-def trials(
-    signal: Array, brain: Population, *, n_repeats: int, preset: Preset, seed: int, average: bool = False
-) -> Trials:
-    """Present each stimulus `n_repeats` times, in a new order each time, with new noise.
-
-    sample = baseline + scale * (preset.signal * signal + noise * (sqrt(shared) * common + sqrt(1 - shared) * own))
-
-    Parameters
-    ----------
-    signal
-        (n_stimuli, n_voxels) float32, standardised answers.
-    seed
-        Seed of order and noise: of the study, subject and dataset.
-    average
-        Return the mean of the repeats of each stimulus, in the order of the stimuli, instead of the trials.
-    """
-    n_stimuli, n_voxels = signal.shape
-    samples = np.empty((n_repeats, n_stimuli, n_voxels), np.float32)
-    stimulus = np.empty((n_repeats, n_stimuli), np.int64)
-    for repeat in range(n_repeats):
-        rng = np.random.default_rng(seed_of(seed, repeat))
-        stimulus[repeat] = rng.permutation(n_stimuli)
-        trial = rng.standard_normal((n_stimuli, n_voxels), dtype=np.float32)
-        trial *= math.sqrt(1 - preset.shared)
-        common = rng.standard_normal((n_stimuli, brain.loading.shape[1]), dtype=np.float32)
-        trial += math.sqrt(preset.shared) * (common @ brain.loading.T)
-        trial *= brain.noise
-        trial += preset.signal * signal[stimulus[repeat]]
-        samples[repeat] = brain.baseline + brain.scale * trial
-    if average:
-        total = np.zeros((n_stimuli, n_voxels))
-        for repeat in range(n_repeats):
-            total[stimulus[repeat]] += samples[repeat]
-        mean = (total / n_repeats).astype(np.float32)
-        return Trials(mean, np.arange(n_stimuli), {"n_averaged": [float(n_repeats)] * n_stimuli})
-    number = np.arange(n_stimuli * n_repeats)
-    run = number // _TRIALS_PER_RUN
-    columns = {
-        "session": (run // _RUNS_PER_SESSION + 1).astype(float).tolist(),
-        "run": (run + 1).astype(float).tolist(),
-        "repeat": np.repeat(np.arange(n_repeats) + 1.0, n_stimuli).tolist(),
-        "n_averaged": [1.0] * len(number),
-    }
-    return Trials(samples.reshape(-1, n_voxels), stimulus.reshape(-1), columns)

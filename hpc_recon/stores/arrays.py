@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -114,9 +115,8 @@ def read(workspace: Path, ref: Ref, rows: Selection = None, columns: Selection =
     if not all(touched):
         return np.empty([_length(part) for part in selection], dtype=found.dtype)
     check_shards(workspace, ref, found, touched)
-    array = _open(workspace, ref)
     try:
-        return np.asarray(array.oindex[selection])
+        return _load(_open(workspace, ref), found, selection)
     except Exception as error:
         raise _locate(workspace, ref, found, touched, error=error) from error
 
@@ -179,9 +179,51 @@ def _locate(
 
 
 def _open(workspace: Path, ref: Ref) -> Any:
-    return zarr.open_array(
-        store=LocalStore(workspace / ref.path), mode="r+", zarr_format=3, config={"write_empty_chunks": True}
-    )
+    array = zarr.open_array(store=LocalStore(workspace / ref.path), mode="r+", zarr_format=3)
+    # Opening ignores this setting (zarr 3.1.6), and a shard of nothing but fill values would then not be written.
+    return array.with_config({"write_empty_chunks": True})
+
+
+def _load(array: Any, found: Description, selection: Sequence[slice | Array]) -> Array:
+    """Read a selection: ranges at once, numbers shard by shard.
+
+    zarr's own selection by numbers holds index arrays several times as large as the result (measured: 1 GB
+    for 3,000 of 11,726 columns of 6,000 rows), so here ranges of whole chunks are read and picked from.
+    """
+    if all(isinstance(part, slice) for part in selection):
+        return np.asarray(array[tuple(selection)])
+    result = np.empty([_length(part) for part in selection], dtype=found.dtype)
+    axes = zip(selection, found.chunks, found.shards, strict=True)
+    for pieces in itertools.product(*[_pieces(part, chunk, shard) for part, chunk, shard in axes]):
+        values = np.asarray(array[tuple(piece.source for piece in pieces)])
+        for axis, piece in enumerate(pieces):
+            if piece.numbers is not None:
+                values = values.take(piece.numbers, axis=axis)
+        result[tuple(piece.target for piece in pieces)] = values
+    return result
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Part of a selection along one axis: where it lies in the array, which of these to keep, where they go."""
+
+    source: slice
+    numbers: Array | None
+    target: slice
+
+
+def _pieces(part: slice | Array, chunk: int, shard: int) -> list[_Piece]:
+    """Cut a selection along one axis into pieces within one shard each; numbers also where a chunk is left out."""
+    if isinstance(part, slice):
+        edges = [part.start, *range((part.start // shard + 1) * shard, part.stop, shard), part.stop]
+        bounds = list(itertools.pairwise(edges))
+        return [_Piece(slice(a, b), None, slice(a - part.start, b - part.start)) for a, b in bounds]
+    apart = (np.diff(part // chunk) > 1) | (np.diff(part // shard) > 0)
+    runs = np.split(np.arange(len(part)), np.flatnonzero(apart) + 1)
+    return [
+        _Piece(slice(int(part[run[0]]), int(part[run[-1]]) + 1), part[run] - part[run[0]], slice(run[0], run[-1] + 1))
+        for run in runs
+    ]
 
 
 def _normalise(found: Description, ref: Ref, wanted: Sequence[Selection]) -> tuple[slice | Array, ...]:

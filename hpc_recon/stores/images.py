@@ -55,6 +55,12 @@ class StimulusTable:
     width: int
 
 
+def table_of(stimuli: Stimuli) -> StimulusTable:
+    """Return what is known of stimuli without their images."""
+    _, height, width, _ = stimuli.images.shape
+    return StimulusTable(stimuli.labels, stimuli.dataset, stimuli.category, stimuli.source, height, width)
+
+
 def require_labels(labels: Sequence[str], *, where: str) -> None:
     """Raise unless labels are unique and fit to be file names.
 

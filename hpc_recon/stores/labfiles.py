@@ -186,7 +186,8 @@ def _read(file: Path, key: str) -> Array:
     if ending == ".npy":
         return np.asarray(np.load(file, allow_pickle=False))
     if ending == ".npz":
-        with np.load(file, allow_pickle=False) as archive:
+        # Opened here: numpy leaves a file that is no archive open.
+        with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
             _require_key(key, archive.files, file)
             return np.asarray(archive[key])
     if ending == ".mat" and not h5py.is_hdf5(file):
@@ -241,7 +242,7 @@ def _read_hdf5(stream: Any, key: str, *, file: Path, reverse: bool) -> Array:
     kind = item.attrs.get("MATLAB_class", b"")
     if kind == b"char":
         return np.array(_characters(item), dtype=np.str_)
-    if kind == b"cell" or item.dtype == h5py.ref_dtype:
+    if kind == b"cell" or h5py.check_ref_dtype(item.dtype) is not None:
         cells = [_cell(stream[reference]) for reference in np.asarray(item).T.flat]
         return _text_cells(cells, item.shape[::-1])
     if "MATLAB_empty" in item.attrs:

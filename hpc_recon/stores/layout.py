@@ -187,6 +187,15 @@ def whole_geometry(*shape: int) -> Geometry:
     return Geometry(shape, shape)
 
 
+def voxel_dtype(n_voxels: int) -> str:
+    """Return the type of a stored voxel number; its largest value, the fill value, marks an unused slot.
+
+    >>> voxel_dtype(11726), voxel_dtype(65536)
+    ('uint16', 'uint32')
+    """
+    return "uint16" if n_voxels <= 65535 else "uint32"
+
+
 def units_per_shard(n_units: int) -> int:
     """Return how many units one shard, so one fit or decode tile, holds: 32,768 or fewer."""
     return _units(n_units)[0]

@@ -6,7 +6,6 @@ reported together.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,18 +13,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel
 
 from hpc_recon.core.array import Array
-from hpc_recon.core.config import ArrayKey, Ingest, IngestDataset, IngestStimuli, Study
+from hpc_recon.core.config import ArrayKey, Ingest, IngestDataset, IngestStimuli, Section, Study
 from hpc_recon.core.errors import DataError, StudyError
 from hpc_recon.core.text import closest
 from hpc_recon.stores import labfiles
 from hpc_recon.stores.brain import ALL_VOXELS, N_AVERAGED, Brain
-from hpc_recon.stores.images import Stimuli, examples, require_labels
+from hpc_recon.stores.images import Stimuli, StimulusTable, examples, require_labels
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
+#: How far pixels may be outside black and white, as a part of white: what float32 files and their scaling round.
+ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def fingerprint(value: Any) -> Any:
         if value.is_dir():
             return {path.name: labfiles.sha256(path) for path in labfiles.list_images(value)}
         return labfiles.sha256(value)
-    if isinstance(value, BaseModel):
+    if isinstance(value, Section):
         return {name: fingerprint(getattr(value, name)) for name in sorted(type(value).model_fields)}
     if isinstance(value, dict):
         return {name: fingerprint(value[name]) for name in sorted(value)}
@@ -135,7 +134,7 @@ def read_stimuli(study: Study) -> Stimuli:
     )
 
 
-def read_subject(study: Study, subject: str, *, stimuli: Stimuli) -> SubjectData:
+def read_subject(study: Study, subject: str, *, table: StimulusTable) -> SubjectData:
     """Read all samples and ROI masks of a subject, and check them against the stimuli.
 
     Raises
@@ -145,14 +144,12 @@ def read_subject(study: Study, subject: str, *, stimuli: Stimuli) -> SubjectData
     """
     mapping = section(study).subjects[subject]
     where = f"ingest.subjects.{subject}"
-    problems = [
-        f"datasets: there is no {name!r}; every subject has every dataset of the study"
-        for name in study.datasets
-        if name not in mapping.datasets
-    ]
+    problems = []
+    if study.training_dataset not in mapping.datasets:
+        problems.append(f"datasets: the training dataset {study.training_dataset!r} is missing; decoders need it")
     datasets = {}
     for name, dataset in mapping.datasets.items():
-        found = _attempt(problems, partial(_read_samples, name, dataset, stimuli))
+        found = _attempt(problems, partial(_read_samples, name, dataset, table))
         if found is not None:
             datasets[name] = found
     widths = {name: found.samples.shape[1] for name, found in datasets.items()}
@@ -221,7 +218,7 @@ def take(brain: Brain, rows: Array) -> Brain:
 def _paths(value: object) -> Iterator[Path]:
     if isinstance(value, Path):
         yield value
-    elif isinstance(value, BaseModel):
+    elif isinstance(value, Section):
         for name in type(value).model_fields:
             yield from _paths(getattr(value, name))
     elif isinstance(value, dict):
@@ -248,29 +245,29 @@ def _read_dataset(name: str, source: IngestStimuli, size: int | None) -> Stimuli
         if source.labels is not None:
             raise DataError(f"{name}: labels are for arrays; the images of a folder are named by their files")
         files = labfiles.list_images(source.folder)
-        pictures = [labfiles.read_image(path) for path in files]
         labels = tuple(path.stem for path in files)
         sources = tuple(path.name for path in files)
+        pictures: Iterator[Array] = (labfiles.read_image(path) for path in files)
     else:
         assert source.array is not None, "the study was validated"
-        pictures = list(_as_pictures(name, source, _array(source.array)))
-        labels = _labels(name, source, len(pictures))
+        array = _shaped(name, source, _array(source.array))
+        labels = _labels(name, source, len(array))
         sources = labels
+        pictures = _as_pictures(name, source, array)
     categories = ("",) * len(labels)
     if source.categories is not None:
         categories = labfiles.text(_array(source.categories), f"{name}: categories")
     if len(categories) != len(labels):
         raise DataError(f"{name}: there are {len(labels)} images but {len(categories)} categories; give one for each")
     require_labels(labels, where=f"the stimuli of {name}")
-    if size is not None:
-        pictures = [labfiles.resize(picture, size) for picture in pictures]
-    shapes = sorted({picture.shape[:2] for picture in pictures})
+    pixels = [picture if size is None else labfiles.resize(picture, size) for picture in pictures]
+    shapes = sorted({picture.shape[:2] for picture in pixels})
     if len(shapes) > 1:
         raise DataError(
             f"{name}: the images have {len(shapes)} different sizes, {shapes[0][0]} x {shapes[0][1]} to "
             f"{shapes[-1][0]} x {shapes[-1][1]}; set ingest.image_size to resize them"
         )
-    return Stimuli(np.stack(pictures), labels, (name,) * len(labels), categories, sources)
+    return Stimuli(np.stack(pixels), labels, (name,) * len(labels), categories, sources)
 
 
 def _labels(name: str, source: IngestStimuli, n: int) -> tuple[str, ...]:
@@ -282,8 +279,8 @@ def _labels(name: str, source: IngestStimuli, n: int) -> tuple[str, ...]:
     return labels
 
 
-def _as_pictures(name: str, source: IngestStimuli, array: Array) -> Array:
-    """Turn the lab's array into (n, H, W, 3) uint8."""
+def _shaped(name: str, source: IngestStimuli, array: Array) -> Array:
+    """Return the lab's array as (n, H, W) or (n, H, W, 3), rows and columns exchanged where they are to be."""
     array = labfiles.numbers(array, f"{name}: the array of images")
     if array.ndim == 2:
         if source.shape is None or array.shape[1] != source.shape[0] * source.shape[1]:
@@ -294,27 +291,34 @@ def _as_pictures(name: str, source: IngestStimuli, array: Array) -> Array:
         height, width = source.shape
         array = array.reshape((len(array), *((width, height) if source.transpose else (height, width))))
     shape: tuple[int, ...] = array.shape
-    if len(shape) not in (3, 4) or shape[3:] not in ((), (3,)):
+    if len(shape) not in (3, 4) or shape[3:] not in ((), (3,)) or 0 in shape:
         raise DataError(f"{name}: images are (n, H, W), (n, H, W, 3) or (n, H*W) with shape, got {shape}")
-    if source.transpose:
-        array = array.swapaxes(1, 2)
-    values = array.astype(np.float32) / np.float32(source.scale)
-    outside = ~((values >= -1e-4) & (values <= 1 + 1e-4))  # NaN is outside too; the margin is float32 rounding
-    if outside.any():
+    return array.swapaxes(1, 2) if source.transpose else array
+
+
+def _as_pictures(name: str, source: IngestStimuli, array: Array) -> Iterator[Array]:
+    """Yield each image as (H, W, 3) uint8, scaled so that `source.scale` is 255."""
+    bad, low, high = 0, np.inf, -np.inf
+    for image in array:
+        values = image.astype(np.float64) / source.scale
+        bad += int(np.count_nonzero(~((values >= -ROUNDING) & (values <= 1 + ROUNDING))))  # NaN counts as bad
+        low, high = np.fmin(low, np.fmin.reduce(image, axis=None)), np.fmax(high, np.fmax.reduce(image, axis=None))
+        if not bad:
+            grey = np.rint(values.clip(0, 1) * 255).astype(np.uint8)
+            yield grey if grey.ndim == 3 else np.repeat(grey[..., None], 3, axis=2)
+    if bad:
         raise DataError(
-            f"{name}: {np.count_nonzero(outside)} of {values.size} pixel values are NaN or outside 0 to scale = "
-            f"{source.scale:g} (range {np.nanmin(array):g} to {np.nanmax(array):g}); set `scale` to the value of white"
+            f"{name}: {bad} of {array.size} pixel values are NaN or outside 0 to scale = {source.scale:g} (range "
+            f"{low:g} to {high:g}); set `scale` to the value of white"
         )
-    grey = np.rint(values.clip(0, 1) * 255).astype(np.uint8)
-    return grey if grey.ndim == 4 else np.repeat(grey[..., None], 3, axis=3)
 
 
-def _read_samples(name: str, dataset: IngestDataset, stimuli: Stimuli) -> Brain:
+def _read_samples(name: str, dataset: IngestDataset, table: StimulusTable) -> Brain:
     """Read the samples of one dataset, with the label of each."""
     samples = _finite(labfiles.numbers(_array(dataset.samples), f"{name}: samples"), f"{name}: samples")
     if samples.ndim != 2 or 0 in samples.shape:
         raise DataError(f"{name}: samples are (n_samples, n_voxels), got {samples.shape}")
-    labels = _sample_labels(name, dataset, stimuli, n=len(samples))
+    labels = _sample_labels(name, dataset, table, n=len(samples))
     columns = {}
     for key, source in dataset.columns.items():
         what = f"{name}: column {key}"
@@ -327,14 +331,14 @@ def _read_samples(name: str, dataset: IngestDataset, stimuli: Stimuli) -> Brain:
     return Brain(samples, labels, columns)
 
 
-def _sample_labels(name: str, dataset: IngestDataset, stimuli: Stimuli, *, n: int) -> tuple[str, ...]:
+def _sample_labels(name: str, dataset: IngestDataset, table: StimulusTable, *, n: int) -> tuple[str, ...]:
     """Return the label of the stimulus that each sample shows, by label, by row, or in order."""
-    own = [label for label, owner in zip(stimuli.labels, stimuli.dataset, strict=True) if owner == name]
+    own = [label for label, owner in zip(table.labels, table.dataset, strict=True) if owner == name]
     if dataset.labels is not None:
         labels = labfiles.text(_array(dataset.labels), f"{name}: labels")
         if len(labels) != n:
             raise DataError(f"{name}: there are {n} samples but {len(labels)} labels; give one for each sample")
-        known = own or list(stimuli.labels)  # a dataset without stimuli (imagery) refers to those of the others
+        known = own or list(table.labels)  # a dataset without stimuli (imagery) refers to those of the others
         unknown = [label for label in dict.fromkeys(labels) if label not in set(known)]
         if unknown:
             raise DataError(

@@ -75,7 +75,9 @@ def read_checked(workspace: Path, ref: Ref) -> Columns:
     """
     path = workspace / ref.path
     if not path.exists():
-        raise MissingStore(f"{ref.path} does not exist in {workspace}; make it with {ref.command}")
+        raise MissingStore(
+            f"{ref.path} does not exist in {workspace}; make it with {ref.command}, and --redo if it counts as done"
+        )
     columns, made_by = _parse(path)
     verb = made_by.partition("/")[0]
     record = group_records(workspace, made_by).get(ref.path)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from hpc_recon.core.config import Network
 from hpc_recon.nets import taps, zoo
 

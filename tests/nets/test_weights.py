@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DataError, StudyError
 from hpc_recon.nets import architectures, taps, weights, zoo

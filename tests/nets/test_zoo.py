@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+
 from hpc_recon.core.config import Network
 from hpc_recon.core.errors import StudyError
 from hpc_recon.nets import architectures, taps, weights, zoo

@@ -1,7 +1,7 @@
 """A verb that computes nothing: tiles write one file each; how it behaves comes from the study's description (JSON).
 
-Keys: `n` tiles (10), `seconds` each, `fail` starts that raise, `once` starts that raise the first time, `bad` starts
-that raise DataError, `die` starts that kill their worker the first time, `warn` starts that warn, `memory` starts that raise MemoryError.
+Keys: `n` tiles (10), `seconds` each, and lists of starts: `fail` raise, `once` raise the first time, `bad` raise
+DataError, `die` kill their worker the first time, `warn` warn, `memory` raise MemoryError.
 """
 
 import json

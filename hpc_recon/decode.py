@@ -1,0 +1,296 @@
+"""Decode test data: the features of every unit from brain samples that no decoder has seen.
+
+Two stages. `decode`: one tile a shard of units predicts all test datasets (nothing is left to do here with
+`fit.decode: true`). `correct`: one tile a layer computes gain and offset of each item for `decode.norm_correction`,
+from the features of training stimuli, never of test stimuli; the decoded features themselves stay as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpc_recon.core import threads
+from hpc_recon.core.config import Study
+from hpc_recon.core.errors import StudyError
+from hpc_recon.core.memory import array_bytes, shard_bytes
+from hpc_recon.core.sampling import unit_sample
+from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges
+
+if TYPE_CHECKING:
+    from hpc_recon.core.array import Array
+
+#: Reading and writing stores, and starting a tile, on a laptop's disk.
+BYTES_PER_SECOND = 2e8
+START_SECONDS = 0.3
+#: float64 copies of one item's features while its spread is computed.
+COPIES_OF_AN_ITEM = 4
+
+
+def plan(study: Study, shapes: Shapes) -> list[Tile]:
+    """Return the tiles of both stages.
+
+    Raises
+    ------
+    StudyError
+        If a norm correction needs whole layers but only a sample of units is decoded.
+    MissingStore
+        If features or brain samples do not exist yet.
+    """
+    _require_whole_layers(study, shapes)
+    decode = [] if study.fit.decode else _plan_decode(study, shapes)
+    return [*decode, *_plan_correct(study, shapes)]
+
+
+def _require_whole_layers(study: Study, shapes: Shapes) -> None:
+    from hpc_recon.numerics.corrections import CHANNEL_WISE
+
+    method = study.decode.norm_correction
+    if study.units is None or method not in CHANNEL_WISE:
+        return
+    sampled = [
+        f"{network}/{layer}"
+        for network, described in study.networks.items()
+        for layer in described.layers
+        if len(shapes.unit_shape(network, layer)) > 1 and shapes.n_units(network, layer) > study.units
+    ]
+    if sampled:
+        raise StudyError(
+            "decode.norm_correction",
+            [
+                f"{method} needs the spread of each channel and so whole layers, but units: {study.units} decodes a "
+                f"sample of {', '.join(sampled)}; use norm_correction l2_norm or none, or leave out units"
+            ],
+        )
+
+
+def _plan_decode(study: Study, shapes: Shapes) -> list[Tile]:
+    from hpc_recon.numerics import needs
+    from hpc_recon.stores import layout
+
+    tiles = []
+    for group, network, layer in _groups(study, shapes):
+        split, roi = group.path[:2]
+        n_voxels = shapes.n_voxels(split, roi)
+        items = [shapes.n_items(split, name) for name in study.test_datasets(split)]
+        read = max(shapes.n_samples(split, name) for name in study.test_datasets(split))
+        k = min(max(study.fit.voxel_candidates), n_voxels)
+        n_units = _n_fitted(study, network, layer, shapes)
+        for start, stop in ranges(n_units, layout.units_per_shard(n_units)):
+            n = stop - start
+            bytes_in = needs.decoder_bytes(n, k, n_voxels) + array_bytes(n, 3) + array_bytes(sum(items), n_voxels)
+            need = Need(
+                host_bytes=needs.decode_tile_bytes(n, n_voxels=n_voxels, k=k, n_items=items, n_samples=read),
+                device_bytes=needs.predict_bytes(sum(items), n, n_voxels=n_voxels, n_threads=1) + array_bytes(n, 2 * k),
+                bytes_in=bytes_in,
+                bytes_out=array_bytes(sum(items), n),
+                files_out=len(items),
+                seconds=_io_seconds(bytes_in + array_bytes(sum(items), n))
+                + needs.predict_seconds(sum(items), n, n_voxels=n_voxels, n_threads=threads.available()),
+            )
+            tiles.append(Tile(group, "decode", start, stop, need))
+    return tiles
+
+
+def _plan_correct(study: Study, shapes: Shapes) -> list[Tile]:
+    tiles = []
+    for group, network, layer in _groups(study, shapes):
+        n_units = _n_fitted(study, network, layer, shapes)
+        n_items = sum(shapes.n_items(group.path[0], name) for name in study.test_datasets(group.path[0]))
+        bytes_in = array_bytes(n_items, n_units) if study.decode.norm_correction != "none" else 0
+        need = Need(
+            host_bytes=correct_tile_bytes(n_units, n_stimuli=shapes.n_stimuli()),
+            bytes_in=bytes_in,
+            bytes_out=array_bytes(2, n_items),
+            files_out=2 * len(study.test_datasets(group.path[0])),
+            seconds=_io_seconds(3 * bytes_in),
+        )
+        tiles.append(Tile(group, "correct", 0, 1, need))
+    return tiles
+
+
+def correct_tile_bytes(n_units: int, *, n_stimuli: int) -> int:
+    """Return the peak bytes of a `correct` tile.
+
+    One item's features while they are read, float64 copies of them, the training means of the units with the table
+    that they are read from, and the reference statistics of all stimuli.
+    """
+    item = shard_bytes(n_units) + COPIES_OF_AN_ITEM * array_bytes(n_units, itemsize=8)
+    return item + shard_bytes(n_units, 3) + array_bytes(n_units, itemsize=8) + shard_bytes(n_stimuli, 3) + (16 << 20)
+
+
+def _io_seconds(n_bytes: int) -> float:
+    return START_SECONDS + n_bytes / BYTES_PER_SECOND
+
+
+def _groups(study: Study, shapes: Shapes) -> Iterator[tuple[Group, str, str]]:
+    """Yield the group of each split, ROI, network and layer, with the network's own name and the layer's."""
+    for split in study.splits():
+        settings = canonical(
+            {
+                "datasets": study.test_datasets(split),
+                "average": study.decode.average,
+                "norm_correction": study.decode.norm_correction,
+            }
+        )
+        for roi in study.rois:
+            for network, described in study.networks.items():
+                for layer in described.layers:
+                    path = (split, roi, study.decoded_name(network), layer)
+                    upstream = (
+                        f"fit/{'/'.join(path)}",
+                        f"fit/{split}/{roi}/_brain",
+                        f"{study.source_verb}/{split}",
+                        shapes.made_by(network, layer),
+                    )
+                    yield Group("decode", path, settings, upstream), network, layer
+
+
+def _n_fitted(study: Study, network: str, layer: str, shapes: Shapes) -> int:
+    n_units = shapes.n_units(network, layer)
+    sample = unit_sample(study, network, layer, n_units)
+    return n_units if sample is None else len(sample)
+
+
+def prepare(study: Study) -> None:
+    """Create the arrays of decoded features (unless `fit` did), gains and offsets."""
+    from hpc_recon.stores import arrays, layout
+    from hpc_recon.stores import shapes as store_shapes
+
+    workspace, shapes = layout.workspace_of(study), store_shapes.read(study)
+    for group, network, layer in _groups(study, shapes):
+        split, roi, decoded_name, _ = group.path
+        n_units = _n_fitted(study, network, layer, shapes)
+        for dataset in study.test_datasets(split):
+            n = shapes.n_items(split, dataset)
+            shapes_of: dict[str, tuple[int, ...]] = {"gain": (n,), "offset": (n,)}
+            if not study.fit.decode:
+                shapes_of["features"] = (n, n_units)
+            for part, shape in shapes_of.items():
+                geometry = layout.whole_geometry(n) if len(shape) == 1 else layout.decoded_geometry(n, n_units)
+                ref = layout.decoded(split, roi, dataset, decoded_name, layer, part)
+                arrays.create(workspace, ref, shape=shape, dtype="float32", geometry=geometry, made_by=group.key)
+
+
+def work(study: Study, tile: Tile) -> list[Path]:
+    """Compute and write one tile; return the files."""
+    return _decode(study, tile) if tile.stage == "decode" else _correct(study, tile)
+
+
+def _decode(study: Study, tile: Tile) -> list[Path]:
+    """Predict a range of units for every test dataset, block by block."""
+    import numpy as np
+
+    from hpc_recon.numerics import decoder, needs, stats, xp
+    from hpc_recon.stores import arrays, brain, layout, statistics
+
+    split, roi, decoded_name, layer = tile.group.path
+    workspace, library, units = layout.workspace_of(study), xp.module(), slice(tile.start, tile.stop)
+    mean, scale = (library.asarray(statistics.read(workspace, split, roi, name)) for name in ("mean", "scale"))
+    test = {}
+    for dataset in study.test_datasets(split):
+        samples = library.asarray(brain.test_items(study, split, dataset, roi).samples)
+        test[dataset] = stats.standardise(samples, mean=mean, scale=scale, dtype="float32")
+    voxel, weight, table = (
+        arrays.read(workspace, layout.decoder(split, roi, decoded_name, layer, part), units)
+        for part in ("voxel", "weight", "stats")
+    )
+    predicted = {dataset: np.empty((len(Z), len(table)), np.float32) for dataset, Z in test.items()}
+    for start, stop in ranges(len(table), needs.UNITS_AT_ONCE):
+        parts = [library.asarray(array[start:stop]) for array in (voxel, weight, table)]
+        stored = decoder.from_table(*parts)
+        for dataset, Z in test.items():
+            predicted[dataset][:, start:stop] = xp.to_numpy(decoder.predict_units(Z, stored))
+    del voxel, weight
+    files = []
+    for dataset, values in predicted.items():
+        ref = layout.decoded(split, roi, dataset, decoded_name, layer)
+        files += arrays.write(workspace, ref, (0, tile.start), values)
+    return files
+
+
+def _correct(study: Study, tile: Tile) -> list[Path]:
+    """Compute gain and offset of every item of a layer, one item in memory at a time."""
+    import numpy as np
+
+    from hpc_recon.stores import arrays, layout
+
+    split, roi, decoded_name, layer = tile.group.path
+    workspace = layout.workspace_of(study)
+    files = []
+    for dataset in study.test_datasets(split):
+        parts = {part: layout.decoded(split, roi, dataset, decoded_name, layer, part) for part in ("gain", "offset")}
+        n_items = arrays.describe(workspace, parts["gain"]).shape[0]
+        pairs = list(_gains(study, tile, dataset, n_items=n_items))
+        for column, ref in enumerate(parts.values()):
+            files += arrays.write(workspace, ref, (0,), np.array([pair[column] for pair in pairs], np.float32))
+    return files
+
+
+def _gains(study: Study, tile: Tile, dataset: str, *, n_items: int) -> Iterator[tuple[float, float]]:
+    """Yield gain and offset of each item of a test dataset.
+
+    Raises
+    ------
+    DataError
+        If the decoded features of an item have no spread.
+    """
+    from hpc_recon.numerics import corrections
+    from hpc_recon.stores import arrays, layout, shapes
+
+    method = study.decode.norm_correction
+    if method == "none":
+        yield from [(1.0, 0.0)] * n_items
+        return
+    split, roi, decoded_name, layer = tile.group.path
+    workspace = layout.workspace_of(study)
+    network = next(name for name in study.networks if study.decoded_name(name) == decoded_name)
+    unit_shape = shapes.read(study).unit_shape(network, layer)
+    n_units = arrays.describe(workspace, layout.decoder(split, roi, decoded_name, layer, "stats")).shape[0]
+    reference = _reference(study, split, roi, network=network, layer=layer)
+    if n_units != math.prod(unit_shape):
+        unit_shape, reference = (n_units,), _of_sample(reference, n_units / math.prod(unit_shape), method)
+    unit_mean = None
+    if method == "train_mean_center":
+        unit_mean = arrays.read(workspace, layout.decoder(split, roi, decoded_name, layer, "stats"))[:, 1].copy()
+    ref = layout.decoded(split, roi, dataset, decoded_name, layer)
+    for item in range(n_items):
+        features = arrays.read(workspace, ref, slice(item, item + 1))
+        gain, offset = corrections.per_item(
+            features, unit_shape, method=method, reference=reference, unit_mean=unit_mean
+        )
+        yield float(gain[0]), float(offset[0])
+
+
+def _of_sample(reference: float, fraction: float, method: str) -> float:
+    """Return the reference for a random sample of a layer's units: a squared norm shrinks as their number does.
+
+    A standard deviation over units (layers without space) stays what it is; spatial ones are refused by the plan.
+    """
+    return reference * math.sqrt(fraction) if method == "l2_norm" else reference
+
+
+def _reference(study: Study, split: str, roi: str, *, network: str, layer: str) -> float:
+    """Return the mean spread of the undecoded features of the training stimuli, in the method's measure."""
+    import numpy as np
+
+    from hpc_recon.numerics import corrections
+    from hpc_recon.stores import arrays, layout, statistics
+
+    workspace = layout.workspace_of(study)
+    rows: Array = statistics.read(workspace, split, roi, "rows")
+    spread = arrays.read(workspace, layout.norms(network, layer), rows)  # (n_stimuli, 3)
+    return float(spread[:, corrections.COLUMN[study.decode.norm_correction]].mean(dtype=np.float64))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    from hpc_recon.run import cli
+
+    return cli.main("decode", argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

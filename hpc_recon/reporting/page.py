@@ -1,0 +1,58 @@
+"""The page: everything that it shows, as one value, and its rendering into one self-contained HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+
+from jinja2 import BaseLoader, Environment, StrictUndefined
+from markupsafe import Markup
+
+from hpc_recon.reporting.layer_plots import LegendEntry, PanelRow
+from hpc_recon.reporting.pictures import Gallery
+from hpc_recon.reporting.runs import RunFigures
+from hpc_recon.reporting.score_tables import ChoiceRow, Table
+from hpc_recon.reporting.words import Verdict
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the report shows. All text is plain: the template escapes it."""
+
+    title: str
+    description: str
+    #: What a reader must know first: simulated data are labelled. Empty for recorded data.
+    label: str
+    verdict: Verdict
+    galleries: Sequence[Gallery]
+    image_tables: Sequence[Table]
+    fold_tables: Sequence[Table]
+    roi_table: Table | None
+    legend: Sequence[LegendEntry]
+    panel_rows: Sequence[PanelRow]
+    #: The same for the other ROIs: (name, rows).
+    other_rois: Sequence[tuple[str, Sequence[PanelRow]]]
+    layer_table: Table | None
+    choices: Sequence[ChoiceRow]
+    run: RunFigures
+    warnings: Sequence[str]
+    study_yaml: str
+    #: Sentences that say how scores are defined.
+    definitions: Sequence[tuple[str, str]]
+    facts: Sequence[tuple[str, str]]
+    confidence: str
+    version: str
+    total_time: str = field(default="")
+
+
+def render(page: Page) -> str:
+    """Return the HTML: no link, script, font or image is fetched from anywhere."""
+    folder = files("hpc_recon.reporting")
+    environment = Environment(
+        loader=BaseLoader(), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(folder.joinpath("page.html.j2").read_text(encoding="utf-8"))
+    style = folder.joinpath("style.css").read_text(encoding="utf-8")
+    # Drawn here from numbers and escaped by matplotlib: the only markup that is not escaped.
+    return template.render(page=page, style=Markup(style), svg=Markup)  # noqa: S704

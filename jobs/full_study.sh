@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# A whole study on a cluster, verb by verb, as you would type it. Every line may be run again at any time:
+# finished tiles are skipped, killed runs go on where they stopped.
+#
+#   jobs/full_study.sh my_study.yaml [--cluster mine --jobs 2:16 ...]
+set -euo pipefail
+study=${1:?usage: jobs/full_study.sh STUDY [options of every verb]}
+shift
+python=${PYTHON:-python}
+run() {
+    local verb=$1
+    shift
+    "$python" -m "hpc_recon.$verb" --study "$study" "$@"
+}
+
+# Where the data come from: the study says `simulate:` or `ingest:`.
+if grep -q '^simulate:' "$study"; then source=simulate; else source=ingest; fi
+run "$source" --cluster local
+
+run extract "$@"
+run fit --dry-run "$@"    # what it will cost: tiles, files, bytes, memory, time, and the job script
+run fit "$@"
+run decode "$@"
+run reconstruct "$@"
+
+run evaluate --cluster local
+run report --cluster local
+"$python" -m hpc_recon.status --study "$study"

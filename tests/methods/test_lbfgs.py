@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+
+from hpc_recon.methods.lbfgs import minimise
+
+N = 20
+
+
+def quadratic(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    root = rng.standard_normal((N, N))
+    return root @ root.T + np.eye(N), rng.standard_normal(N) * 5
+
+
+PROBLEMS = [quadratic(seed) for seed in range(4)]
+CURVATURE = torch.from_numpy(np.stack([a for a, _ in PROBLEMS]))
+LINEAR = torch.from_numpy(np.stack([b for _, b in PROBLEMS]))
+
+
+def evaluate(x: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    ax = (CURVATURE[rows] @ x[:, :, None])[:, :, 0]
+    return (0.5 * x * ax - LINEAR[rows] * x).sum(dim=1), ax - LINEAR[rows]
+
+
+def rosenbrock(x: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    x = x.clone().requires_grad_()
+    loss = (100 * (x[:, 1:] - x[:, :-1] ** 2) ** 2 + (1 - x[:, :-1]) ** 2).sum(dim=1)
+    (gradient,) = torch.autograd.grad(loss.sum(), x)
+    return loss.detach(), gradient
+
+
+def test_finds_the_minimum_in_a_box_that_scipy_finds():
+    found = minimise(evaluate, torch.zeros(4, N, dtype=torch.float64), iterations=200, lower=-0.5, upper=0.5)
+    for i, (a, b) in enumerate(PROBLEMS):
+        oracle = minimize(
+            lambda x, a=a, b=b: (0.5 * x @ a @ x - b @ x, a @ x - b),
+            np.zeros(N), jac=True, method="L-BFGS-B", bounds=[(-0.5, 0.5)] * N, options={"ftol": 1e-15, "gtol": 1e-10},
+        )  # fmt: skip
+        assert (np.abs(oracle.x) > 0.499).any()  # the box matters
+        np.testing.assert_allclose(found.x[i].numpy(), oracle.x, atol=1e-5)
+
+
+def test_finds_the_free_minimum_of_a_curved_valley():
+    start = torch.full((1, 6), -0.8, dtype=torch.float64)
+    found = minimise(rosenbrock, start, iterations=150, lower=-5.0, upper=5.0)
+    np.testing.assert_allclose(found.x[0].numpy(), np.ones(6), atol=1e-5)
+
+
+def test_losses_never_increase_and_end_at_the_result():
+    found = minimise(evaluate, torch.full((4, N), 0.5, dtype=torch.float64), iterations=30, lower=-1, upper=1)
+    assert found.losses.shape == (4, 30)
+    assert bool((found.losses[:, 1:] <= found.losses[:, :-1]).all())
+    torch.testing.assert_close(found.losses[:, -1], evaluate(found.x, torch.arange(4))[0])
+
+
+def test_rows_do_not_influence_each_other():
+    """One shared line search would let the worst row stop the others."""
+    start = torch.linspace(-1, 1, 4 * N, dtype=torch.float64).reshape(4, N)
+    together = minimise(evaluate, start, iterations=12, lower=-1, upper=1)
+    for i in range(4):
+        alone = minimise(lambda x, rows, i=i: evaluate(x, rows + i), start[i : i + 1], iterations=12, lower=-1, upper=1)
+        torch.testing.assert_close(alone.x[0], together.x[i], rtol=1e-9, atol=1e-9)
+
+
+def test_a_row_that_is_impossible_stays_and_the_others_go_on():
+    def broken(x: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        loss, gradient = evaluate(x, rows)
+        moved = (x != 0.25).any(dim=1) & (rows == 1)
+        return torch.where(moved, torch.nan, loss), gradient
+
+    start = torch.full((4, N), 0.25, dtype=torch.float64)
+    found = minimise(broken, start, iterations=60, lower=-1, upper=1)
+    assert torch.equal(found.x[1], start[1])
+    whole = minimise(evaluate, start, iterations=60, lower=-1, upper=1)
+    torch.testing.assert_close(found.x[0], whole.x[0], atol=1e-5, rtol=0)
+
+
+def test_a_start_outside_the_box_is_moved_into_it():
+    found = minimise(evaluate, torch.full((4, N), 9.0, dtype=torch.float64), iterations=0, lower=-1, upper=1)
+    assert found.losses.shape == (4, 0)
+    assert torch.equal(found.x, torch.ones(4, N, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_the_scale_of_the_loss_does_not_matter(scale: float):
+    def scaled(x: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        loss, gradient = evaluate(x, rows)
+        return scale * loss, scale * gradient
+
+    start = torch.zeros(4, N, dtype=torch.float64)
+    found = minimise(scaled, start, iterations=40, lower=-0.5, upper=0.5)
+    expected = minimise(evaluate, start, iterations=40, lower=-0.5, upper=0.5)
+    torch.testing.assert_close(found.x, expected.x, atol=1e-5, rtol=0)

@@ -1,0 +1,76 @@
+"""Places, budgets, and a local pool: encrypted, on this machine only, gone afterwards."""
+
+import socket
+
+import psutil
+import pytest
+
+from hpc_recon.core.cluster_file import ClusterFile, load_cluster
+from hpc_recon.core.errors import ClusterError
+from hpc_recon.run import clusters, lease
+from hpc_recon.run.clusters import Place
+from hpc_recon.run.options import Jobs
+
+
+def place(content, *, jobs=None, memory=None):
+    return Place("x", ClusterFile.model_validate(content), jobs, "numpy", memory)
+
+
+def test_budgets_come_from_the_option_the_file_the_job_or_the_machine():
+    slurm = {"jobqueue": {"slurm": {"cores": 2, "memory": "8GiB", "walltime": "00:30:00"}}}
+    assert place(slurm, memory=5).host_budget == 5
+    assert place(slurm).host_budget == 8 * 2**30
+    assert place({**slurm, "cluster": {"memory": "6GiB", "device_memory": "80GiB"}}).host_budget == 6 * 2**30
+    assert place({**slurm, "cluster": {"device_memory": "80GiB"}}).device_budget == 80 * 2**30
+    assert place(slurm).walltime == 1800
+    two = place({"cluster": {"kind": "local"}}, jobs=Jobs(2, 2))
+    assert 0 < two.host_budget <= clusters.available_memory()
+    assert two.walltime is None
+    assert two.device_budget is None
+
+
+def test_jobs_come_from_the_option_then_the_file():
+    assert place({"cluster": {"jobs": "2:5"}}).wanted == Jobs(2, 5)
+    assert place({"cluster": {"jobs": "2:5"}}, jobs=Jobs(3, 3)).wanted == Jobs(3, 3)
+
+
+def test_a_scheduler_that_is_not_installed(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    clusters.require_scheduler("local")
+    with pytest.raises(ClusterError, match=r"sbatch, squeue, scancel, scontrol on PATH.*--cluster local"):
+        clusters.require_scheduler("slurm")
+
+
+def listening():
+    """Addresses on which this process and its children listen."""
+    me = psutil.Process()
+    found = [c for p in (me, *me.children(recursive=True)) for c in p.net_connections() if c.status == "LISTEN"]
+    return {c.laddr.ip for c in found}
+
+
+def refuses_plain_text(address):
+    """Whether a server answers 64 zero bytes (a dask handshake without TLS) by hanging up."""
+    host, port = address.removeprefix("tls://").split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as plain:
+        plain.settimeout(5)
+        plain.sendall(b"\0" * 64)
+        try:
+            return not plain.recv(64).startswith(b"\0")
+        except ConnectionResetError:
+            return True
+
+
+def test_a_local_pool(tmp_path):
+    where = Place("local", load_cluster("local"), Jobs(1, 1), "numpy", None)
+    with (
+        lease.hold(tmp_path, cluster="local", study_name="tiny", cancel=print, say=print) as held,
+        clusters.open_pool(where, workspace=tmp_path, lease=held) as pool,
+    ):
+        assert pool.client.submit(abs, -3).result(timeout=30) == 3
+        assert pool.client.scheduler.address.startswith("tls://127.0.0.1:")
+        assert listening() == {"127.0.0.1"}, "something listens beyond this machine"
+        assert refuses_plain_text(pool.client.scheduler.address)
+        assert list((tmp_path / "jobs").glob("tls-*"))
+        environment = pool.client.submit(__import__("os").getenv, "HPC_RECON_THREADS").result(timeout=30)
+        assert int(environment) >= 1
+    assert not list((tmp_path / "jobs").glob("tls-*"))

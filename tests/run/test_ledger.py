@@ -1,0 +1,108 @@
+"""The ledger: what counts as done, what changed, what is missing."""
+
+import pytest
+
+from hpc_recon.core import receipts
+from hpc_recon.core.errors import ChangedStudy, MissingStore
+from hpc_recon.core.tiles import Group, Tile, canonical
+from hpc_recon.run import ledger
+
+
+def group(name="a", verb="fit", upstream=(), **settings):
+    return Group(verb, tuple(name.split("/")), canonical(settings), upstream)
+
+
+def tiles(of, n=3, stage="fit"):
+    return [Tile(of, stage, i, i + 1) for i in range(n)]
+
+
+def finish(workspace, todo, plan=None):
+    """Compute tiles: commit their groups, write a file and a receipt each."""
+    ledger.commit(workspace, todo, ledger.survey(workspace, plan or todo))
+    for tile in todo:
+        path = workspace / "data" / tile.group.key / tile.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+        receipts.write(workspace, tile, [path], {})
+
+
+def test_tiles_with_receipts_are_done(tmp_path):
+    plan = tiles(group(alpha=1))
+    entries = ledger.survey(tmp_path, plan)
+    assert ledger.missing(plan, entries) == plan
+    assert not (tmp_path / "receipts").exists(), "a survey writes nothing"
+    finish(tmp_path, plan[:2], plan)
+    assert ledger.missing(plan, ledger.survey(tmp_path, plan)) == plan[2:]
+
+
+def test_changed_settings_name_the_keys_and_values(tmp_path):
+    finish(tmp_path, tiles(group(fit={"alpha": 1, "k": 5}, seed=0)))
+    entries = ledger.survey(tmp_path, tiles(group(fit={"alpha": 2, "k": 5}, seed=0, more=[1])))
+    with pytest.raises(ChangedStudy) as caught:
+        ledger.require_unchanged(entries.values(), verb="fit")
+    text = str(caught.value)
+    assert "fit.alpha: 1 -> 2" in text
+    assert "more: 'absent' -> [1]" in text
+    assert "seed" not in text
+    assert "--redo" in text
+    assert "--set workspace=" in text
+
+
+def test_changed_settings_without_finished_tiles_are_simply_replaced(tmp_path):
+    old = tiles(group(alpha=1))
+    ledger.commit(tmp_path, old, ledger.survey(tmp_path, old))
+    plan = tiles(group(alpha=2))
+    entries = ledger.survey(tmp_path, plan)
+    ledger.require_unchanged(entries.values(), verb="fit")
+    ledger.commit(tmp_path, plan, entries)
+    assert receipts.group_fingerprint(tmp_path, "fit/a")["settings"] == {"alpha": 2}
+
+
+def test_commit_after_a_change_discards_the_old_receipts_and_files(tmp_path):
+    finish(tmp_path, tiles(group(alpha=1)))
+    array = tmp_path / "data" / "fit" / "a"
+    (array / "zarr.json").write_text("{}")
+    plan = tiles(group(alpha=2))
+    ledger.commit(tmp_path, plan[:1], ledger.survey(tmp_path, plan))
+    assert not list(receipts.iterate(tmp_path, "fit"))
+    assert not list(array.iterdir()), "its array may have another shape now"
+
+
+def test_upstream_on_disk_must_exist_and_its_change_is_noticed(tmp_path):
+    below = group("b", "decode", ("fit/a",))
+    with pytest.raises(MissingStore, match=r"python -m hpc_recon\.fit"):
+        ledger.survey(tmp_path, tiles(below))
+    finish(tmp_path, tiles(group("a", alpha=1)))
+    finish(tmp_path, tiles(below))
+    assert not ledger.survey(tmp_path, tiles(below))["decode/b"].differences()
+    finish(tmp_path, tiles(group("a", alpha=2)))
+    with pytest.raises(ChangedStudy, match="fit/a was computed anew"):
+        ledger.require_unchanged(ledger.survey(tmp_path, tiles(below)).values(), verb="decode")
+
+
+def test_upstream_without_any_finished_tile_counts_as_missing(tmp_path):
+    plan = tiles(group("a"))
+    ledger.commit(tmp_path, plan, ledger.survey(tmp_path, plan))
+    with pytest.raises(MissingStore, match="nothing is computed yet"):
+        ledger.survey(tmp_path, tiles(group("b", "decode", ("fit/a",))))
+    ledger.forget_empty(tmp_path, [plan[0].group])
+    assert receipts.group_digests(tmp_path, "fit") == {}
+
+
+def test_upstream_in_the_same_plan_needs_no_receipts_but_selection(tmp_path):
+    first, second = group("S1/statistics"), group("S1/layer", upstream=("fit/S1/statistics",))
+    plan = [*tiles(first, 1, "statistics"), *tiles(second)]
+    entries = ledger.survey(tmp_path, plan)
+    ledger.require_inputs(plan, entries)
+    with pytest.raises(MissingStore, match="--only fit/S1/statistics"):
+        ledger.require_inputs(plan[1:], entries)
+    finish(tmp_path, plan[:1], plan)
+    ledger.require_inputs(plan[1:], ledger.survey(tmp_path, plan))
+
+
+def test_a_prefix_upstream_covers_all_groups_below_it(tmp_path):
+    finish(tmp_path, tiles(group("S1/x")))
+    below = tiles(group("r", "report", ("fit",)))
+    finish(tmp_path, below)
+    finish(tmp_path, tiles(group("S2/x")))
+    assert ledger.survey(tmp_path, below)["report/r"].differences() == ["fit was computed anew"]

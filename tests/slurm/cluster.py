@@ -1,0 +1,220 @@
+"""A real Slurm on this one machine: munged, slurmctld and two slurmd with a pretended GPU each, in one folder.
+
+    python tests/slurm/cluster.py start /tmp/slurm     prints `export SLURM_CONF=...`
+    python tests/slurm/cluster.py stop /tmp/slurm
+
+Needs the Debian packages slurmctld, slurmd, slurm-client and munge, and root (Slurm starts jobs as users).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "sinfo")
+#: What each node says that it has; nothing enforces it.
+PRETENDED = "CPUs=8 RealMemory=64000 Gres=gpu:1"
+Process = subprocess.Popen
+NODES = {"n1": "/dev/null", "n2": "/dev/zero"}
+
+
+def absent() -> str | None:
+    """Return why no Slurm can be started here, None if one can."""
+    programs = [name for name in PROGRAMS if shutil.which(name) is None]
+    if programs:
+        return f"not installed: {', '.join(programs)} (apt-get install slurmctld slurmd slurm-client munge)"
+    return None if os.geteuid() == 0 else "needs root, to start jobs"
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nothing listens on now."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def write_configuration(folder: Path) -> Path:
+    """Write slurm.conf and gres.conf; return the former."""
+    control, *node_ports = free_ports(1 + len(NODES))
+    nodes = "\n".join(
+        f"NodeName={name} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port} {PRETENDED}"
+        for name, port in zip(NODES, node_ports, strict=True)
+    )
+    configuration = folder / "slurm.conf"
+    configuration.write_text(
+        f"""ClusterName=onehost
+SlurmctldHost=localhost(127.0.0.1)
+SlurmctldPort={control}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/munge.socket
+CryptoType=crypto/munge
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SchedulerParameters=sched_interval=1,batch_sched_delay=0,sched_min_interval=0
+GresTypes=gpu
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+ReturnToService=2
+SlurmdParameters=config_overrides
+MinJobAge=300
+KillWait=3
+InactiveLimit=0
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool-%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd-%n.log
+{nodes}
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
+"""
+    )
+    lines = [f"NodeName={name} Name=gpu File={device}" for name, device in NODES.items()]
+    (folder / "gres.conf").write_text("\n".join(lines) + "\n")
+    (folder / "cgroup.conf").write_text("CgroupAutomount=no\n")
+    return configuration
+
+
+def _demote_to_munge() -> dict[str, object]:
+    """Run munged as its own user where there is one; it refuses root without --force."""
+    import pwd
+
+    with contextlib.suppress(KeyError):
+        entry = pwd.getpwnam("munge")
+        return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+    return {}
+
+
+def _start(command: list[str], log: Path, **options: object) -> Process:
+    with open(log, "ab") as stream:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True, **options
+        )
+
+
+def _start_munged(folder: Path) -> Process:
+    home = folder / "munge"
+    home.mkdir(mode=0o755)
+    key = home / "munge.key"
+    key.write_bytes(os.urandom(128))
+    key.chmod(0o400)
+    identity = _demote_to_munge()
+    if identity:
+        for path in (home, key):
+            os.chown(path, identity["user"], identity["group"])
+    command = [
+        shutil.which("munged"),
+        *("--foreground", "--force", f"--socket={home}/munge.socket", f"--key-file={key}"),
+        *(f"--pid-file={home}/munged.pid", f"--seed-file={home}/munged.seed", f"--log-file={home}/munged.log"),
+    ]
+    process = _start(command, folder / "munged.out", **identity)
+    _wait(lambda: (home / "munge.socket").exists(), 10, "munged does not listen", folder / "munged.out")
+    return process
+
+
+def _wait(ready, seconds: float, what: str, log: Path) -> None:
+    end = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > end:
+            tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
+            raise RuntimeError(f"{what} after {seconds:.0f} s:\n{tail}")
+        time.sleep(0.1)
+
+
+def _idle(environment: dict[str, str]) -> bool:
+    result = subprocess.run(
+        ["sinfo", "--noheader", "--Node", "--format=%N %T"], env=environment, capture_output=True, text=True
+    )
+    return [line.split() for line in result.stdout.splitlines()] == [[name, "idle"] for name in NODES]
+
+
+def start(folder: Path) -> tuple[Path, list[Process]]:
+    """Start everything in `folder` (absolute, absent or empty); return the path of slurm.conf and the processes.
+
+    The ids of the processes are kept in `folder/pids`, for `stop`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o755)
+    for name in ("state", *(f"spool-{node}" for node in NODES)):
+        (folder / name).mkdir()
+    configuration = write_configuration(folder)
+    environment = {**os.environ, "SLURM_CONF": str(configuration)}
+    started = []
+    try:
+        started.append(_start_munged(folder))
+        started.append(_start([shutil.which("slurmctld"), "-D"], folder / "slurmctld.out", env=environment))
+        for node in NODES:
+            command = [shutil.which("slurmd"), "-D", "-N", node]
+            started.append(_start(command, folder / f"slurmd-{node}.out", env=environment))
+        (folder / "pids").write_text("\n".join(str(process.pid) for process in started))
+        _wait(lambda: _idle(environment), 60, "the nodes are not idle", folder / "slurmctld.log")
+    except BaseException:
+        end([process.pid for process in started])
+        raise
+    return configuration, started
+
+
+def _alive(pid: int) -> bool:
+    """Return whether a process runs and has not merely not been collected yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def end(pids: list[int]) -> None:
+    """End processes by id, last started first; killed if they do not go within 10 s."""
+    for number, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
+        left = [pid for pid in reversed(pids) if _alive(pid)]
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        limit = time.monotonic() + patience
+        while any(_alive(pid) for pid in left) and time.monotonic() < limit:
+            time.sleep(0.1)
+
+
+def stop(folder: Path) -> None:
+    """Cancel all jobs, wait until they are gone, and end the daemons of `start`."""
+    environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
+
+    def jobs() -> str:
+        return subprocess.run(["squeue", "--noheader"], env=environment, capture_output=True, text=True).stdout
+
+    subprocess.run(["scancel", "--user=root"], env=environment, check=False)
+    limit = time.monotonic() + 20
+    while jobs().strip() and time.monotonic() < limit:
+        time.sleep(0.2)
+    end([int(pid) for pid in (folder / "pids").read_text().split()])
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[1] not in ("start", "stop"):
+        sys.exit(__doc__)
+    place = Path(sys.argv[2]).absolute()
+    if sys.argv[1] == "stop":
+        stop(place)
+    elif reason := absent():
+        sys.exit(f"no Slurm can be started here: {reason}")
+    else:
+        print(f"export SLURM_CONF={start(place)[0]}")
+        sys.stdout.flush()
+        os._exit(0)  # the daemons stay: no destructor of theirs shall complain

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+from hpc_recon.core.errors import DamagedStore, DataError, MissingStore
+from hpc_recon.stores import brain, images, shapes
+from hpc_recon.stores.brain import Brain
+
+KEY = "simulate/S1"
+LABELS = ("b", "a", "b", "c", "a", "b")  # stimuli rows: a 0, b 1, c 2
+
+
+def _samples(n=6, n_voxels=7):
+    return np.random.default_rng(n).standard_normal((n, n_voxels)).astype(np.float32)
+
+
+@pytest.fixture
+def study(make_study, finish):
+    """A study whose workspace holds stimuli a, b, c and the dataset `natural` of S1; ROI V1 = voxels 1, 4, 5."""
+    study = make_study()
+    stimuli = images.Stimuli(
+        np.zeros((3, 4, 5, 3), np.uint8), ("a", "b", "c"), ("natural",) * 3, ("",) * 3, ("", "", "")
+    )
+    finish(
+        study.workspace, "simulate/stimuli", images.write_stimuli(study.workspace, stimuli, made_by="simulate/stimuli")
+    )
+    files = brain.write_brain(
+        study.workspace, "S1", "natural", Brain(_samples(), LABELS, {"run": [1.0] * 6}), made_by=KEY
+    )
+    mask = np.isin(np.arange(7), [1, 4, 5])
+    files += brain.write_roi(study.workspace, "S1", "V1", mask, made_by=KEY)
+    finish(study.workspace, KEY, files)
+    return study
+
+
+def test_samples_of_a_region_come_back_in_voxel_order(study):
+    found = brain.read_brain(study.workspace, "S1", "natural", "V1")
+    np.testing.assert_array_equal(found.samples, _samples()[:, [1, 4, 5]])
+    assert found.labels == LABELS == brain.read_labels(study.workspace, "S1", "natural")
+    assert found.columns == {"run": [1.0] * 6}
+
+
+def test_vc_is_all_voxels_where_no_mask_is_stored(study):
+    np.testing.assert_array_equal(brain.read_brain(study.workspace, "S1", "natural").samples, _samples())
+    assert brain.read_roi(study.workspace, "S1", "VC").tolist() == [True] * 7
+    assert shapes.read(study).n_voxels("S1", "VC") == 7
+
+
+def test_lost_mask_of_vc_is_damage_and_not_all_voxels(study, finish):
+    files = brain.write_roi(study.workspace, "S1", "VC", np.arange(7) < 2, made_by=KEY)
+    finish(study.workspace, KEY, files, start=1)
+    assert shapes.read(study).n_voxels("S1", "VC") == 2
+    shutil.rmtree(study.workspace / "brain.zarr" / "S1" / "roi" / "VC")
+    with pytest.raises(DamagedStore, match=r"roi/VC was written but is gone .* --redo --only 'S1'"):
+        brain.read_brain(study.workspace, "S1", "natural")
+    with pytest.raises(DamagedStore, match="roi/VC was written but is gone"):
+        shapes.read(study).n_voxels("S1", "VC")
+
+
+def test_unknown_region_or_split_is_missing_and_names_the_command(study):
+    with pytest.raises(MissingStore, match=r"brain\.zarr/S1/roi/V2 does not exist .*hpc_recon\.ingest"):
+        brain.read_brain(study.workspace, "S1", "natural", "V2")
+    with pytest.raises(MissingStore, match=r"brain\.zarr/S2/training/samples does not exist"):
+        brain.read_roi(study.workspace, "S2", "VC")
+
+
+def test_items_average_repeats_in_stimulus_order(study):
+    items = brain.test_items(study, "S1", "natural", "V1")
+    samples = _samples()[:, [1, 4, 5]].astype(float)
+    oracle = [(samples[1] + samples[4]) / 2, (samples[0] + samples[2] + samples[5]) / 3, samples[3]]
+    assert items.names == items.labels == ("a", "b", "c")
+    assert items.rows.tolist() == [0, 1, 2]
+    assert items.n_averaged.tolist() == [2, 3, 1]
+    assert items.samples.dtype == np.float32
+    np.testing.assert_allclose(items.samples, oracle, rtol=1e-6)  # float32 rounding of a float64 mean
+    assert shapes.read(study).n_items("S1", "natural") == 3
+
+
+def test_items_without_averaging_are_numbered_repeats(study):
+    study = study.model_copy(update={"decode": study.decode.model_copy(update={"average": False})})
+    items = brain.test_items(study, "S1", "natural")
+    assert items.names == ("a@01", "a@02", "b@01", "b@02", "b@03", "c@01")
+    assert items.rows.tolist() == [0, 0, 1, 1, 1, 2]
+    np.testing.assert_array_equal(items.samples, _samples()[[1, 4, 0, 2, 5, 3]])
+    assert shapes.read(study).n_items("S1", "natural") == 6
+
+
+def test_items_weigh_means_by_their_number_of_presentations(study, finish):
+    values = np.array([[1.0], [4.0]], np.float32)
+    part = Brain(values, ("c", "c"), {"n_averaged": [1.0, 2.0]})
+    files = brain.write_brain(study.workspace, "S1.r1f01", "natural", part, made_by="simulate/S1.r1f01")
+    finish(study.workspace, "simulate/S1.r1f01", files)
+    items = brain.test_items(study, "S1.r1f01", "natural")
+    assert items.samples.tolist() == [[3.0]]
+    assert items.n_averaged.tolist() == [3]
+    assert items.rows.tolist() == [2]
+
+
+def test_unknown_labels_are_counted_with_examples(study):
+    assert brain.stimulus_rows(study.workspace, ["c", "a", "c"]).tolist() == [2, 0, 2]
+    with pytest.raises(DataError, match=r"2 labels of brain samples are not in the .*'x', 'y'; .* has 3: 'a'"):
+        brain.stimulus_rows(study.workspace, ["x", "a", "y", "x"])
+
+
+def test_nan_in_samples_is_refused_and_nothing_written(tmp_path):
+    samples = _samples()
+    samples[2, 3] = np.nan
+    with pytest.raises(DataError, match=r"1 of 42 values in \[rows 0:6, columns 0:7\] are NaN .*first at \[2, 3\]"):
+        brain.write_brain(tmp_path, "S1", "natural", Brain(samples, LABELS), made_by=KEY)
+    assert not list(tmp_path.rglob("c/*/*"))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        Brain(_samples(5), LABELS),
+        Brain(_samples(), LABELS, {"run": [1.0]}),
+        Brain(_samples().ravel(), LABELS * 7),
+        Brain(_samples(), LABELS, {"label": [1.0] * 6}),
+    ],
+)
+def test_parts_that_do_not_belong_together_are_refused(tmp_path, part):
+    with pytest.raises(DataError, match=r"brain\.zarr/S1/natural/samples: "):
+        brain.write_brain(tmp_path, "S1", "natural", part, made_by=KEY)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("mask", [np.zeros(7, bool), np.ones(7), np.ones((7, 1), bool)])
+def test_masks_without_voxels_or_of_other_types_are_refused(tmp_path, mask):
+    with pytest.raises(DataError, match=r"a mask is \(n_voxels,\) bool with at least one voxel"):
+        brain.write_roi(tmp_path, "S1", "V1", mask, made_by=KEY)
+
+
+def test_mask_of_other_length_than_the_samples_is_damage(study, finish):
+    files = brain.write_roi(study.workspace, "S1", "V9", np.ones(6, bool), made_by=KEY)
+    finish(study.workspace, KEY, files, start=2)
+    with pytest.raises(DamagedStore, match=r"mask of V9 has 6 voxels but .* has 7"):
+        brain.read_brain(study.workspace, "S1", "natural", "V9")

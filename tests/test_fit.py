@@ -1,0 +1,286 @@
+"""The verb fit: stored decoders against fit_decoder, choices, samples of units, decoding while fitting, memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hpc_recon import decode, fit
+from hpc_recon.core import receipts
+from hpc_recon.core.errors import DamagedStore, DataError, MissingStore
+from hpc_recon.core.sampling import unit_sample
+from hpc_recon.core.tiles import Group, Tile
+from hpc_recon.numerics.choice import choose
+from hpc_recon.numerics.decoder import fit_decoder
+
+LAYERS = ("conv", "fc")
+
+
+def stored(study, split, roi, layer, part, name="net"):
+    from hpc_recon.stores import arrays, layout
+
+    return arrays.read(study.workspace, layout.decoder(split, roi, name, layer, part))
+
+
+def decoded(study, split, roi, dataset, layer, part="features", name="net"):
+    from hpc_recon.stores import arrays, layout
+
+    return arrays.read(study.workspace, layout.decoded(split, roi, dataset, name, layer, part))
+
+
+@pytest.mark.parametrize("penalize_bias", [False, True])
+def test_stored_decoders_are_those_of_fit_decoder(decodable, run_verb, penalize_bias) -> None:
+    study, truth = decodable(fit={"n_voxels": 12, "alpha": 5.0, "penalize_bias": penalize_bias})
+    tiles = run_verb(fit, study)
+    assert [tile.stage for tile in tiles] == ["statistics"] * 4 + ["fit"] * 8
+    for split in ("S1", "S2"):
+        for roi in ("VC", "V1"):
+            for layer in LAYERS:
+                X, Y, codes = truth.training(split, roi, layer)
+                d = fit_decoder(X, Y, 12, 5.0, penalize_bias, codes)
+                voxel = stored(study, split, roi, layer, "voxel")
+                assert voxel.dtype == np.uint16
+                np.testing.assert_array_equal(voxel, d.voxel)
+                np.testing.assert_array_equal(stored(study, split, roi, layer, "weight"), d.weight)
+                expected = np.stack([d.bias, d.y_mean, d.y_scale], axis=1).astype(np.float32)
+                np.testing.assert_array_equal(stored(study, split, roi, layer, "stats"), expected)
+
+
+def test_a_constant_unit_has_weight_zero_and_scale_zero(decodable, run_verb) -> None:
+    study, _ = decodable()
+    run_verb(fit, study)
+    assert stored(study, "S1", "VC", "fc", "stats")[3].tolist() == [0, 0.25, 0]
+    assert not stored(study, "S1", "VC", "fc", "weight")[3].any()
+
+
+def test_slots_beyond_the_usable_voxels_hold_the_fill_value(decodable, run_verb, caplog) -> None:
+    study, truth = decodable(fit={"n_voxels": 500, "alpha": 5.0}, data={"constant_voxels": 3})
+    run_verb(fit, study)
+    n = len(truth.voxels("V1"))
+    voxel, weight = (stored(study, "S1", "V1", "fc", part) for part in ("voxel", "weight"))
+    assert voxel.shape == weight.shape == (30, n)
+    assert (voxel[:, -3:] == 65535).all()
+    assert not weight[:, -3:].any()
+    np.testing.assert_array_equal(voxel[:, :-3], np.tile(np.arange(3, n), (30, 1)))
+    assert "are usable" in caplog.text
+
+
+def test_the_choice_is_that_of_numerics_and_is_used(decodable, run_verb) -> None:
+    grids = {"n_voxels": {"grid": [5, 15]}, "alpha": {"grid": [1.0, 10.0, 100.0]}, "folds": 3, "choice_units": 40}
+    study, truth = decodable(fit=grids, rois=["VC"], subjects=["S1"])
+    tiles = run_verb(fit, study)
+    assert [tile.stage for tile in tiles] == ["statistics", "choose", "choose", "fit", "fit"]
+    content = json.loads((study.workspace / "choices/S1/VC/net/fc.json").read_text())
+    X, Y, codes = truth.training("S1", "VC", "fc")
+    from hpc_recon.core.sampling import seed_of
+
+    expected = choose(
+        X, Y, stimulus=codes, n_voxels=[5, 15], alphas=[1.0, 10.0, 100.0], n_folds=3, seed=seed_of(0, "folds", "S1")
+    )
+    assert content == json.loads(json.dumps(expected.as_dict()))
+    assert len(content["table"]) == 6
+    d = fit_decoder(X, Y, content["n_voxels"], content["alpha"], stimulus=codes)
+    np.testing.assert_array_equal(stored(study, "S1", "VC", "fc", "weight"), d.weight)
+    conv = json.loads((study.workspace / "choices/S1/VC/net/conv.json").read_text())
+    assert conv["units"] <= 40
+
+
+def test_a_sample_of_units(decodable, run_verb) -> None:
+    study, truth = decodable(units=50, rois=["VC"], subjects=["S1"])
+    run_verb(fit, study)
+    units = unit_sample(study, "net", "conv", 100)
+    X, Y, codes = truth.training("S1", "VC", "conv", units)
+    d = fit_decoder(X, Y, 12, 5.0, stimulus=codes)
+    np.testing.assert_array_equal(stored(study, "S1", "VC", "conv", "weight", "net@50"), d.weight)
+    assert stored(study, "S1", "VC", "fc", "weight", "net@50").shape == (30, 12)
+
+
+def test_decoding_while_fitting_gives_the_bytes_of_fit_then_decode(decodable, run_verb, tmp_path) -> None:
+    results = []
+    for name, flag in (("two", False), ("one", True)):
+        study, _ = decodable(
+            subjects=["S1"], workspace=str(tmp_path / name), fit={"n_voxels": 12, "alpha": 5.0, "decode": flag}
+        )
+        run_verb(fit, study)
+        run_verb(decode, study)
+        results.append(study)
+        assert (study.workspace / "decoders.zarr/S1/VC/net/fc/weight").exists() != flag
+    for dataset in ("natural", "shapes"):
+        for layer in LAYERS:
+            two, one = (decoded(study, "S1", "V1", dataset, layer) for study in results)
+            assert two.tobytes() == one.tobytes()
+            assert decoded(results[1], "S1", "V1", dataset, layer, "gain").tolist() == [1] * len(one)
+
+
+def test_bytes_do_not_depend_on_threads_or_a_second_run(decodable, run_verb, tmp_path, monkeypatch) -> None:
+    found = []
+    for name, n_threads in (("a", "1"), ("b", "3")):
+        monkeypatch.setenv("HPC_RECON_THREADS", n_threads)
+        study, _ = decodable(subjects=["S1"], workspace=str(tmp_path / name), data={"n_training": 100})
+        files = []
+        for _ in range(2):
+            tiles = run_verb(fit, study)
+            files.append(receipts.records(study.workspace, "fit"))
+        assert files[0] == files[1]
+        assert len(files[0]) > 3 * len(tiles)
+        found.append(files[0])
+    assert found[0] == found[1]
+
+
+def test_only_training_stimuli_are_read(decodable, run_verb) -> None:
+    """Rows of test stimuli lie in shards of their own here: without them fit still runs."""
+    study, truth = decodable(rois=["VC"], subjects=["S1"])
+    run_verb(fit, study)
+    before = receipts.records(study.workspace, "fit")
+    truth.features["fc"][truth.dataset != "training"] = 1e6
+    values = truth.features["fc"]
+    from hpc_recon.stores import arrays, layout
+
+    files = arrays.write(study.workspace, layout.features("net", "fc"), (0, 0), values)
+    files += [study.workspace / p for p in receipts.records(study.workspace, "extract", ["net", "fc"]) if "norms" in p]
+    truth.receipt(("extract", "net", "fc"), files)
+    run_verb(fit, study)
+    assert receipts.records(study.workspace, "fit") == before
+
+
+def test_missing_upstream_names_its_command(make_study, decodable) -> None:
+    from hpc_recon.stores import shapes
+
+    study = make_study()
+    with pytest.raises(MissingStore, match=r"python -m hpc_recon\.(ingest|simulate)"):
+        fit.plan(study, shapes.read(study))
+    study, _ = decodable(data={"shapes": {"conv": (4, 5, 5)}})
+    with pytest.raises(MissingStore, match=r"features.zarr/net/fc.*python -m hpc_recon\.extract"):
+        fit.plan(study, shapes.read(study))
+
+
+def test_fit_without_statistics_names_its_command(decodable) -> None:
+    from hpc_recon.stores import shapes
+
+    study, _ = decodable()
+    tiles = fit.plan(study, shapes.read(study))
+    fit.prepare(study)
+    with pytest.raises(MissingStore, match=r"brain_statistics/S1/VC/mean.npy.*python -m hpc_recon\.fit"):
+        fit.work(study, next(tile for tile in tiles if tile.stage == "fit"))
+
+
+def test_short_statistics_are_damage(decodable, run_verb) -> None:
+    study, _ = decodable(rois=["VC"], subjects=["S1"])
+    tiles = run_verb(fit, study)
+    path = study.workspace / "brain_statistics/S1/VC/sums.npy"
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(DamagedStore, match=r"sums.npy has \d+ bytes, but its receipt says"):
+        fit.work(study, tiles[-1])
+    path.unlink()
+    with pytest.raises(DamagedStore, match="is absent"):
+        fit.work(study, tiles[-1])
+
+
+def test_a_label_without_a_stimulus_is_refused(decodable) -> None:
+    from hpc_recon.stores import brain, shapes
+
+    study, truth = decodable(rois=["VC"], subjects=["S1"])
+    samples, rows = truth.brain["S1", "training"]
+    labels = tuple("unknown" if i < 5 else truth.labels[r] for i, r in enumerate(rows))
+    files = brain.write_brain(study.workspace, "S1", "training", brain.Brain(samples, labels), made_by="simulate/S1")
+    truth.receipt(("simulate", "S1"), files)
+    with pytest.raises(DataError, match=r"1 labels of brain samples are not in the stimuli table.*unknown"):
+        fit.work(study, fit.plan(study, shapes.read(study))[0])
+
+
+def test_settings_change_with_what_matters_only(decodable) -> None:
+    from hpc_recon.stores import shapes
+
+    study, _ = decodable()
+
+    def groups(section, **fields):
+        part = getattr(study, section).model_copy(update=fields)
+        changed = study.model_copy(update={section: part})
+        return [tile.group for tile in fit.plan(changed, shapes.read(changed)) if tile.stage == "fit"]
+
+    base = groups("fit")
+    assert groups("decode", norm_correction="l2_norm") == base
+    for fields in ({"n_voxels": 13}, {"alpha": 6.0}, {"penalize_bias": True}, {"decode": True}):
+        assert groups("fit", **fields) != base
+
+
+def test_large_layers_are_cut_into_shards(decodable) -> None:
+    @dataclasses.dataclass
+    class Sizes:
+        def n_stimuli(self):
+            return 1250
+
+        def n_samples(self, split, dataset):
+            return 6000
+
+        def n_voxels(self, split, roi):
+            return 11726
+
+        def n_items(self, split, dataset):
+            return 50
+
+        def n_units(self, network, layer):
+            return 100_000
+
+        def made_by(self, network, layer):
+            return f"extract/{network}/{layer}"
+
+    study, _ = decodable(subjects=["S1"], rois=["VC"], fit={"n_voxels": 500})
+    tiles = [tile for tile in fit.plan(study, Sizes()) if tile.stage == "fit" and tile.group.path[3] == "fc"]
+    assert [(tile.start, tile.stop) for tile in tiles] == [(0, 32768), (32768, 65536), (65536, 98304), (98304, 100000)]
+    assert 1e9 < tiles[0].need.host_bytes < 3e9
+    assert tiles[0].need.bytes_out == 32768 * (500 * 6 + 12)
+    assert tiles[0].need.files_out == 3
+    assert 10 < tiles[0].need.seconds < 600
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+import numpy as np
+from hpc_recon.core.loading import load_study
+from hpc_recon.core.files import read_json
+from hpc_recon.core.tiles import Group, Tile
+from hpc_recon import fit
+from hpc_recon.numerics import decoder, choice, xp
+from hpc_recon.stores import arrays, brain, shapes, statistics
+
+def peak():
+    return int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1]) * 1024
+
+study = load_study(Path(sys.argv[1]), [])
+tile = [t for t in fit.plan(study, shapes.read(study)) if t.stage == sys.argv[2]][-1]
+fit_decoder = decoder.fit_decoder(np.random.default_rng(0).normal(size=(9, 4)), np.ones((9, 2)), 2, 1.0)
+Path("/proc/self/clear_refs").write_text("5")
+before = peak()
+fit.work(study, tile)
+print(peak() - before, tile.need.host_bytes)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("while_fitting", "stages"), [(False, ["statistics", "choose", "fit"]), (True, ["fit"])])
+def test_peak_memory_stays_below_the_projection(decodable, run_verb, tmp_path, while_fitting, stages, capsys) -> None:
+    """Measured in a process of its own, from its size before the tile; sizes are large enough to matter."""
+    grids = {"n_voxels": {"grid": [50, 100]}, "alpha": {"grid": [10.0, 100.0, 1000.0]}, "folds": 2}
+    study, _ = decodable(
+        subjects=["S1"],
+        rois=["VC"],
+        fit={**grids, "decode": while_fitting},
+        data={"n_voxels": 2500, "repeats": 2, "n_training": 300, "shapes": {"conv": (8, 40, 40), "fc": (9000,)}},
+    )
+    run_verb(fit, study)
+    env = {"HPC_RECON_THREADS": "2", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HPC_RECON_XP": "numpy"}
+    for stage in stages:
+        command = [sys.executable, "-c", MEASURE, str(tmp_path / "study.yaml"), stage]
+        done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+        assert done.returncode == 0, done.stderr
+        used, projected = (int(word) for word in done.stdout.split())
+        with capsys.disabled():
+            print(f" [{stage}: {used >> 20} of {projected >> 20} MiB projected]", end="")
+        assert used <= projected
