@@ -121,9 +121,6 @@ def _workspace(study: Study) -> Path:
     return layout.workspace_of(study)
 
 
-# ---- features -------------------------------------------------------------------------------------------------------
-
-
 def _score_layer(study: Study, tile: Tile) -> list[Path]:
     """Score one layer in all test datasets of a split, and compare its decoded items with the training stimuli."""
     from hpc_recon.numerics.layer_scores import layer_scores
@@ -236,9 +233,6 @@ def _layer_rows(
     return [*rows, *tables.item_rows(place, names, metrics=metrics)]
 
 
-# ---- images ---------------------------------------------------------------------------------------------------------
-
-
 def _score_images(study: Study, tile: Tile) -> list[Path]:
     """Score the reconstructions of one dataset, and what needs no reconstruction: the baselines."""
     from hpc_recon.reporting import tables
@@ -346,9 +340,6 @@ def _npy(values: Array) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, values, allow_pickle=False)
     return buffer.getvalue()
-
-
-# ---- tables ---------------------------------------------------------------------------------------------------------
 
 
 def _join_tables(study: Study, tile: Tile) -> list[Path]:

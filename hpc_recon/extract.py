@@ -221,8 +221,9 @@ def features_of(network: Network, layers: Sequence[str], pictures: Array) -> dic
     net = zoo.load(network, image_size=image_size, device=device)
     shapes = {layer: net.taps[layer].unit_shape for layer in layers}
     result = {layer: np.empty((len(pictures), zoo.n_units(shape)), np.float32) for layer, shape in shapes.items()}
-    step = costs.micro_batch(zoo.structure(network, image_size=image_size), layers)
-    with devices.settings(), torch.inference_mode():
+    structure = zoo.structure(network, image_size=image_size)
+    step = costs.micro_batch(structure, layers)
+    with devices.settings(step * costs.forward_units(structure, layers)), torch.inference_mode():
         for start, stop in ranges(len(pictures), step):
             # A copy: what is read from a store may be read-only, which torch does not accept.
             batch = torch.from_numpy(pictures[start:stop].transpose(0, 3, 1, 2).copy()).to(device)

@@ -1,8 +1,8 @@
 """Turn decoded features into images: one tile a few items of one test dataset.
 
 Each entry under `reconstruct:` in the study (a *variant*) names a method of `hpc_recon.methods` and its options. An
-item becomes `images/<variant>/<split>/<roi>/<dataset>/<item>` with three endings: `.png`, `.npy` (float32 in [0, 1]) and
-`.json` (its loss after each iteration, and what it was made with).
+item becomes `images/<variant>/<split>/<roi>/<dataset>/<item>` with three endings: `.png`, `.npy` (float32 in [0, 1])
+and `.json` (its loss after each iteration, and what it was made with).
 """
 
 from __future__ import annotations
@@ -148,17 +148,17 @@ def work(study: Study, tile: Tile) -> list[Path]:
     """Reconstruct and write the items of one tile; return the files."""
     from hpc_recon.core.files import write_json
     from hpc_recon.methods import METHODS
-    from hpc_recon.nets import devices
+    from hpc_recon.nets import costs, devices, zoo
     from hpc_recon.stores import images, layout
 
     variant, split, roi, dataset = tile.group.path
     options = study.reconstruct[variant]
     targets = read_targets(study, tile)
     method = importlib.import_module(METHODS[options.method])
-    with devices.settings():
-        made: Reconstruction = method.reconstruct(
-            targets, options, network=study.networks[options.network], device=devices.choose()
-        )
+    network = study.networks[options.network]
+    structure = zoo.structure(network, image_size=(targets.start.shape[0], targets.start.shape[1]))
+    with devices.settings(len(targets.names) * costs.forward_units(structure, _layers(study, options))):
+        made: Reconstruction = method.reconstruct(targets, options, network=network, device=devices.choose())
     files = []
     for i, name in enumerate(targets.names):
         path = layout.image_file(study, variant, split, roi, dataset, name)

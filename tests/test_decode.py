@@ -33,10 +33,10 @@ def reference(truth, layer, method):
 
 @pytest.mark.parametrize("roi", ["VC", "V1"])
 def test_predictions_are_those_of_the_decoder(decodable, run_verb, roi) -> None:
-    study, truth = decodable(subjects=["S1"])
+    study, truth = decodable(rois=[roi])
     run_verb(fit, study)
     tiles = run_verb(decode, study)
-    assert [tile.stage for tile in tiles] == ["decode"] * 4 + ["correct"] * 4
+    assert [tile.stage for tile in tiles] == ["decode"] * 2 + ["correct"] * 2
     for layer in SHAPES:
         X, Y, codes = truth.training("S1", roi, layer)
         d = fit_decoder(X, Y, 12, 5.0, stimulus=codes)
@@ -50,7 +50,7 @@ def test_predictions_are_those_of_the_decoder(decodable, run_verb, roi) -> None:
 
 
 def test_decoding_finds_the_signal(decodable, run_verb) -> None:
-    study, truth = decodable(subjects=["S1"], rois=["VC"], fit={"n_voxels": 30, "alpha": 10.0})
+    study, truth = decodable(fit={"n_voxels": 30, "alpha": 10.0})
     run_verb(fit, study)
     run_verb(decode, study)
     true = truth.features["conv"][truth.dataset == "natural"]
@@ -59,7 +59,7 @@ def test_decoding_finds_the_signal(decodable, run_verb) -> None:
 
 
 def test_single_trials(decodable, run_verb) -> None:
-    study, truth = decodable(subjects=["S1"], rois=["VC"], decode={"average": False})
+    study, truth = decodable(decode={"average": False})
     run_verb(fit, study)
     run_verb(decode, study)
     X, Y, codes = truth.training("S1", "VC", "fc")
@@ -69,9 +69,7 @@ def test_single_trials(decodable, run_verb) -> None:
 
 
 def test_unused_voxel_slots_do_not_predict(decodable, run_verb) -> None:
-    study, truth = decodable(
-        subjects=["S1"], rois=["VC"], fit={"n_voxels": 500, "alpha": 5.0}, data={"constant_voxels": 3}
-    )
+    study, truth = decodable(fit={"n_voxels": 500, "alpha": 5.0}, data={"constant_voxels": 3})
     run_verb(fit, study)
     run_verb(decode, study)
     X, Y, codes = truth.training("S1", "VC", "fc")
@@ -83,8 +81,6 @@ def test_unused_voxel_slots_do_not_predict(decodable, run_verb) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_the_corrected_spread_is_that_of_the_training_features(decodable, run_verb, method, while_fitting) -> None:
     study, truth = decodable(
-        subjects=["S1"],
-        rois=["VC"],
         fit={"n_voxels": 12, "alpha": 5.0, "decode": while_fitting},
         decode={"norm_correction": method},
     )
@@ -103,7 +99,7 @@ def test_the_corrected_spread_is_that_of_the_training_features(decodable, run_ve
 
 
 def test_a_sample_of_units_with_l2_norm(decodable, run_verb) -> None:
-    study, truth = decodable(subjects=["S1"], rois=["VC"], units=50, decode={"norm_correction": "l2_norm"})
+    study, truth = decodable(units=50, decode={"norm_correction": "l2_norm"})
     run_verb(fit, study)
     run_verb(decode, study)
     X, Y, codes = truth.training("S1", "VC", "conv", unit_sample(study, "net", "conv", 100))
@@ -119,12 +115,12 @@ def test_a_sample_of_units_has_no_channels(decodable) -> None:
     from hpc_recon.stores import shapes
 
     study, _ = decodable(units=50, decode={"norm_correction": "mean_center"})
-    with pytest.raises(StudyError, match="needs the spread of each channel and so whole layers.*net/conv"):
+    with pytest.raises(StudyError, match=r"needs the spread of each channel and so whole layers.*net/conv"):
         decode.plan(study, shapes.read(study))
 
 
 def test_images_without_spread_are_refused(decodable, run_verb) -> None:
-    study, truth = decodable(subjects=["S1"], rois=["VC"], decode={"norm_correction": "channel_std"})
+    study, _ = decodable(decode={"norm_correction": "channel_std"})
     run_verb(fit, study)
     tiles = run_verb(decode, study)
     from hpc_recon.stores import arrays, layout
@@ -139,7 +135,7 @@ def test_images_without_spread_are_refused(decodable, run_verb) -> None:
 def test_without_decoders_the_command_is_named(decodable, run_verb) -> None:
     from hpc_recon.stores import shapes
 
-    study, _ = decodable(subjects=["S1"], rois=["VC"])
+    study, _ = decodable()
     tiles = decode.plan(study, shapes.read(study))
     decode.prepare(study)
     with pytest.raises(MissingStore, match=r"python -m hpc_recon\.fit"):
@@ -148,7 +144,7 @@ def test_without_decoders_the_command_is_named(decodable, run_verb) -> None:
 
 
 def test_preparing_twice_changes_nothing(decodable, run_verb) -> None:
-    study, _ = decodable(subjects=["S1"], rois=["VC"])
+    study, _ = decodable()
     run_verb(fit, study)
     run_verb(decode, study)
     before = decoded(study, "natural", "conv")

@@ -14,7 +14,6 @@ from hpc_recon import decode, fit
 from hpc_recon.core import receipts
 from hpc_recon.core.errors import DamagedStore, DataError, MissingStore
 from hpc_recon.core.sampling import unit_sample
-from hpc_recon.core.tiles import Group, Tile
 from hpc_recon.numerics.choice import choose
 from hpc_recon.numerics.decoder import fit_decoder
 
@@ -35,7 +34,9 @@ def decoded(study, split, roi, dataset, layer, part="features", name="net"):
 
 @pytest.mark.parametrize("penalize_bias", [False, True])
 def test_stored_decoders_are_those_of_fit_decoder(decodable, run_verb, penalize_bias) -> None:
-    study, truth = decodable(fit={"n_voxels": 12, "alpha": 5.0, "penalize_bias": penalize_bias})
+    study, truth = decodable(
+        subjects=["S1", "S2"], rois=["VC", "V1"], fit={"n_voxels": 12, "alpha": 5.0, "penalize_bias": penalize_bias}
+    )
     tiles = run_verb(fit, study)
     assert [tile.stage for tile in tiles] == ["statistics"] * 4 + ["fit"] * 8
     for split in ("S1", "S2"):
@@ -59,7 +60,7 @@ def test_a_constant_unit_has_weight_zero_and_scale_zero(decodable, run_verb) -> 
 
 
 def test_slots_beyond_the_usable_voxels_hold_the_fill_value(decodable, run_verb, caplog) -> None:
-    study, truth = decodable(fit={"n_voxels": 500, "alpha": 5.0}, data={"constant_voxels": 3})
+    study, truth = decodable(rois=["V1"], fit={"n_voxels": 500, "alpha": 5.0}, data={"constant_voxels": 3})
     run_verb(fit, study)
     n = len(truth.voxels("V1"))
     voxel, weight = (stored(study, "S1", "V1", "fc", part) for part in ("voxel", "weight"))
@@ -72,7 +73,7 @@ def test_slots_beyond_the_usable_voxels_hold_the_fill_value(decodable, run_verb,
 
 def test_the_choice_is_that_of_numerics_and_is_used(decodable, run_verb) -> None:
     grids = {"n_voxels": {"grid": [5, 15]}, "alpha": {"grid": [1.0, 10.0, 100.0]}, "folds": 3, "choice_units": 40}
-    study, truth = decodable(fit=grids, rois=["VC"], subjects=["S1"])
+    study, truth = decodable(fit=grids)
     tiles = run_verb(fit, study)
     assert [tile.stage for tile in tiles] == ["statistics", "choose", "choose", "fit", "fit"]
     content = json.loads((study.workspace / "choices/S1/VC/net/fc.json").read_text())
@@ -91,7 +92,7 @@ def test_the_choice_is_that_of_numerics_and_is_used(decodable, run_verb) -> None
 
 
 def test_a_sample_of_units(decodable, run_verb) -> None:
-    study, truth = decodable(units=50, rois=["VC"], subjects=["S1"])
+    study, truth = decodable(units=50)
     run_verb(fit, study)
     units = unit_sample(study, "net", "conv", 100)
     X, Y, codes = truth.training("S1", "VC", "conv", units)
@@ -103,25 +104,23 @@ def test_a_sample_of_units(decodable, run_verb) -> None:
 def test_decoding_while_fitting_gives_the_bytes_of_fit_then_decode(decodable, run_verb, tmp_path) -> None:
     results = []
     for name, flag in (("two", False), ("one", True)):
-        study, _ = decodable(
-            subjects=["S1"], workspace=str(tmp_path / name), fit={"n_voxels": 12, "alpha": 5.0, "decode": flag}
-        )
+        study, _ = decodable(workspace=str(tmp_path / name), fit={"n_voxels": 12, "alpha": 5.0, "decode": flag})
         run_verb(fit, study)
         run_verb(decode, study)
         results.append(study)
         assert (study.workspace / "decoders.zarr/S1/VC/net/fc/weight").exists() != flag
     for dataset in ("natural", "shapes"):
         for layer in LAYERS:
-            two, one = (decoded(study, "S1", "V1", dataset, layer) for study in results)
+            two, one = (decoded(study, "S1", "VC", dataset, layer) for study in results)
             assert two.tobytes() == one.tobytes()
-            assert decoded(results[1], "S1", "V1", dataset, layer, "gain").tolist() == [1] * len(one)
+            assert decoded(results[1], "S1", "VC", dataset, layer, "gain").tolist() == [1] * len(one)
 
 
 def test_bytes_do_not_depend_on_threads_or_a_second_run(decodable, run_verb, tmp_path, monkeypatch) -> None:
     found = []
     for name, n_threads in (("a", "1"), ("b", "3")):
         monkeypatch.setenv("HPC_RECON_THREADS", n_threads)
-        study, _ = decodable(subjects=["S1"], workspace=str(tmp_path / name), data={"n_training": 100})
+        study, _ = decodable(workspace=str(tmp_path / name), data={"n_training": 100})
         files = []
         for _ in range(2):
             tiles = run_verb(fit, study)
@@ -134,7 +133,7 @@ def test_bytes_do_not_depend_on_threads_or_a_second_run(decodable, run_verb, tmp
 
 def test_only_training_stimuli_are_read(decodable, run_verb) -> None:
     """Rows of test stimuli lie in shards of their own here: without them fit still runs."""
-    study, truth = decodable(rois=["VC"], subjects=["S1"])
+    study, truth = decodable()
     run_verb(fit, study)
     before = receipts.records(study.workspace, "fit")
     truth.features["fc"][truth.dataset != "training"] = 1e6
@@ -170,7 +169,7 @@ def test_fit_without_statistics_names_its_command(decodable) -> None:
 
 
 def test_short_statistics_are_damage(decodable, run_verb) -> None:
-    study, _ = decodable(rois=["VC"], subjects=["S1"])
+    study, _ = decodable()
     tiles = run_verb(fit, study)
     path = study.workspace / "brain_statistics/S1/VC/sums.npy"
     path.write_bytes(path.read_bytes()[:-8])
@@ -184,7 +183,7 @@ def test_short_statistics_are_damage(decodable, run_verb) -> None:
 def test_a_label_without_a_stimulus_is_refused(decodable) -> None:
     from hpc_recon.stores import brain, shapes
 
-    study, truth = decodable(rois=["VC"], subjects=["S1"])
+    study, truth = decodable()
     samples, rows = truth.brain["S1", "training"]
     labels = tuple("unknown" if i < 5 else truth.labels[r] for i, r in enumerate(rows))
     files = brain.write_brain(study.workspace, "S1", "training", brain.Brain(samples, labels), made_by="simulate/S1")
@@ -230,7 +229,7 @@ def test_large_layers_are_cut_into_shards(decodable) -> None:
         def made_by(self, network, layer):
             return f"extract/{network}/{layer}"
 
-    study, _ = decodable(subjects=["S1"], rois=["VC"], fit={"n_voxels": 500})
+    study, _ = decodable(fit={"n_voxels": 500})
     tiles = [tile for tile in fit.plan(study, Sizes()) if tile.stage == "fit" and tile.group.path[3] == "fc"]
     assert [(tile.start, tile.stop) for tile in tiles] == [(0, 32768), (32768, 65536), (65536, 98304), (98304, 100000)]
     assert 1e9 < tiles[0].need.host_bytes < 3e9
@@ -245,7 +244,6 @@ from pathlib import Path
 import numpy as np
 from hpc_recon.core.loading import load_study
 from hpc_recon.core.files import read_json
-from hpc_recon.core.tiles import Group, Tile
 from hpc_recon import fit
 from hpc_recon.numerics import decoder, choice, xp
 from hpc_recon.stores import arrays, brain, shapes, statistics
@@ -269,8 +267,6 @@ def test_peak_memory_stays_below_the_projection(decodable, run_verb, tmp_path, w
     """Measured in a process of its own, from its size before the tile; sizes are large enough to matter."""
     grids = {"n_voxels": {"grid": [50, 100]}, "alpha": {"grid": [10.0, 100.0, 1000.0]}, "folds": 2}
     study, _ = decodable(
-        subjects=["S1"],
-        rois=["VC"],
         fit={**grids, "decode": while_fitting},
         data={"n_voxels": 2500, "repeats": 2, "n_training": 300, "shapes": {"conv": (8, 40, 40), "fc": (9000,)}},
     )

@@ -85,7 +85,7 @@ def build_empty(architecture: str) -> nn.Module:
 
 
 def build_convolutions(architecture: str) -> nn.Module:
-    """Build a torchvision VGG without its classifier, which holds 80 to 90 % of the parameters; weights are undefined."""
+    """Build a torchvision VGG without its classifier, which holds most of the parameters; weights are undefined."""
     body = build_empty(architecture)
     body.classifier = nn.Identity()
     body = body.to_empty(device="cpu")

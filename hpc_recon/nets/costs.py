@@ -33,12 +33,17 @@ def forward_bytes(structure: Structure, layers: Collection[str]) -> int:
 
 def gradient_bytes(structure: Structure, layers: Collection[str]) -> int:
     """Return the bytes of one image's activations with gradients: all of them, twice for the ReLUs, and back."""
-    return 4 * 4 * sum(n_units(tap.unit_shape) for tap in upto(structure, layers))
+    return 4 * 4 * forward_units(structure, layers)
+
+
+def forward_units(structure: Structure, layers: Collection[str]) -> int:
+    """Return the number of activations that one image's forward pass computes."""
+    return sum(n_units(tap.unit_shape) for tap in upto(structure, layers))
 
 
 def forward_seconds(structure: Structure, layers: Collection[str]) -> float:
     """Return the seconds of one image."""
-    return SECONDS_PER_UNIT * sum(n_units(tap.unit_shape) for tap in upto(structure, layers))
+    return SECONDS_PER_UNIT * forward_units(structure, layers)
 
 
 def micro_batch(structure: Structure, layers: Collection[str]) -> int:

@@ -138,7 +138,7 @@ def read(net: Net, images: Array, layers: Collection[str]) -> dict[str, Array]:
         torch.set_num_threads(before)
 
 
-def trace(body: nn.Module, images: Tensor) -> dict[str, Tap]:
+def trace(body: nn.Module, images: Tensor) -> tuple[dict[str, Tap], str]:
     """Find the layers of a body by running it once (on the meta device: no memory, no arithmetic).
 
     Parameters
@@ -151,6 +151,8 @@ def trace(body: nn.Module, images: Tensor) -> dict[str, Tap]:
     dict
         By module path, in the order in which modules finish: every module that runs exactly once and returns
         one tensor with a leading sample axis. Modules used several times (a shared ReLU) have no one output.
+    str
+        Why the body stopped before its end (images too small for its deeper layers), or "".
     """
     outputs: dict[str, Tensor] = {}
     versions: dict[str, int] = {}
@@ -164,13 +166,18 @@ def trace(body: nn.Module, images: Tensor) -> dict[str, Tap]:
         versions[path] = output._version
 
     paths = {path: path for path, _ in body.named_modules() if path}
+    stopped = ""
     with torch.no_grad(), _hooks(body, paths, note):
-        body(images)
-    return {
+        try:
+            body(images)
+        except (RuntimeError, AssertionError, ValueError) as error:
+            stopped = " ".join(str(error).split())[:160] or type(error).__name__
+    taps = {
         path: Tap(path, _unit_shape(output), overwritten=output._version != versions[path])
         for path, output in outputs.items()
         if path not in excluded
     }
+    return taps, stopped
 
 
 def _unit_shape(output: Tensor) -> tuple[int, ...]:

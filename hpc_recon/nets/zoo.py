@@ -20,6 +20,9 @@ from hpc_recon.nets.taps import Net, Tap, trace
 
 Size = int | tuple[int, int]
 
+#: Height and width at which every architecture runs to its end, as far as it takes sizes other than its own.
+_LARGE = 224
+
 
 @dataclass(frozen=True)
 class Structure:
@@ -29,6 +32,8 @@ class Structure:
     taps: MappingProxyType[str, Tap]
     #: Number of parameters; 4 bytes each.
     n_parameters: int
+    #: Why deeper layers are missing (images too small), or "".
+    stopped: str = ""
 
 
 def input_size(network: Network, image_size: Size) -> tuple[int, int]:
@@ -44,7 +49,7 @@ def structure(network: Network, *, image_size: Size) -> Structure:
     Raises
     ------
     StudyError
-        If the architecture is unknown, or images of that size are too small (or not accepted) for it.
+        If the architecture is unknown.
     """
     return _structure(network.architecture, input_size(network, image_size))
 
@@ -52,31 +57,29 @@ def structure(network: Network, *, image_size: Size) -> Structure:
 @lru_cache(maxsize=32)
 def _structure(architecture: str, size: tuple[int, int]) -> Structure:
     body = architectures.build_empty(architecture)
-    with torch.device("meta"):
-        try:
-            taps = trace(body, torch.zeros(1, 3, *size))
-        except (RuntimeError, AssertionError, ValueError) as error:
-            reason = " ".join(str(error).split())[:160]
-            raise StudyError(
-                "networks",
-                [
-                    f"{architecture} cannot take images of {size[0]} x {size[1]} pixels ({reason}); "
-                    "set image_size of the network, for example 224"
-                ],
-            ) from error
+    with torch.inference_mode(mode=False), torch.device("meta"):
+        taps, stopped = trace(body, torch.zeros(1, 3, *size))
     named = architectures.caffe_names(architecture, body)
     if named is not None:
-        taps = {layer: taps[path] for layer, path in named.items()}
-    return Structure(MappingProxyType(taps), sum(p.numel() for p in body.parameters()))
+        taps = {layer: taps[path] for layer, path in named.items() if path in taps}
+    n_parameters = sum(parameter.numel() for parameter in body.parameters())
+    return Structure(MappingProxyType(taps), n_parameters, stopped)
 
 
 def check_layers(network: Network, *, image_size: Size) -> None:
-    """Raise `StudyError` naming every unknown layer of the network and the closest that exists."""
-    known = structure(network, image_size=image_size).taps
+    """Raise `StudyError` naming every layer that the network does not have (and the closest), or not at that size."""
+    found = structure(network, image_size=image_size)
+    missing = [layer for layer in network.layers if layer not in found.taps]
+    if not missing:
+        return
+    height, width = input_size(network, image_size)
+    too_small = f"does not exist for images of {height} x {width} pixels ({found.stopped}); set image_size, as 224"
+    whole = structure(network.model_copy(update={"image_size": _LARGE}), image_size=_LARGE).taps
     problems = [
-        f"unknown layer {layer!r} of {network.architecture}{closest(layer, known)}"
-        for layer in network.layers
-        if layer not in known
+        f"layer {layer!r} of {network.architecture} {too_small}"
+        if found.stopped and layer in whole
+        else f"unknown layer {layer!r} of {network.architecture}{closest(layer, whole)}"
+        for layer in missing
     ]
     if problems:
         raise StudyError("networks", problems)
@@ -85,9 +88,9 @@ def check_layers(network: Network, *, image_size: Size) -> None:
 def all_layers(network: Network, *, image_size: Size | None = None) -> list[str]:
     """Return every layer of the architecture, in network order.
 
-    The order does not depend on the size; without `image_size` the network's own or 224 pixels is used.
+    The order does not depend on the size; without `image_size` the network's own or 224 pixels are used.
     """
-    return list(structure(network, image_size=image_size or network.image_size or 224).taps)
+    return list(structure(network, image_size=image_size or network.image_size or _LARGE).taps)
 
 
 def unit_shapes(network: Network, *, image_size: Size) -> dict[str, tuple[int, ...]]:
@@ -148,8 +151,8 @@ def _load(network: Network, size: tuple[int, int], device: str, _stamp: str) -> 
     with torch.inference_mode(mode=False), torch.random.fork_rng(devices=[]):
         body = _body(network, {taps[layer].path for layer in network.layers})
         weights.load_into(body, network)
-    net = Net(body, preprocess=Preprocess(preprocessing(network)), size=size, taps=taps)
-    return net.to(device).eval().requires_grad_(requires_grad=False)
+        net = Net(body, preprocess=Preprocess(preprocessing(network)), size=size, taps=taps)
+        return net.to(device).eval().requires_grad_(requires_grad=False)
 
 
 def _body(network: Network, paths: set[str]) -> nn.Module:

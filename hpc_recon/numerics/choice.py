@@ -4,9 +4,11 @@ Folds hold out whole stimuli (never one repeat of a stimulus that another repeat
 again in each fold: z-scoring of voxels and units, selection, weights. One ranking of the voxels serves every k,
 and one set of k x k systems every alpha.
 
-The score is the explained variance of held-out stimuli, 1 - sum((t - p)^2) / sum(t^2), over all units and folds, with
-t z-scored by the training folds: predicting the training mean scores 0. The correlation, which is reported beside
-it, does not see how far predictions are shrunken, and so hardly distinguishes large penalties.
+The score is the explained variance of held-out stimuli, 1 - sum((y - p)^2) / sum((y - m)^2), over all units and folds,
+m being the mean over the training folds: predicting that scores 0. Each unit is divided by its standard deviation over
+all training stimuli, so that units count alike; dividing by that of the training folds would let a unit that is
+nearly constant there outweigh all others (pixels at the border of digits did). The correlation, which is reported
+beside it, does not see how far predictions are shrunken, and so hardly distinguishes large penalties.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from hpc_recon.core.errors import DataError
 from hpc_recon.numerics import ridge
 from hpc_recon.numerics.decoder import UNIT_BLOCK, scores, standardised_targets
 from hpc_recon.numerics.parallel import for_each
-from hpc_recon.numerics.stats import BrainStatistics, average_by, brain_statistics, standardise
+from hpc_recon.numerics.stats import BrainStatistics, average_by, brain_statistics, mean_and_scale, standardise
 from hpc_recon.numerics.voxels import ranked_voxels
 from hpc_recon.numerics.xp import namespace, to_numpy
 
@@ -202,11 +204,11 @@ def _score_fold(
     test = xp.flatnonzero(test_sample)
     patterns, _ = average_by(X[test], place[stimulus[test]], n=int(held_out.sum()))
     Z = standardise(patterns, mean=brain.mean, scale=brain.scale, dtype=brain.sums.dtype)  # (n_test, n_voxels)
-    Y_train, Y_test = Y[xp.flatnonzero(~held)], Y[xp.flatnonzero(held)]
+    rows = xp.flatnonzero(~held), xp.flatnonzero(held)
 
     def score_block(start: int) -> tuple[_Sums, Array]:
         units = slice(start, start + UNIT_BLOCK)
-        return _score_block(brain, Y_train[:, units], Y_test[:, units], Z=Z, ks=ks, alphas=alphas)
+        return _score_block(brain, Y[:, units], rows=rows, Z=Z, ks=ks, alphas=alphas)
 
     count = 1 if xp is not np else n_threads or threads.available()
     blocks = for_each(score_block, range(0, Y.shape[1], UNIT_BLOCK), n_threads=count)
@@ -217,13 +219,24 @@ def _score_fold(
 
 
 def _score_block(
-    brain: BrainStatistics, Y_train: Array, Y_test: Array, *, Z: Array, ks: Sequence[int], alphas: Sequence[float]
+    brain: BrainStatistics,
+    Y: Array,
+    *,
+    rows: tuple[Array, Array],
+    Z: Array,
+    ks: Sequence[int],
+    alphas: Sequence[float],
 ) -> tuple[_Sums, Array]:
-    """Score every candidate on one block of units; units that are constant in training do not count."""
-    xp = namespace(Y_train)
-    targets, mean, scale = standardised_targets(Y_train, dtype=brain.sums.dtype)
+    """Score every candidate on one block of units; units that are constant in training do not count.
+
+    `rows` are the training and the held-out rows of Y, `Z` the held-out brain patterns.
+    """
+    xp = namespace(Y)
+    targets, mean, scale = standardised_targets(Y[rows[0]], dtype=brain.sums.dtype)
     varies = scale > 0
-    truth = standardise(Y_test, mean=mean, scale=scale, dtype=xp.float64).T[varies]  # (units, n_test)
+    truth = standardise(Y[rows[1]], mean=mean, scale=scale, dtype=xp.float64).T[varies]  # (units, n_test)
+    _, whole = mean_and_scale(Y)
+    weight = (scale[varies] / whole[varies])[:, None] ** 2  # from the folds' variance to that of all stimuli
     score, products = scores(brain, targets)
     ranking = ranked_voxels(score, min(max(ks), brain.n_usable))
     intercept = ((targets @ brain.counts.astype(xp.float64)) / brain.n_samples)[varies, None]
@@ -236,9 +249,9 @@ def _score_block(
         weights, _ = ridge.solve(brain, chosen, rhs=rhs, targets=targets, alphas=alphas)
         for j in range(len(alphas)):
             predicted = _predict(Z, chosen, weights[j])[varies] + intercept  # (units, n_test)
-            errors[i, j] = float(((truth - predicted) ** 2).sum())
+            errors[i, j] = float((weight * (truth - predicted) ** 2).sum())
             correlations[i, j] = float(_correlations(predicted[defined], centred[defined]).sum())
-    sums = _Sums(errors, float((truth * truth).sum()), correlations, int(defined.sum()))
+    sums = _Sums(errors, float((weight * truth * truth).sum()), correlations, int(defined.sum()))
     return sums, to_numpy(varies)
 
 

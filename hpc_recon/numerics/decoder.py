@@ -315,7 +315,7 @@ def _checked_stimulus(X: Array, Y: Array, stimulus: Array | None) -> Array | Non
                 "give `stimulus` if samples share rows of Y"
             )
         return None
-    codes = stimulus if hasattr(stimulus, "dtype") else np.asarray(stimulus)
+    codes = stimulus if hasattr(stimulus, "dtype") else namespace(X).asarray(stimulus)
     if codes.shape != (X.shape[0],) or codes.dtype.kind not in "iu":
         raise DataError(
             f"stimulus must hold one whole number for each of the {X.shape[0]} samples, "

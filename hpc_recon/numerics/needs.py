@@ -1,6 +1,6 @@
 """What fitting and predicting will need, as functions of sizes: peak bytes and seconds, known before anything runs.
 
-Every figure is for the CPU and states the arrays that it counts; `tests/numerics/test_needs.py` and `tests/test_fit.py`
+Every figure is for the CPU, unless its name says `device`, and states the arrays that it counts; the tests of the verbs
 measure that the truth stays below.
 """
 
@@ -12,7 +12,7 @@ from hpc_recon.core import threads
 from hpc_recon.core.memory import array_bytes, shard_bytes
 from hpc_recon.numerics.decoder import UNIT_BLOCK
 from hpc_recon.numerics.ridge import batch_size
-from hpc_recon.numerics.stats import COLUMNS_AT_ONCE, ROWS_AT_ONCE
+from hpc_recon.numerics.stats import COLUMNS_AT_ONCE, DIRECT_SAMPLES, ROWS_AT_ONCE
 
 #: Speed of one core: measured at k = 100 and 500, 4,000 voxels, 900 stimuli with one BLAS thread on a server core.
 GEMM_PER_SECOND = 8e10
@@ -40,8 +40,8 @@ def statistics_bytes(n_samples: int, n_voxels: int, *, n_stimuli: int, n_threads
 
 
 def solve_bytes(k: int, *, itemsize: int = 4) -> int:
-    """Return the peak bytes of `ridge.solve`: the systems, the copy that is factorised, and what fills them."""
-    return 3 * itemsize * k * k * batch_size(k)
+    """Return the peak bytes of `ridge.solve`: the systems, a copy, and one in float64 where that is factorised."""
+    return (2 * itemsize + 8) * k * k * batch_size(k)
 
 
 def fit_bytes(n_units: int, n_voxels: int, *, k: int, n_stimuli: int, n_threads: int, itemsize: int = 4) -> int:
@@ -49,12 +49,15 @@ def fit_bytes(n_units: int, n_voxels: int, *, k: int, n_stimuli: int, n_threads:
 
     The results are n_units x k voxel numbers (4 bytes) and weights. Each thread holds, for a block of units, the
     products, their absolute values, a partly sorted copy and a mask (n_voxels each), the targets in float64 and the
-    working type, voxel numbers as int64 while they are chosen, and `solve_bytes`.
+    working type, voxel numbers as int64 while they are chosen, and `solve_bytes`; with few samples also all of them,
+    transposed, and those of a batch's voxels.
     """
     block = min(UNIT_BLOCK, max(n_units, 1))
     ranking = (UNIT_BLOCK + 2 * block) * n_voxels * itemsize + 2 * block * n_voxels
     targets = (3 * block + UNIT_BLOCK) * n_stimuli * 8
     solving = solve_bytes(k, itemsize=itemsize) + block * k * (16 + 2 * itemsize)
+    if n_stimuli <= max(k, DIRECT_SAMPLES):
+        solving += itemsize * n_stimuli * (n_voxels + k * batch_size(k, n_samples=n_stimuli))
     return n_units * (k * (4 + itemsize) + 20) + n_threads * (ranking + targets + solving) + SLACK_BYTES
 
 

@@ -21,6 +21,10 @@ from hpc_recon.numerics.xp import namespace
 #: (measured: k = 500, 16 systems; larger batches gain little).
 _BATCH_NUMBERS = 1 << 22
 _BATCH_SYSTEMS = 64
+#: With fewer samples than this times k a unit's voxels are nearly collinear, and float32 alone loses the fourth digit
+#: of the weights (measured: 1.4e-4 at 1,200 samples, k = 500, alpha = 1); such systems are factorised in float64, at
+#: twice the time. The dual form does not need it (3e-6 at 200 samples, k = 500, alpha = 10).
+SAMPLES_A_VOXEL = 3
 #: The same on a GPU, which wants many systems at once: 512 MiB of float32.
 _DEVICE_NUMBERS = 1 << 27
 
@@ -39,7 +43,7 @@ def solve(
     rhs : (n_units, k)
         Z_S'y, the product of each selected voxel with the unit's z-scored targets.
     targets : (n_units, n_stimuli)
-        z-scored targets; used only without a Gram matrix, where samples and stimuli are the same.
+        z-scored targets; used in the dual form only.
     alphas
         Ridge penalties, each > 0.
 
@@ -56,19 +60,19 @@ def solve(
 
     Notes
     -----
-    Without a Gram matrix and with fewer samples than voxels the dual form is used: w = Z_S (Z_S' Z_S + alpha I)^-1 y
-    with an N x N system. Temporary memory: `numerics.needs.solve_bytes`.
+    With one sample a stimulus and fewer samples than voxels the dual form is used, w = Z_S (Z_S' Z_S + alpha I)^-1 y
+    with an N x N system: smaller, and more precise. Memory: `numerics.needs.solve_bytes`.
     """
     xp = namespace(voxel, rhs)
     n_units, k = voxel.shape
     weight = xp.empty((len(alphas), n_units, k), dtype=rhs.dtype)
-    samples = None if brain.gram is not None else xp.ascontiguousarray(brain.sums.T)  # (n_voxels, N)
+    dual = brain.n_samples < k and bool((brain.counts == 1).all())
+    samples = xp.ascontiguousarray(brain.sums.T) if dual or brain.gram is None else None  # (n_voxels, N)
     size = batch_size(k, n_samples=None if samples is None else brain.n_samples, on_device=xp is not np)
     n_redone = 0
     for start in range(0, n_units, size):
         units = slice(start, start + size)
         patterns = None if samples is None else samples[voxel[units]]  # (units, k, N)
-        dual = patterns is not None and brain.n_samples < k
         if patterns is None:
             systems = _gathered(brain.gram, voxel[units])  # (units, k, k)
         elif dual:
@@ -77,9 +81,12 @@ def solve(
             systems = patterns @ patterns.transpose(0, 2, 1)  # (units, k, k)
         right = targets[units] if dual else rhs[units]
         for a, alpha in enumerate(alphas):
-            solution, redone = _solved(systems, right, alpha, last=a == len(alphas) - 1)
-            n_redone += redone
-            weight[a, units] = (patterns @ solution[:, :, None])[:, :, 0] if dual else solution
+            if not dual and brain.n_samples < SAMPLES_A_VOXEL * k:
+                solution = _solved_in_double(systems, right, alpha)
+            else:
+                solution, redone = _solved(systems, right, alpha, last=a == len(alphas) - 1)
+                n_redone += redone
+            weight[a, units] = solution if patterns is None or not dual else (patterns @ solution[:, :, None])[:, :, 0]
     return weight, n_redone
 
 
@@ -114,16 +121,10 @@ def _gathered(gram: Array | None, voxel: Array) -> Array:
 def _solved(systems: Array, right: Array, alpha: float, *, last: bool) -> tuple[Array, int]:
     """Solve (A + alpha I) x = b; `systems` may be overwritten if this is the `last` use of them."""
     xp = namespace(systems, right)
-    A = systems if last else systems.copy()
-    n = A.shape[1]
-    diagonal = xp.arange(n)
     if xp is not np:
-        A[:, diagonal, diagonal] += alpha
-        solution = xp.linalg.solve(A, right[:, :, None])[:, :, 0]
-        if not bool(xp.isfinite(solution).all()):
-            raise _too_small(alpha, systems.dtype, n=n)
-        return solution, 0
-    backup = systems.copy() if last else systems
+        return _solved_on_device(systems, right, alpha), 0
+    diagonal = np.arange(systems.shape[1])
+    A, backup = (systems, systems.copy()) if last else (systems.copy(), systems)
     A[:, diagonal, diagonal] += systems.dtype.type(alpha)
     solution = np.array(right, order="C")
     failed = np.flatnonzero(posv(A, solution))
@@ -133,13 +134,27 @@ def _solved(systems: Array, right: Array, alpha: float, *, last: bool) -> tuple[
 
 
 def _solved_in_double(systems: Array, right: Array, alpha: float) -> Array:
-    """Solve again what float32 could not factorise."""
+    """Solve (A + alpha I) x = b in float64 whatever the type of A and b."""
+    if namespace(systems, right) is not np:
+        return _solved_on_device(systems.astype(np.float64), right.astype(np.float64), alpha)
     A, b = systems.astype(np.float64), np.array(right, np.float64, order="C")
     diagonal = np.arange(A.shape[1])
     A[:, diagonal, diagonal] += alpha
     if posv(A, b).any():
         raise _too_small(alpha, systems.dtype, n=A.shape[1])
     return b
+
+
+def _solved_on_device(systems: Array, right: Array, alpha: float) -> Array:
+    """Solve (A + alpha I) x = b with cupy, whose batched solver takes whole matrices."""
+    xp = namespace(systems, right)
+    diagonal = xp.arange(systems.shape[1])
+    A = systems.copy()
+    A[:, diagonal, diagonal] += alpha
+    solution: Array = xp.linalg.solve(A, right[:, :, None])[:, :, 0]
+    if not bool(xp.isfinite(solution).all()):
+        raise _too_small(alpha, systems.dtype, n=A.shape[1])
+    return solution
 
 
 def _too_small(alpha: float, dtype: np.dtype[Any], *, n: int) -> DataError:

@@ -96,7 +96,7 @@ def _draw(
     for _, layers in groups:
         index = [i for i in range(start, start + len(layers)) if one.mean[i] is not None]
         start += len(layers)
-        x = [places[i] + (0 if one.is_range else shift) for i in index]
+        x = [places[i] + (0 if one.is_range and len(index) > 1 else shift) for i in index]
         y = [float(one.mean[i] or 0) for i in index]
         limits = [(one.low[i], one.high[i]) if one.low else (None, None) for i in index]
         if one.is_range and len(index) > 1 and all(low is not None for low, _ in limits):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpc_recon.core import receipts
-from hpc_recon.core.cluster_file import load_cluster
+from hpc_recon.core.cluster_file import WALLTIME_MARGIN, load_cluster
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import ClusterError, MissingStore, ReconError
 from hpc_recon.core.files import write_atomic
@@ -96,7 +96,8 @@ def require_room(todo: Sequence[Tile], place: Place) -> None:
     if place.walltime is None or not todo:
         return
     longest = max(todo, key=lambda tile: tile.need.seconds)
-    if longest.need.seconds * DEADLINE_FACTOR > place.walltime:
+    # One margin for the start of the job and its worker, one that is kept before its end.
+    if longest.need.seconds * DEADLINE_FACTOR > place.walltime - 2 * WALLTIME_MARGIN:
         raise ClusterError(
             f"the tile {longest.id} is projected to take {format_seconds(longest.need.seconds)}; a worker "
             f"starts it only with {DEADLINE_FACTOR:.0f} times that left, but the walltime of a job is "
@@ -128,9 +129,9 @@ class Session:
             say(f"{verb.name}: nothing to do, {_done_of(planned)}")
             return DONE
         require_room(planned.todo, self.place)
+        ledger.commit(self.workspace, planned.todo, planned.entries)
         if self.options.redo:
             ledger.redo(self.workspace, planned.todo)
-        ledger.commit(self.workspace, planned.todo, planned.entries)
         study_path = save_resolved(self.study)
         start = time.monotonic()
         try:
@@ -190,6 +191,8 @@ def _depends_on(tile: Tile, bad: set[str]) -> bool:
 
 def _done_of(planned: Planned) -> str:
     n = len(planned.selected)
+    if not planned.tiles:
+        return "the study asks for none of it"
     return f"all {n:,} tiles are done" if n else "no tile is selected"
 
 

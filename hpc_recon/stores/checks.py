@@ -29,8 +29,7 @@ def group_records(workspace: Path, made_by: str) -> dict[str, receipts.FileRecor
 
 def redo_command(made_by: str) -> str:
     """Return the command that makes the tiles of a group anew, for error messages."""
-    verb, _, path = made_by.partition("/")
-    return f"`python -m hpc_recon.{verb} --study <study file> --redo --only '{path}'`"
+    return f"`python -m hpc_recon.{made_by.partition('/')[0]} --study <study file> --redo --only '{made_by}/'`"
 
 
 def _signature(folder: Path) -> frozenset[tuple[str, int, int, int]]:

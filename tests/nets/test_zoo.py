@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from torchvision.models.vgg import make_layers
 
 from hpc_recon.core.config import Network
 from hpc_recon.core.errors import StudyError
@@ -49,6 +50,26 @@ def test_vgg19_names_are_the_modules_of_the_specification(name: str, path: int):
     assert architectures.caffe_names("vgg19", body)[name] == f"features.{path}"
 
 
+def test_fully_connected_layers_are_those_of_the_classifier():
+    names = architectures.caffe_names("vgg19", architectures.build_empty("vgg19"))
+    assert [names[layer] for layer in ("fc6", "fc7", "fc8")] == ["classifier.0", "classifier.3", "classifier.6"]
+
+
+def test_a_vgg_without_wanted_classifier_is_loaded_without_it():
+    light = zoo.load(network("vgg11_bn", "conv2_1"), image_size=32)
+    assert sum(p.numel() for p in light.parameters()) < 10_000_000
+    variances = [module.running_var for module in light.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert all(torch.equal(v, torch.ones_like(v)) for v in variances)
+
+
+def test_a_network_loaded_in_inference_mode_still_gives_gradients():
+    with torch.inference_mode():
+        net = zoo.load(network("vgg11_quarter", "conv1_1", weights="random:77"), image_size=17)
+    image = images(1, 17).requires_grad_()
+    taps.activations(net, image, ["conv1_1"])["conv1_1"].sum().backward()
+    assert image.grad is not None
+
+
 def test_vgg_names_with_batch_normalisation_are_what_the_relu_receives():
     body = architectures.build_empty("vgg11_bn")
     assert architectures.caffe_names("vgg11_bn", body)["conv1_1"] == "features.1"
@@ -90,8 +111,12 @@ def test_unknown_layers_are_named_all_at_once_with_the_closest():
 def test_unknown_architecture_and_too_small_images_are_study_errors():
     with pytest.raises(StudyError, match="did you mean 'vgg19'"):
         zoo.all_layers(network("vgg91"))
-    with pytest.raises(StudyError, match="set image_size of the network"):
-        zoo.unit_shapes(network("vgg19", "conv5_1"), image_size=8)
+    with pytest.raises(StudyError, match="layer 'conv5_1' of vgg19 does not exist for images of 8 x 8"):
+        zoo.unit_shapes(network("vgg19", "conv1_1", "conv5_1"), image_size=8)
+
+
+def test_small_images_have_the_shallow_layers():
+    assert zoo.unit_shapes(network("vgg19", "conv3_1"), image_size=8) == {"conv3_1": (256, 2, 2)}
 
 
 def test_random_weights_depend_on_seed_and_name_only():
@@ -153,11 +178,12 @@ def test_images_are_resized_to_the_networks_own_size():
 
 def test_vgg19_activations_are_those_before_the_relu():
     """Oracle: torchvision's own modules, applied one after another."""
-    described = network("vgg11", "conv1_1", "conv2_1", "fc6")
+    described = network("vgg11", "conv1_1", "conv2_1")
     net = zoo.load(described, image_size=32)
-    found = taps.activations(net, images(1, 32), ["fc6", "conv1_1", "conv2_1"])
-    assert list(found) == ["fc6", "conv1_1", "conv2_1"]
-    oracle = torchvision.models.vgg11(weights=None).eval()
+    found = taps.activations(net, images(1, 32), ["conv2_1", "conv1_1"])
+    assert list(found) == ["conv2_1", "conv1_1"]
+    oracle = torchvision.models.VGG(make_layers([64, "M", 128, "M"]), num_classes=1, init_weights=False)
+    oracle.classifier = torch.nn.Identity()
     weights.fill_random(oracle, 0)
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     x = (images(1, 32) - mean[:, None, None]) / deviation[:, None, None]
@@ -166,8 +192,6 @@ def test_vgg19_activations_are_those_before_the_relu():
     assert float(found["conv1_1"].detach().min()) < 0
     conv2_1 = oracle.features[3](torch.nn.functional.max_pool2d(conv1_1.relu(), 2))
     torch.testing.assert_close(found["conv2_1"], conv2_1)
-    fc6 = oracle.classifier[0](oracle.avgpool(oracle.features(x)).flatten(1))
-    torch.testing.assert_close(found["fc6"], fc6)
 
 
 def test_identity_holds_what_features_depend_on():

@@ -29,8 +29,9 @@ def cross_validated(X, Y, *, stimulus, folds, k, alpha):
             penalty = np.diag([alpha] * len(chosen) + [0.0])
             w = np.linalg.solve(A.T @ A + penalty, A.T @ t)
             p, truth = Z_new[:, chosen] @ w[:-1] + w[-1], (Y[held, j] - m) / s
-            errors += ((p - truth) ** 2).sum()
-            total += (truth**2).sum()
+            weight = (s / Y[:, j].std(ddof=1)) ** 2
+            errors += weight * ((p - truth) ** 2).sum()
+            total += weight * (truth**2).sum()
             correlations.append(np.corrcoef(p, truth)[0, 1])
     return 1 - errors / total, np.mean(correlations)
 
@@ -112,6 +113,18 @@ def test_bytes_do_not_depend_on_threads() -> None:
     )
     assert one.explained_variance.tobytes() == three.explained_variance.tobytes()
     assert one.correlation.tobytes() == three.correlation.tobytes()
+
+
+def test_a_unit_that_hardly_varies_in_training_does_not_outweigh_the_others() -> None:
+    """One stimulus lights a pixel that is otherwise dark: with it held out, it stands 1,000 SD from the mean."""
+    X, Y, stimulus = simulated(40, 30, 5)
+    rare = 1e-3 * np.random.default_rng(0).normal(size=40)
+    rare[7] = 1.0
+    a, b = (
+        choose(X, y, stimulus=stimulus, n_voxels=[10, 20], alphas=[1, 10], n_folds=4, seed=0)
+        for y in (Y, np.column_stack([Y, rare]))
+    )
+    assert (b.explained_variance > a.explained_variance / 2).all()  # and not nearly 0
 
 
 def test_constant_units_do_not_count() -> None:

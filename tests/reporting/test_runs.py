@@ -25,7 +25,7 @@ def test_figures_add_up(tmp_path):
     fit = found.verbs[1]
     assert (fit.tiles, fit.total, fit.longest, fit.peak) == ("2", "8.0 s", "6.0 s", "1.0 GiB")
     assert (fit.files, fit.size, fit.workers) == ("2", "2.0 KiB", "2")
-    assert (found.verbs[0].peak, found.verbs[0].workers) == ("–", "–")
+    assert (found.verbs[0].peak, found.verbs[0].workers) == ("\N{EN DASH}", "\N{EN DASH}")
     assert [(w.verb, w.text, w.count) for w in found.warned] == [("fit", "w", 2)]
     assert found.versions == (("numpy", "2.0 | 2.1"),)
     assert found.total_seconds == 98.0

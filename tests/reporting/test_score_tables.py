@@ -16,10 +16,10 @@ def test_cells_carry_interval_and_place_on_the_scale(summary, study):
     row = score_tables.image_tables(summary(), study, split="all", roi="VC")[0].rows[0]
     identified, correlated, structural, gain = row.cells
     assert (identified.limits, identified.dot, identified.low, identified.high, identified.chance) == (
-        "80–100", 90.0, 80.0, 100.0, 50.0,
+        "80\N{EN DASH}100", 90.0, 80.0, 100.0, 50.0,
     )  # fmt: skip
     assert (correlated.text, correlated.limits) == ("0.70", "0.60 to 0.80")
-    assert (structural.text, structural.dot) == ("–", None)
+    assert (structural.text, structural.dot) == ("\N{EN DASH}", None)
     assert (gain.text, gain.limits) == ("+0.20", "+0.10 to +0.30")
 
 

@@ -41,7 +41,9 @@ def test_cross_validation_is_quoted_with_its_intervals(summary, study, entry):
         entry("identification", 0.9, 0.85, 0.95, **place),
     ]
     said = text(words.verdict(content, study))
-    assert "Cross-validated over all 100 images: r = 0.80 (0.77 to 0.83), identification 90 % (85–95)." in said
+    assert (
+        "Cross-validated over all 100 images: r = 0.80 (0.77 to 0.83), identification 90 % (85\N{EN DASH}95)." in said
+    )
 
 
 def test_without_images_features_are_spoken_of(summary, study):
@@ -68,7 +70,12 @@ def test_simulated_data_are_labelled(make_study, preset, word):
 
 @pytest.mark.parametrize(
     ("value", "signed", "written"),
-    [(None, False, "–"), (float("nan"), False, "–"), (-0.123, False, "−0.12"), (0.2, True, "+0.20")],
+    [
+        (None, False, "\N{EN DASH}"),
+        (float("nan"), False, "\N{EN DASH}"),
+        (-0.123, False, "\N{MINUS SIGN}0.12"),
+        (0.2, True, "+0.20"),
+    ],
 )
 def test_numbers(value, signed, written):
     assert words.number(value, signed=signed) == written

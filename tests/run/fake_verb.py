@@ -1,7 +1,7 @@
 """A verb that computes nothing: tiles write one file each; how it behaves comes from the study's description (JSON).
 
-Keys: `n` tiles (10), `seconds` each, and lists of starts: `fail` raise, `once` raise the first time, `bad` raise
-DataError, `die` kill their worker the first time, `warn` warn, `memory` raise MemoryError.
+Keys: `n` tiles (10), `seconds` each (`need`: projected), and lists of starts: `fail` raise, `once` raise the first
+time, `bad` raise DataError, `die` kill their worker the first time, `warn` warn, `memory` raise MemoryError.
 """
 
 import json
@@ -24,7 +24,13 @@ def _behaviour(study):
 def plan(study, shapes):
     orders = _behaviour(study)
     group = Group("fit", ("S1", "VC", "net", "layer"), canonical({"fit": {"alpha": study.fit.alpha}}))
-    need = Need(host_bytes=1000, bytes_in=10, bytes_out=800, files_out=1, seconds=orders.get("seconds", 0.01))
+    need = Need(
+        host_bytes=1000,
+        bytes_in=10,
+        bytes_out=800,
+        files_out=1,
+        seconds=orders.get("need", orders.get("seconds", 0.01)),
+    )
     return [Tile(group, "fit", i * 10, i * 10 + 10, need) for i in range(orders.get("n", 10))]
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from hpc_recon.core import receipts
-from hpc_recon.core.errors import ChangedStudy
+from hpc_recon.core.errors import ChangedStudy, ClusterError, MemoryBudgetError
 from hpc_recon.run.options import Jobs, Options
 from hpc_recon.run.session import BAD_INPUT, DONE, SOME_FAILED, run_verbs
 
@@ -86,4 +86,15 @@ def test_dry_run_touches_nothing(run, write_study, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "fit: 10 of 10 tiles in 1 groups" in printed
     assert "7.8 KiB" in printed
+    assert not (tmp_path / "ws").exists()
+
+
+def test_tiles_too_large_for_memory_or_walltime_are_refused_before_anything_is_written(fake, write_study, tmp_path):
+    study = write_study(seconds=100)
+    with pytest.raises(MemoryBudgetError, match=r"fit/S1/VC/net/layer.*has 1\.0 MiB"):
+        run_verbs([fake], Options(study=study, memory=2**20))
+    cluster = tmp_path / "short.yaml"
+    cluster.write_text("jobqueue: {slurm: {cores: 1, memory: 1GiB, walltime: '00:05:00'}}")
+    with pytest.raises(ClusterError, match=r"projected to take 1 min 40 s.*longer walltime"):
+        run_verbs([fake], Options(study=study, cluster_file=cluster, dry_run=True))
     assert not (tmp_path / "ws").exists()

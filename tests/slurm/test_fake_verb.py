@@ -76,7 +76,7 @@ def require_clean(environment, workspace):
 
 
 def test_two_jobs_on_two_nodes_write_what_a_local_run_writes(slurm, cluster_file, tmp_path):
-    code, printed = finish(start(slurm, write_study(tmp_path, "there", n=16, seconds=0.4), "slurm", cluster_file, 2))
+    code, printed = finish(start(slurm, write_study(tmp_path, "there", n=16, seconds=0.2), "slurm", cluster_file, 2))
     assert code == 0, printed
     code, printed = finish(start(slurm, write_study(tmp_path, "here", n=16), "local"))
     assert code == 0, printed
@@ -93,7 +93,7 @@ def test_two_jobs_on_two_nodes_write_what_a_local_run_writes(slurm, cluster_file
 
 
 def test_a_killed_controller_is_taken_over_and_only_unfinished_tiles_are_computed(slurm, cluster_file, tmp_path):
-    study = write_study(tmp_path, "ws", n=30, seconds=0.5)
+    study = write_study(tmp_path, "ws", n=20, seconds=0.4)
     workspace = tmp_path / "ws"
     first = start(slurm, study, "slurm", cluster_file, 2)
     wait_until(lambda: len(receipts_of(workspace)) >= 6)
@@ -110,13 +110,13 @@ def test_a_killed_controller_is_taken_over_and_only_unfinished_tiles_are_compute
     assert code == 0, printed
     assert "taking over" in printed
     after = receipts_of(workspace)
-    assert len(after) == 30
+    assert len(after) == 20
     assert {name: after[name] for name in before} == before, "finished tiles were computed again"
     require_clean(slurm, workspace)
 
 
 def test_a_second_controller_refuses_and_a_cancelled_job_is_replaced(slurm, cluster_file, tmp_path):
-    study = write_study(tmp_path, "ws", n=24, seconds=0.5)
+    study = write_study(tmp_path, "ws", n=16, seconds=0.4)
     workspace = tmp_path / "ws"
     first = start(slurm, study, "slurm", cluster_file, 1)
     wait_until(lambda: len(receipts_of(workspace)) >= 2)
@@ -127,7 +127,7 @@ def test_a_second_controller_refuses_and_a_cancelled_job_is_replaced(slurm, clus
     subprocess.run(["scancel", *victims], env=slurm, check=True)
     code, printed = finish(first)
     assert code == 0, printed
-    assert len(receipts_of(workspace)) == 24
+    assert len(receipts_of(workspace)) == 16
     seen = {json.loads(p.read_text())["run"]["job"] for p in (workspace / "receipts").rglob("fit-*.json")}
     assert len(seen) == 2
     assert set(victims) < seen

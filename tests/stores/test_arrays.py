@@ -12,7 +12,7 @@ from hpc_recon.core.errors import ChangedStudy, DamagedStore, DataError, Missing
 from hpc_recon.stores import arrays
 from hpc_recon.stores.layout import Geometry, Ref
 
-REDO = "`python -m hpc_recon.extract --study <study file> --redo --only 'vgg/conv1_1..conv1_2'`"
+REDO = "`python -m hpc_recon.extract --study <study file> --redo --only 'extract/vgg/conv1_1..conv1_2/'`"
 
 
 @pytest.mark.parametrize(

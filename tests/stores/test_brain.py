@@ -54,7 +54,7 @@ def test_lost_mask_of_vc_is_damage_and_not_all_voxels(study, finish):
     finish(study.workspace, KEY, files, start=1)
     assert shapes.read(study).n_voxels("S1", "VC") == 2
     shutil.rmtree(study.workspace / "brain.zarr" / "S1" / "roi" / "VC")
-    with pytest.raises(DamagedStore, match=r"roi/VC was written but is gone .* --redo --only 'S1'"):
+    with pytest.raises(DamagedStore, match=r"roi/VC was written but is gone .* --redo --only 'simulate/S1/'"):
         brain.read_brain(study.workspace, "S1", "natural")
     with pytest.raises(DamagedStore, match="roi/VC was written but is gone"):
         shapes.read(study).n_voxels("S1", "VC")

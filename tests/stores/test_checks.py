@@ -33,4 +33,6 @@ def test_damaged_receipt_is_an_error_and_not_ignored(stored):
 
 
 def test_redo_command_selects_the_group():
-    assert checks.redo_command("fit/S1/VC") == "`python -m hpc_recon.fit --study <study file> --redo --only 'S1/VC'`"
+    assert (
+        checks.redo_command("fit/S1/VC") == "`python -m hpc_recon.fit --study <study file> --redo --only 'fit/S1/VC/'`"
+    )

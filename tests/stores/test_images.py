@@ -80,7 +80,7 @@ def test_unfinished_or_changed_table_is_refused(tmp_path, finish):
     finish(tmp_path, KEY, files)
     path = tmp_path / "stimuli.zarr" / "columns.json"
     path.write_text(path.read_text().replace("photo.1", "photo.9"))
-    with pytest.raises(DamagedStore, match=r"has changed since it was written .* --redo --only 'stimuli'"):
+    with pytest.raises(DamagedStore, match=r"has changed since it was written .* --redo --only 'ingest/stimuli/'"):
         images.read_table(tmp_path)
     path.unlink()
     with pytest.raises(MissingStore, match=r"stimuli\.zarr/columns\.json does not exist"):
@@ -113,3 +113,19 @@ def test_bad_pictures_are_refused(tmp_path, image, text):
 def test_label_rule_is_the_file_name_rule():
     assert SAFE_NAME.match("n01518878_8432.JPEG")
     images.require_labels(["n01518878_8432.JPEG", "1518878.005958"], where="x")
+
+
+def test_picture_is_read_only_if_its_receipt_agrees(tmp_path, finish):
+    picture = np.random.default_rng(0).random((5, 4, 3)).astype(np.float32)
+    path = tmp_path / "images" / "x.png"
+    files = images.write_picture(path, picture)
+    arguments = {"made_by": "reconstruct/icnn", "size": (5, 4)}
+    with pytest.raises(MissingStore, match=r"was never finished: no receipt .*hpc_recon\.reconstruct --study"):
+        images.read_picture(tmp_path, path, **arguments)
+    finish(tmp_path, "reconstruct/icnn", files)
+    np.testing.assert_array_equal(images.read_picture(tmp_path, path, **arguments), picture)
+    with pytest.raises(DamagedStore, match=r"must hold \(4, 5, 3\) finite values"):
+        images.read_picture(tmp_path, path, made_by="reconstruct/icnn", size=(4, 5))
+    files[1].write_bytes(b"")
+    with pytest.raises(DamagedStore, match="in 0 bytes"):
+        images.read_picture(tmp_path, path, **arguments)
