@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from hpc_recon.core import threads
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import StudyError
-from hpc_recon.core.memory import array_bytes, shard_bytes
+from hpc_recon.core.memory import array_bytes
 from hpc_recon.core.sampling import unit_sample
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 #: Reading and writing stores, and starting a tile, on a laptop's disk.
 BYTES_PER_SECOND = 2e8
 START_SECONDS = 0.3
-#: float64 copies of one item's features while its spread is computed.
-COPIES_OF_AN_ITEM = 4
 
 
 def plan(study: Study, shapes: Shapes) -> list[Tile]:
@@ -83,7 +81,8 @@ def _plan_decode(study: Study, shapes: Shapes) -> list[Tile]:
             bytes_in = needs.decoder_bytes(n, k, n_voxels) + array_bytes(n, 3) + array_bytes(sum(items), n_voxels)
             need = Need(
                 host_bytes=needs.decode_tile_bytes(n, n_voxels=n_voxels, k=k, n_items=items, n_samples=read),
-                device_bytes=needs.predict_bytes(sum(items), n, n_voxels=n_voxels, n_threads=1) + array_bytes(n, 2 * k),
+                device_bytes=needs.predict_bytes(sum(items), n, n_voxels=n_voxels, k=k, n_threads=1)
+                + array_bytes(n, 2 * k),
                 bytes_in=bytes_in,
                 bytes_out=array_bytes(sum(items), n),
                 files_out=len(items),
@@ -95,13 +94,15 @@ def _plan_decode(study: Study, shapes: Shapes) -> list[Tile]:
 
 
 def _plan_correct(study: Study, shapes: Shapes) -> list[Tile]:
+    from hpc_recon.numerics import needs
+
     tiles = []
     for group, network, layer in _groups(study, shapes):
         n_units = _n_fitted(study, network, layer, shapes)
         n_items = sum(shapes.n_items(group.path[0], name) for name in study.test_datasets(group.path[0]))
         bytes_in = array_bytes(n_items, n_units) if study.decode.norm_correction != "none" else 0
         need = Need(
-            host_bytes=correct_tile_bytes(n_units, n_stimuli=shapes.n_stimuli()),
+            host_bytes=needs.correct_tile_bytes(n_units, n_stimuli=shapes.n_stimuli()),
             bytes_in=bytes_in,
             bytes_out=array_bytes(2, n_items),
             files_out=2 * len(study.test_datasets(group.path[0])),
@@ -109,16 +110,6 @@ def _plan_correct(study: Study, shapes: Shapes) -> list[Tile]:
         )
         tiles.append(Tile(group, "correct", 0, 1, need))
     return tiles
-
-
-def correct_tile_bytes(n_units: int, *, n_stimuli: int) -> int:
-    """Return the peak bytes of a `correct` tile.
-
-    One item's features while they are read, float64 copies of them, the training means of the units with the table
-    that they are read from, and the reference statistics of all stimuli.
-    """
-    item = shard_bytes(n_units) + COPIES_OF_AN_ITEM * array_bytes(n_units, itemsize=8)
-    return item + shard_bytes(n_units, 3) + array_bytes(n_units, itemsize=8) + shard_bytes(n_stimuli, 3) + (16 << 20)
 
 
 def _io_seconds(n_bytes: int) -> float:

@@ -31,6 +31,8 @@ SCORES = "scores"
 TRAINING_UNITS = 4096
 #: Units of the test stimuli that are held at once: a shard of decoded features.
 TEST_UNITS = 32768
+#: pandas and scikit-image, imported by the first tile of a worker (measured: 55 MiB).
+_LIBRARIES = 64 * 2**20
 #: Multiplications and shard bytes a second on one core, for the projected time.
 _FLOPS, _BYTES = 5e9, 3e8
 
@@ -52,7 +54,13 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     settings = canonical({"evaluate": study.evaluate.model_dump(), "seed": study.seed})
     upstream = ("evaluate/features", *(("evaluate/images",) if images else ()))
     rows = 300 * (len(features) + len(images))
-    need = Need(host_bytes=2000 * rows, bytes_in=60 * rows, bytes_out=60 * rows, files_out=3, seconds=1 + rows / 2e4)
+    need = Need(
+        host_bytes=_LIBRARIES + 2000 * rows,
+        bytes_in=60 * rows,
+        bytes_out=60 * rows,
+        files_out=3,
+        seconds=1 + rows / 2e4,
+    )
     return [*features, *images, Tile(Group("evaluate", ("tables",), settings, upstream), "tables", 0, 1, need)]
 
 
@@ -68,7 +76,8 @@ def _features_tile(study: Study, shapes: Shapes, place: tuple[str, str], *, netw
     n_items, n_stimuli = sum(shapes.n_items(split, d) for d in datasets), shapes.n_stimuli()
     bytes_in = memory.array_bytes(n_stimuli + 2 * n_items, n_units)
     need = Need(
-        host_bytes=memory.shard_bytes(n_stimuli, min(TRAINING_UNITS, n_units), itemsize=12)
+        host_bytes=_LIBRARIES
+        + memory.shard_bytes(n_stimuli, min(TRAINING_UNITS, n_units), itemsize=12)
         + memory.shard_bytes(6 * n_items, min(TEST_UNITS, n_units)),
         bytes_in=bytes_in,
         bytes_out=memory.array_bytes(n_items, n_stimuli) + 200 * n_items,
@@ -91,7 +100,7 @@ def _images_tile(study: Study, shapes: Shapes, variant: str, place: tuple[str, s
     n_items, n_stimuli = shapes.n_items(split, dataset), shapes.n_stimuli()
     image = memory.array_bytes(height, width, 3)
     need = Need(
-        host_bytes=memory.shard_bytes(n_stimuli, height, width, 3, itemsize=1) + 24 * n_items * image,
+        host_bytes=_LIBRARIES + memory.shard_bytes(n_stimuli, height, width, 3, itemsize=1) + 24 * n_items * image,
         bytes_in=n_stimuli * image // 4 + n_items * image,
         bytes_out=600 * n_items,
         files_out=2,
@@ -362,19 +371,13 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
     ]
     features = tables.join(feature_parts, columns=tables.FEATURE_COLUMNS)
     images = tables.join(image_parts, columns=tables.IMAGE_COLUMNS)
-    options = study.evaluate
+    options = study.evaluate.model_dump()
 
     def interval(values: Array, names: tuple[str, ...]) -> scores.Interval:
-        seed = seed_of(study.seed, "bootstrap", *names)
-        return scores.bootstrap_interval(values, confidence=options.confidence, resamples=options.resamples, seed=seed)
+        return scores.bootstrap_interval(values, **options, seed=seed_of(study.seed, "bootstrap", *names))
 
-    summary = {
-        "study": study.name,
-        "confidence": options.confidence,
-        "resamples": options.resamples,
-        "chance": tables.CHANCE,
-        **tables.summarise(features, images, interval=interval),
-    }
+    summary = {"study": study.name, **options, "chance": tables.CHANCE}
+    summary |= tables.summarise(features, images, interval=interval)
     return [
         tables.write_frame(folder / "features.csv", features),
         tables.write_frame(folder / "images.csv", images),

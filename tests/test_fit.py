@@ -242,35 +242,41 @@ MEASURE = """
 import sys
 from pathlib import Path
 import numpy as np
+from hpc_recon import decode, fit
 from hpc_recon.core.loading import load_study
-from hpc_recon.core.files import read_json
-from hpc_recon import fit
-from hpc_recon.numerics import decoder, choice, xp
+from hpc_recon.numerics import choice, corrections, decoder
 from hpc_recon.stores import arrays, brain, shapes, statistics
 
-def peak():
-    return int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1]) * 1024
 
-study = load_study(Path(sys.argv[1]), [])
-tile = [t for t in fit.plan(study, shapes.read(study)) if t.stage == sys.argv[2]][-1]
-fit_decoder = decoder.fit_decoder(np.random.default_rng(0).normal(size=(9, 4)), np.ones((9, 2)), 2, 1.0)
+def peak():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) * 1024
+
+
+study, stage = load_study(Path(sys.argv[1]), []), sys.argv[2]
+verb = decode if stage in ("decode", "correct") else fit
+tile = next(tile for tile in verb.plan(study, shapes.read(study)) if tile.stage == stage)
+decoder.fit_decoder(np.random.default_rng(0).normal(size=(9, 4)), np.ones((9, 2)), 2, 1.0)
 Path("/proc/self/clear_refs").write_text("5")
 before = peak()
-fit.work(study, tile)
+verb.work(study, tile)
 print(peak() - before, tile.need.host_bytes)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("while_fitting", "stages"), [(False, ["statistics", "choose", "fit"]), (True, ["fit"])])
+@pytest.mark.parametrize(
+    ("while_fitting", "stages"), [(False, ["statistics", "choose", "fit", "decode", "correct"]), (True, ["fit"])]
+)
 def test_peak_memory_stays_below_the_projection(decodable, run_verb, tmp_path, while_fitting, stages, capsys) -> None:
     """Measured in a process of its own, from its size before the tile; sizes are large enough to matter."""
     grids = {"n_voxels": {"grid": [50, 100]}, "alpha": {"grid": [10.0, 100.0, 1000.0]}, "folds": 2}
     study, _ = decodable(
         fit={**grids, "decode": while_fitting},
+        decode={"norm_correction": "train_mean_center"},
         data={"n_voxels": 2500, "repeats": 2, "n_training": 300, "shapes": {"conv": (8, 40, 40), "fc": (9000,)}},
     )
     run_verb(fit, study)
+    run_verb(decode, study)
     env = {"HPC_RECON_THREADS": "2", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HPC_RECON_XP": "numpy"}
     for stage in stages:
         command = [sys.executable, "-c", MEASURE, str(tmp_path / "study.yaml"), stage]

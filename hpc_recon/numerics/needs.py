@@ -14,13 +14,16 @@ from hpc_recon.numerics.decoder import UNIT_BLOCK
 from hpc_recon.numerics.ridge import batch_size
 from hpc_recon.numerics.stats import COLUMNS_AT_ONCE, DIRECT_SAMPLES, ROWS_AT_ONCE
 
-#: Speed of one core: measured at k = 100 and 500, 4,000 voxels, 900 stimuli with one BLAS thread on a server core.
-GEMM_PER_SECOND = 8e10
-SOLVE_PER_SECOND = 2.5e10
-GATHER_PER_SECOND = 2.5e8
+#: Speed of one core: three quarters of the speed measured at k = 100 and 500, 4,000 voxels, 900 stimuli, one BLAS
+#: thread on a server core.
+GEMM_PER_SECOND = 6e10
+SOLVE_PER_SECOND = 2e10
+GATHER_PER_SECOND = 2e8
 SORT_PER_SECOND = 1e8
 #: Units whose decoders exist in memory at a time beyond what is stored: 16 blocks.
 UNITS_AT_ONCE = 16 * UNIT_BLOCK
+#: float64 copies of one item's features while its spread is computed.
+COPIES_OF_AN_ITEM = 4
 #: An array is freed to the allocator, not always to the system; small objects and the loaded libraries come on top.
 SLACK_BYTES = 64 << 20
 
@@ -30,12 +33,12 @@ def statistics_bytes(n_samples: int, n_voxels: int, *, n_stimuli: int, n_threads
 
     Z, the Gram matrix and the sums are n_samples x n_voxels, n_voxels^2 and n_stimuli x n_voxels. Beside them stands
     the largest of: three blocks of 512 rows in float64 (z-scoring), three float64 sums of 1,024 columns, and for each
-    thread three float64 pieces of 1,024 x 1,024 of the Gram matrix.
+    thread four float64 pieces of 1,024 x 1,024 of the Gram matrix.
     """
     arrays = itemsize * n_voxels * (n_samples + n_voxels + n_stimuli)
     rows = 3 * 8 * min(ROWS_AT_ONCE, n_samples) * n_voxels
     columns = 3 * 8 * min(COLUMNS_AT_ONCE, n_voxels) * n_stimuli
-    pieces = 3 * 8 * min(COLUMNS_AT_ONCE, n_voxels) ** 2 * n_threads
+    pieces = 4 * 8 * min(COLUMNS_AT_ONCE, n_voxels) ** 2 * n_threads
     return arrays + max(rows, columns, pieces) + SLACK_BYTES
 
 
@@ -76,12 +79,12 @@ def choice_bytes(
     return brain + array_bytes(n_stimuli, n_units) + n_threads * block
 
 
-def predict_bytes(n_items: int, n_units: int, *, n_voxels: int, n_threads: int, itemsize: int = 4) -> int:
+def predict_bytes(n_items: int, n_units: int, *, n_voxels: int, k: int, n_threads: int, itemsize: int = 4) -> int:
     """Return the peak bytes of `decoder.predict_units`, without its inputs.
 
-    The predictions, and for each thread a block of dense weights and float64 predictions.
+    The predictions, and for each thread a block of dense weights, voxel numbers as int64 and float64 predictions.
     """
-    block = UNIT_BLOCK * ((n_voxels + 1) * itemsize + 4 * 8 * n_items)
+    block = UNIT_BLOCK * ((n_voxels + 1) * itemsize + 3 * 8 * k + 4 * 8 * n_items)
     return itemsize * n_items * n_units + n_threads * block + SLACK_BYTES
 
 
@@ -133,7 +136,7 @@ def fit_tile_bytes(n_units: int, *, n_voxels: int, n_stimuli: int, k: int, n_ite
         most = max(n_items)
         results = array_bytes(n_units, sum(n_items) + 3)
         test = 3 * array_bytes(sum(n_items), n_voxels)
-        fitting += test + predict_bytes(most, at_once, n_voxels=n_voxels, n_threads=n_threads)
+        fitting += test + predict_bytes(most, at_once, n_voxels=n_voxels, k=k, n_threads=n_threads)
         writing = shard_bytes(n_units, most) + test
     else:
         results = decoder_bytes(n_units, k, n_voxels) + array_bytes(n_units, 3)
@@ -152,9 +155,19 @@ def decode_tile_bytes(n_units: int, *, n_voxels: int, k: int, n_items: Sequence[
     reading = shard_bytes(n_samples, n_voxels) + array_bytes(n_samples, n_voxels, itemsize=8)
     decoders = decoder_bytes(n_units, k, n_voxels) + shard_bytes(n_units, k)
     at_once = min(n_units, UNITS_AT_ONCE)
-    own = predict_bytes(max(n_items), at_once, n_voxels=n_voxels, n_threads=threads.available())
+    own = predict_bytes(max(n_items), at_once, n_voxels=n_voxels, k=k, n_threads=threads.available())
     writing = array_bytes(sum(n_items), n_units) + shard_bytes(n_units, max(n_items))
     return items + max(reading, decoders + writing + own)
+
+
+def correct_tile_bytes(n_units: int, *, n_stimuli: int) -> int:
+    """Return the peak bytes of a `correct` tile.
+
+    One item's features while they are read, float64 copies of them, the training means of the units with the table
+    that they are read from, and the reference statistics of all stimuli.
+    """
+    item = shard_bytes(n_units) + COPIES_OF_AN_ITEM * array_bytes(n_units, itemsize=8)
+    return item + shard_bytes(n_units, 3) + array_bytes(n_units, itemsize=8) + shard_bytes(n_stimuli, 3) + (16 << 20)
 
 
 def statistics_seconds(n_samples: int, n_voxels: int, *, n_threads: int) -> float:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,10 @@ DASK = {
     "distributed.comm.timeouts.connect": "60s",
     "distributed.admin.tick.limit": "60s",
 }
+
+
+#: Seconds without any local worker after which a run stops: a start takes a few, on a busy machine a minute.
+GONE_AFTER = 180.0
 
 
 @dataclass(frozen=True)
@@ -143,6 +148,33 @@ def local_threads(place: Place) -> int:
     return place.file.cluster.threads or max(1, threads.available() // place.wanted.most)
 
 
+@dataclass
+class LocalWatcher:
+    """Notices that all local workers are gone for good; a nanny replaces a single one that dies."""
+
+    cluster: Any
+    alive: float = field(default_factory=time.monotonic)
+
+    def tick(self, _: int) -> str:
+        """Return what the run waits for.
+
+        Raises
+        ------
+        ClusterError
+            If there has been no worker for `GONE_AFTER` seconds.
+        """
+        now = time.monotonic()
+        if self.cluster.scheduler.workers:
+            self.alive = now
+            return ""
+        if now - self.alive > GONE_AFTER:
+            raise ClusterError(
+                f"there has been no worker on this machine for {GONE_AFTER:.0f} s: they end as soon as they start, or "
+                "were killed (out of memory?). Run the same command again to go on; give --memory, or fewer --jobs"
+            )
+        return "waiting for workers"
+
+
 @contextlib.contextmanager
 def _open_local(place: Place, *, workspace: Path, lease: Lease) -> Iterator[Pool]:
     n_threads = local_threads(place)
@@ -160,14 +192,27 @@ def _open_local(place: Place, *, workspace: Path, lease: Lease) -> Iterator[Pool
             dashboard_address="127.0.0.1:0" if place.file.cluster.dashboard else None,
             worker_dashboard_address="127.0.0.1:0",
             silence_logs=logging.ERROR,
+            preload=["hpc_recon.run.preload"],
             env={threads.VARIABLE: str(n_threads), "HPC_RECON_XP": place.xp},
         ) as cluster,
         _client(cluster) as client,
     ):
         noun = "worker" if n_workers == 1 else "workers"
         yield Pool(
-            client, lambda _: "", f"local: {n_workers} {noun}, {n_threads} threads each{_dashboard(place, cluster)}"
+            client,
+            LocalWatcher(cluster).tick,
+            f"local: {n_workers} {noun}, {n_threads} threads each{_dashboard(place, cluster)}",
         )
+
+
+@contextlib.contextmanager
+def _leaving_nothing_that_writes(owner: Owner, queue: SlurmQueue) -> Iterator[None]:
+    """After an error or a second Ctrl-C, return only when the jobs, which may still write, have left the queue."""
+    try:
+        yield
+    except BaseException:
+        cancel_jobs_of(owner, queue)
+        raise
 
 
 def _dashboard(place: Place, cluster: Any) -> str:
@@ -184,6 +229,7 @@ def _open_slurm(place: Place, *, workspace: Path, lease: Lease) -> Iterator[Pool
     with security.certificates(certificate_folder(workspace, owner.nonce)) as credentials:
         try:
             with (
+                _leaving_nothing_that_writes(owner, queue),
                 jobqueue.open_slurm(
                     plan,
                     security=credentials,

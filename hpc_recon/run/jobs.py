@@ -21,6 +21,8 @@ from hpc_recon.run.options import Jobs
 DEATHS = 3
 #: Lines of a dead job's log that are shown.
 TAIL = 15
+#: Seconds that the scheduler's commands get to answer.
+ANSWER_WITHIN = 60
 #: Seconds that cancelled jobs of a dead controller get to leave the queue.
 LEAVE_WITHIN = 180.0
 
@@ -34,7 +36,10 @@ class JobState:
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_WITHIN, check=False)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"no answer within {ANSWER_WITHIN} s")
 
 
 class SlurmQueue:
@@ -153,7 +158,12 @@ class Watcher:
         self.registered |= live
 
     def _look(self) -> None:
-        states = self.queue.by_name(self.job_name)
+        try:
+            states = self.queue.by_name(self.job_name)
+        except ClusterError as error:
+            # Schedulers fall silent for minutes at a time; running tiles do not care.
+            self._line = f"waiting for workers; the queue does not answer: {error}"
+            return
         dead = [name for name, job in self._jobs().items() if self._is_dead(name, job, states)]
         for name in dead:
             if name not in self.registered:

@@ -13,6 +13,8 @@ from hpc_recon.core.sampling import seed_of
 
 #: Height and width at which the simulated brain sees an image, pixels: its cost does not depend on the study's images.
 SIZE = 64
+#: The same for the model network, whose layers are pooled over larger fields: half the arithmetic of 64.
+NETWORK_SIZE = 48
 #: The ROI that holds all voxels.
 ALL_VOXELS = "VC"
 
@@ -55,7 +57,7 @@ def model_network(study_seed: int) -> Network:
     """Return the network that the simulated brain sees with: VGG-11 at full width, with weights of its own seed."""
     seed = seed_of(study_seed, "simulated brain") % 2**31
     layers = tuple(area.layer for area in AREAS if area.layer is not None)
-    return Network(architecture="vgg11_features", weights=f"random:{seed}", image_size=SIZE, layers=layers)
+    return Network(architecture="vgg11_features", weights=f"random:{seed}", image_size=NETWORK_SIZE, layers=layers)
 
 
 def receptive_fields(area: Area, centre: Array, *, grid: Sequence[int]) -> Array:

@@ -29,8 +29,11 @@ LETTERS = "AOTNECSRUILXHVZDJKPMFYGBWQ"
 _OVERSAMPLING = 8
 #: Half the extent of a shape, relative to the image.
 _RADIUS = 0.38
-#: Height of a capital letter, relative to the image.
-_LETTER_HEIGHT = 0.66
+#: Height of a capital letter, relative to the image; and relative to the size of Pillow's font.
+_LETTER_HEIGHT = 0.72
+_CAPITAL = 0.72
+#: Width of a capital letter at most, relative to the image; W is narrowed.
+_LETTER_WIDTH = 0.85
 
 
 def shape_name(number: int) -> tuple[str, str]:
@@ -64,13 +67,14 @@ def draw_letter(letter: str, *, image_size: int) -> Array:
     The font is the one inside Pillow, thickened; the letter's ink is centred.
     """
     size = image_size * _OVERSAMPLING
+    page = Image.new("L", (2 * size, 2 * size), 0)
+    font = ImageFont.load_default(size=size * _LETTER_HEIGHT / _CAPITAL)
+    ImageDraw.Draw(page).text((size / 2, size / 2), letter, fill=255, font=font, stroke_width=size // 24)
+    ink = page.crop(page.getbbox())  # the font's own box has room beside the ink
+    if ink.width > _LETTER_WIDTH * size:
+        ink = ink.resize((round(_LETTER_WIDTH * size), ink.height))
     mask = Image.new("L", (size, size), 0)
-    draw = ImageDraw.Draw(mask)
-    font = ImageFont.load_default(size=size * _LETTER_HEIGHT / 0.72)
-    stroke = size // 40
-    left, top, right, bottom = draw.textbbox((0, 0), letter, font=font, stroke_width=stroke)
-    place = ((size - left - right) / 2, (size - top - bottom) / 2)
-    draw.text(place, letter, fill=255, font=font, stroke_width=stroke)
+    mask.paste(ink, ((size - ink.width) // 2, (size - ink.height) // 2))
     return _paint(mask, (0, 0, 0), image_size)
 
 
@@ -78,8 +82,8 @@ def _fill(draw: ImageDraw.ImageDraw, shape: str, size: int) -> None:
     """Draw one white shape, centred, into a mask of `size` x `size`."""
     centre, radius = size / 2, size * _RADIUS
     low, high, bar = centre - radius, centre + radius, radius * 0.42
-    box = (low, low, high, high)
-    hole = (low + bar, low + bar, high - bar, high - bar)
+    box = (low, low, high - 1, high - 1)  # Pillow draws the last row and column too
+    hole = (low + bar, low + bar, high - bar - 1, high - bar - 1)
     match shape:
         case "disk":
             draw.ellipse(box, fill=255)
@@ -92,8 +96,8 @@ def _fill(draw: ImageDraw.ImageDraw, shape: str, size: int) -> None:
             draw.rectangle(box, fill=255)
             draw.rectangle(hole, fill=0)
         case "plus":
-            draw.rectangle((low, centre - bar / 2, high, centre + bar / 2), fill=255)
-            draw.rectangle((centre - bar / 2, low, centre + bar / 2, high), fill=255)
+            draw.rectangle((low, centre - bar / 2, high - 1, centre + bar / 2 - 1), fill=255)
+            draw.rectangle((centre - bar / 2, low, centre + bar / 2 - 1, high - 1), fill=255)
         case "cross":
             for sign in (1, -1):
                 ends = [(low, centre - sign * radius), (high, centre + sign * radius)]

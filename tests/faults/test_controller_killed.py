@@ -32,9 +32,10 @@ def study(tmp_path):
 
 
 def start(study):
+    """Start a controller in a process group of its own, as a terminal does."""
     environment = {**os.environ, "PYTHONPATH": str(FAKES)}
     command = [sys.executable, str(FAKES / "run_fake.py"), str(study), "local"]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def receipts_of(workspace):
@@ -71,6 +72,23 @@ def test_killed_half_way_and_started_again(study, tmp_path):
     assert {name: after[name] for name in before} == before, "finished tiles were computed again"
     assert not list((workspace / "receipts").glob("*controller*"))
     assert not list((workspace / "jobs").glob("tls-*"))
+
+
+def test_ctrl_c_in_a_terminal_finishes_the_running_tile(study, tmp_path):
+    workspace = tmp_path / "ws"
+    process = start(study)
+    wait_until(lambda: len(receipts_of(workspace)) >= 2)
+    os.killpg(process.pid, signal.SIGINT)  # the workers get it too
+    _, printed = process.communicate(timeout=30)
+    assert process.returncode == 1, printed
+    assert "stopping when the tiles that run now are done" in printed
+    assert "run the same command again" in printed
+    assert "Traceback" not in printed
+    assert 2 <= len(receipts_of(workspace)) < 12
+    again = start(study)
+    _, printed = again.communicate(timeout=60)
+    assert again.returncode == 0, printed
+    assert len(receipts_of(workspace)) == 12
 
 
 def test_a_second_interrupt_leaves_at_once(study, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hpc_recon.core.errors import DataError
-from hpc_recon.numerics import lapack, ridge
+from hpc_recon.numerics import ridge
 from hpc_recon.numerics.stats import brain_statistics
 
 
@@ -42,35 +42,3 @@ def test_a_hopeless_penalty_is_an_error() -> None:
         ridge.solve(
             brain, np.arange(10)[None], rhs=np.ones((1, 10), np.float32), targets=np.ones((1, 300)), alphas=[1e-30]
         )
-
-
-@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-4), (np.float64, 1e-11)])
-@pytest.mark.parametrize("k", [1, 3, 90])
-def test_posv(k, dtype, tolerance) -> None:
-    rng = np.random.default_rng(0)
-    root = rng.normal(size=(5, k, k + 4))
-    A = (root @ root.transpose(0, 2, 1) + np.eye(k)).astype(dtype)
-    b = rng.normal(size=(5, k)).astype(dtype)
-    lower, x = np.tril(A), b.copy()
-    assert not lapack.posv(lower, x).any()
-    np.testing.assert_allclose(x, np.linalg.solve(A, b[..., None])[..., 0], atol=tolerance)
-
-
-def test_posv_reports_what_is_not_positive_definite() -> None:
-    A = np.array([np.eye(3), np.diag([1.0, -1.0, 1.0]), np.eye(3)])
-    b = np.ones((3, 3))
-    assert lapack.posv(A, b).tolist() == [0, 2, 0]
-
-
-@pytest.mark.parametrize(
-    ("A", "b"),
-    [
-        (np.zeros((2, 3, 3)), np.zeros((2, 4))),
-        (np.zeros((2, 3, 3), np.float32), np.zeros((2, 3))),
-        (np.zeros((3, 3, 2)).transpose(2, 0, 1), np.zeros((2, 3))),
-        (np.zeros((2, 3, 3), int), np.zeros((2, 3), int)),
-    ],
-)
-def test_posv_refuses_other_layouts(A, b) -> None:
-    with pytest.raises(ValueError, match="C-contiguous float32 or float64"):
-        lapack.posv(A, b)

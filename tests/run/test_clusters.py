@@ -1,6 +1,7 @@
 """Places, budgets, and a local pool: encrypted, on this machine only, gone afterwards."""
 
 import socket
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -74,3 +75,14 @@ def test_a_local_pool(tmp_path):
         environment = pool.client.submit(__import__("os").getenv, "HPC_RECON_THREADS").result(timeout=30)
         assert int(environment) >= 1
     assert not list((tmp_path / "jobs").glob("tls-*"))
+
+
+def test_a_machine_without_workers_stops_the_run(monkeypatch):
+    cluster = SimpleNamespace(scheduler=SimpleNamespace(workers={"a": 1}))
+    watcher = clusters.LocalWatcher(cluster)
+    assert watcher.tick(3) == ""
+    cluster.scheduler.workers.clear()
+    assert watcher.tick(3) == "waiting for workers"
+    monkeypatch.setattr(clusters, "GONE_AFTER", -1.0)
+    with pytest.raises(ClusterError, match="no worker on this machine"):
+        watcher.tick(3)

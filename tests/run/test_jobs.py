@@ -144,6 +144,15 @@ def test_a_refused_submission_counts_as_a_death_and_is_quoted(watcher):
         tick_often(watcher)
 
 
+def test_a_queue_that_does_not_answer_is_asked_again(watcher):
+    def silent(job_name):
+        raise ClusterError("slurm_load_jobs error: Unable to contact slurm controller")
+
+    watcher.queue.by_name = silent
+    assert "Unable to contact slurm controller" in watcher.tick(2)
+    assert watcher.deaths == 0
+
+
 def test_jobs_of_a_dead_controller_are_waited_for(monkeypatch):
     queue = Queue()
     queue.states = {"7": JobState("COMPLETING", "None")}

@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 from skimage.feature import match_template
 
 from hpc_recon.core.errors import DataError
@@ -15,25 +16,25 @@ from hpc_recon.simulation import photographs
 ALL = sorted({*photographs.TRAINING, *photographs.HELD_OUT})
 
 
-def grey(picture: np.ndarray, side: int = 96) -> np.ndarray:
-    """Luminance with the shorter side at `side` pixels."""
+def edges(picture: np.ndarray, side: int = 96) -> np.ndarray:
+    """Luminance with the shorter side at `side` pixels, less its surround: smooth skies resemble anything."""
     height, width = picture.shape[:2]
     factor = side / min(height, width)
     image = Image.fromarray(picture).convert("L").resize((round(width * factor), round(height * factor)))
-    return np.asarray(image, dtype=np.float64)
+    grey = np.asarray(image, dtype=np.float64)
+    return gaussian_filter(grey, 0.7) - gaussian_filter(grey, 3.0)
 
 
 def likeness(one: np.ndarray, other: np.ndarray) -> float:
     """Largest correlation of a middle piece of `one`, at several sizes and mirrored, anywhere in `other`."""
-    scene = grey(other)
+    scene = edges(other)
     best = 0.0
-    for side, mirror in product((40, 56, 72, 96, 120), (False, True)):
-        piece = grey(one, side)
-        top, left = (round(size * 0.2) for size in piece.shape)
+    for side, mirror in product((56, 72, 88, 96, 104, 120), (False, True)):
+        piece = edges(one, side)
+        top, left = (round(size * 0.3) for size in piece.shape)
         piece = piece[top : piece.shape[0] - top, left : piece.shape[1] - left]
         piece = piece[:, ::-1] if mirror else piece
-        if all(p < s for p, s in zip(piece.shape, scene.shape, strict=True)):
-            best = max(best, float(match_template(scene, piece).max()))
+        best = max(best, float(match_template(scene, piece).max()))
     return best
 
 
@@ -55,7 +56,7 @@ def test_no_held_out_scene_occurs_in_a_training_photograph():
     """The same scene under another name (cut, mirrored, shrunk) would leak the test stimuli into training."""
     pairs = product(photographs.HELD_OUT, photographs.TRAINING)
     alike = {pair: likeness(photographs.load(pair[0]), photographs.load(pair[1])) for pair in pairs}
-    assert max(alike.values()) < 0.8, max(alike.items(), key=lambda item: item[1])
+    assert max(alike.values()) < 0.7, max(alike.items(), key=lambda item: item[1])
 
 
 def test_the_search_for_scenes_finds_derived_photographs():
@@ -63,9 +64,9 @@ def test_the_search_for_scenes_finds_derived_photographs():
     left = photographs.load("motorcycle")
     with Image.open(photographs.path_of("motorcycle").with_name("motorcycle_right.png")) as image:
         right = np.asarray(image.convert("RGB"))
-    assert likeness(left, right) > 0.85
+    assert likeness(left, right) > 0.8
     cat = photographs.load("chelsea")
-    assert likeness(cat[20:, 10:-60][:, ::-1], cat) > 0.85
+    assert likeness(cat[20:, 10:-60][:, ::-1], cat) > 0.9
 
 
 def test_a_missing_package_or_file_is_named(monkeypatch: pytest.MonkeyPatch):

@@ -39,7 +39,7 @@ def test_maps_are_projections_of_rectified_layers(images: np.ndarray):
     ((rows, maps),) = list(readout.area_maps(images, study_seed=5))
     assert rows == slice(0, 3)
     assert [m.shape for m in maps.values()] == [
-        (32, 3, 4096), (32, 3, 1024), (32, 3, 256), (32, 3, 64), (32, 3, 16),
+        (32, 3, 4096), (32, 3, 576), (32, 3, 144), (32, 3, 36), (32, 3, 9),
     ]  # fmt: skip
     network = areas.model_network(5)
     layer = taps.read(zoo.load(network, image_size=64), images, ["conv3_1"])["conv3_1"]

@@ -88,7 +88,7 @@ def test_standardised_answers_have_unit_variance_over_training_only():
 
 @pytest.mark.slow
 def test_a_full_size_subject_takes_seconds():
-    """7,000 voxels x 1,250 stimuli; 30 s leaves room for a busy machine (about 12 s on two idle cores)."""
+    """7,000 voxels x 1,250 stimuli: about 8 s of two idle cores; the bound leaves room for a busy machine."""
     brain = voxels.population("S1", n_voxels=7000, preset=EASY, study_seed=0)
     images = np.random.default_rng(1).integers(256, size=(1250, 64, 64, 3), dtype=np.uint8)
     start = time.process_time()

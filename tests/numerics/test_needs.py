@@ -1,0 +1,66 @@
+"""Projections at published sizes, and against what numpy allocates; the tests of the verbs measure whole tiles."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from hpc_recon.numerics import choice, decoder, needs, stats
+
+PUBLISHED = {"n_voxels": 11726, "n_stimuli": 1200, "k": 500}
+
+
+def peak(function):
+    """Bytes that numpy allocates at most during a call."""
+    tracemalloc.start()
+    try:
+        result = function()
+        return result, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("n_stimuli", "repeats", "k"), [(120, 3, 60), (200, 1, 150)])
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_what_numpy_allocates_stays_below(n_stimuli, repeats, k, n_threads) -> None:
+    rng = np.random.default_rng(0)
+    n_voxels, n_units, n = 1200, 2000, n_stimuli * repeats
+    X, Y = rng.normal(size=(n, n_voxels)).astype(np.float32), rng.normal(size=(n_stimuli, n_units)).astype(np.float32)
+    stimulus = np.arange(n) % n_stimuli
+    sizes = {"n_stimuli": n_stimuli, "n_threads": n_threads}
+    brain, used = peak(lambda: stats.brain_statistics(X, stimulus, n_threads=n_threads))
+    slack = needs.SLACK_BYTES  # not used up by what numpy allocates
+    assert used < needs.statistics_bytes(n, n_voxels, **sizes) - slack
+    units, used = peak(lambda: decoder.fit_units(brain, Y, n_voxels=k, alpha=10.0, n_threads=n_threads))
+    assert used < needs.fit_bytes(n_units, n_voxels, k=k, **sizes) - slack
+    _, used = peak(lambda: decoder.predict_units(X[:40], units, n_threads=n_threads))
+    assert used < needs.predict_bytes(40, n_units, n_voxels=n_voxels, k=k, n_threads=n_threads) - slack
+    options = {"n_voxels": [20, k], "alphas": [1.0, 10.0, 100.0], "n_folds": 3, "seed": 0, "n_threads": n_threads}
+    _, used = peak(lambda: choice.choose(X, Y[:, :600], stimulus=stimulus, **options))
+    assert used < needs.choice_bytes(600, n_samples=n, n_voxels=n_voxels, k=k, n_alphas=3, **sizes) - slack
+
+
+def test_figures_at_published_size() -> None:
+    """One region of a published study: well below a laptop's memory, and no more than an hour per million units."""
+    assert needs.decoder_bytes(32768, 500, 11726) == 32768 * 500 * 6
+    assert needs.decoder_bytes(10, 500, 70_000) == 10 * 500 * 8
+    assert 1.0e9 < needs.statistics_bytes(6000, 11726, n_stimuli=1200, n_threads=2) < 1.5e9
+    assert 1.0e9 < needs.fit_tile_bytes(32768, n_items=[], **PUBLISHED) < 4e9
+    assert needs.fit_tile_bytes(32768, n_items=[50, 40, 10], **PUBLISHED) < 4e9
+    assert 0.5e9 < needs.device_bytes(4096, n_voxels=11726, n_stimuli=1200) < 4e9
+    assert 1000 < needs.fit_seconds(1_000_000, n_threads=1, **PUBLISHED) < 7200
+
+
+def test_more_of_anything_needs_more() -> None:
+    base = {"n_units": 1000, "n_voxels": 2000, "k": 100, "n_stimuli": 300, "n_threads": 2}
+    for name in base:
+        more = {**base, name: 3 * base[name]}
+        assert needs.fit_bytes(**more) > needs.fit_bytes(**base)
+    sizes = {"n_units": 5000, "n_voxels": 2000, "k": 100, "n_items": [50, 40], "n_samples": 600}
+    for name in ("n_units", "n_voxels"):
+        assert needs.decode_tile_bytes(**{**sizes, name: 100_000}) > needs.decode_tile_bytes(**sizes)
+    assert needs.correct_tile_bytes(10**6, n_stimuli=100) > needs.correct_tile_bytes(10**5, n_stimuli=100)
+    assert needs.predict_seconds(100, 1000, n_voxels=2000, n_threads=1) > 0
+    assert needs.statistics_seconds(6000, 11726, n_threads=1) > needs.statistics_seconds(6000, 11726, n_threads=2)
