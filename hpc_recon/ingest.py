@@ -60,9 +60,12 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     StudyError
         With every problem of the mapping and of the files; nothing has been written then.
     """
+    from hpc_recon.nets import zoo
     from hpc_recon.stores import layout, mapping
 
     sizes = _inspect(*_cache_key(study))
+    for network in study.networks.values():  # a layer that does not exist would only show when all is read
+        zoo.check_layers(network, image_size=(sizes.images[1], sizes.images[2]))
     ingest = mapping.section(study)
     stimuli_settings = {
         "stimuli": {

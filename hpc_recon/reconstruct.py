@@ -153,7 +153,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
 
     variant, split, roi, dataset = tile.group.path
     options = study.reconstruct[variant]
-    targets = read_targets(study, tile)
+    targets = _read_targets(study, tile)
     method = importlib.import_module(METHODS[options.method])
     network = study.networks[options.network]
     structure = zoo.structure(network, image_size=(targets.start.shape[0], targets.start.shape[1]))
@@ -174,7 +174,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
     return files
 
 
-def read_targets(study: Study, tile: Tile) -> Targets:
+def _read_targets(study: Study, tile: Tile) -> Targets:
     """Read what the images of a tile shall show: decoded features with their norm correction applied.
 
     Raises

@@ -170,6 +170,7 @@ def _write_brain(study: Study, tile: Tile) -> list[Path]:
             n_repeats=contents.n_repeats(section, dataset),
             preset=contents.preset_of(section, dataset),
             seed=seed_of(study.seed, "trials", subject, dataset),
+            patterns=signal[owner == "training"][: trials.N_PATTERNS],
             average=dataset == "training" and section.average_training,
         )
         labels = tuple(table.labels[rows[i]] for i in made.stimulus)

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from hpc_recon import extract, simulate
-from hpc_recon.core.config import Network, Study
+from hpc_recon import extract
+from hpc_recon.core import receipts
+from hpc_recon.core.config import Study
 from hpc_recon.core.errors import DataError, MissingStore, StudyError
+from hpc_recon.core.files import write_json
+from hpc_recon.core.tiles import Group, Tile
 from hpc_recon.nets import taps, zoo
 from hpc_recon.stores import arrays, images, layout, shapes
 
@@ -19,19 +22,20 @@ NETWORKS = {
     "half": {"architecture": "vgg11_quarter", "layers": ["conv1_1"], "dtype": "float16", "image_size": 24},
     "grey": {"architecture": "pixels_gray", "layers": ["pixels"]},
 }
-SIMULATE = {"image_size": 16, "n_training": 50, "n_natural": 2, "n_shapes": 2, "n_letters": 2, "n_voxels": 50}
-DATASETS = {
-    "training": {"role": "training"},
-    "natural": {"role": "test"},
-    "shapes": {"role": "test"},
-    "letters": {"role": "test"},
-}
+N = 56
 
 
 @pytest.fixture
-def study(make_study, run_verb) -> Study:
-    made = make_study(networks=NETWORKS, simulate=SIMULATE, datasets=DATASETS)
-    run_verb(simulate, made)
+def study(make_study) -> Study:
+    """56 random stimuli of 16 pixels, with the receipts that `simulate` would have written."""
+    made = make_study(networks=NETWORKS)
+    pixels = np.random.default_rng(0).integers(0, 256, (N, 16, 16, 3), dtype=np.uint8)
+    labels = tuple(f"s{i:02d}" for i in range(N))
+    stimuli = images.Stimuli(pixels, labels, ("training",) * N, ("",) * N, labels)
+    group = Group("simulate", ("stimuli",))
+    files = images.write_stimuli(made.workspace, stimuli, made_by=group.key)
+    receipts.write(made.workspace, Tile(group, "stimuli", 0, 1), files, {})
+    write_json(receipts.group_folder(made.workspace, group) / receipts.GROUP_FILE, {"digest": "x"})
     return made
 
 
@@ -45,7 +49,7 @@ def truth(study: Study, name: str, layer: str, rows: slice) -> np.ndarray:
 
 def test_all_features_are_written_with_their_statistics(study: Study, run_verb):
     tiles = run_verb(extract, study)
-    assert len(tiles) == 3 * 2  # three networks of one block each, 56 stimuli
+    assert len(tiles) == 3 * 2  # three networks of one block each, 48 + 8 stimuli
     sizes = shapes.read(study)
     assert sizes.unit_shape("vgg", "conv2_1") == (32, 8, 8)
     assert sizes.unit_shape("half", "conv1_1") == (16, 24, 24)
@@ -53,13 +57,13 @@ def test_all_features_are_written_with_their_statistics(study: Study, run_verb):
     assert sizes.made_by("vgg", "conv2_1") == "extract/vgg/conv1_1..conv5_2"
     for name, layer in (("vgg", "conv1_1"), ("vgg", "conv3_1"), ("grey", "pixels")):
         found = arrays.read(study.workspace, layout.features(name, layer))
-        np.testing.assert_allclose(found, truth(study, name, layer, slice(0, 56)), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(found, truth(study, name, layer, slice(0, N)), rtol=1e-5, atol=1e-5)
         norms = arrays.read(study.workspace, layout.norms(name, layer))
-        assert norms.shape == (56, 3)
+        assert norms.shape == (N, 3)
         np.testing.assert_allclose(norms[:, 0], np.linalg.norm(found, axis=1), rtol=1e-5)
     half = arrays.read(study.workspace, layout.features("half", "conv1_1"))
     assert half.dtype == np.float16
-    np.testing.assert_allclose(half, truth(study, "half", "conv1_1", slice(0, 56)), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(half, truth(study, "half", "conv1_1", slice(0, N)), rtol=1e-3, atol=1e-3)
 
 
 def test_a_tile_writes_exactly_the_files_it_projects(study: Study):
@@ -76,26 +80,6 @@ def test_prepare_twice_keeps_what_is_written(study: Study, run_verb):
     before = arrays.read(study.workspace, layout.features("vgg", "conv1_1"))
     extract.prepare(study)
     np.testing.assert_array_equal(arrays.read(study.workspace, layout.features("vgg", "conv1_1")), before)
-
-
-def test_blocks_do_not_depend_on_the_chosen_layers():
-    def cut(*layers: str) -> list[extract.Block]:
-        return extract.blocks("vgg", Network(architecture="vgg19", layers=layers), image_size=(224, 224))
-
-    everything = cut(*zoo.all_layers(Network(architecture="vgg19", layers=("x",))))
-    assert [block.path[1] for block in everything] == [
-        "conv1_1..conv1_1", "conv1_2..conv2_1", "conv2_2..conv4_1", "conv4_2..fc8",
-    ]  # fmt: skip
-    (block,) = cut("conv3_4", "conv2_2")
-    assert block == extract.Block("vgg", "conv2_2", "conv4_1", ("conv2_2", "conv3_4"))
-
-
-def test_a_block_of_vgg19_stays_below_one_gibibyte():
-    shapes_of = zoo.structure(Network(architecture="vgg19", layers=("x",)), image_size=224).taps
-    network = Network(architecture="vgg19", layers=tuple(shapes_of))
-    for block in extract.blocks("vgg", network, image_size=(224, 224)):
-        size = sum(48 * 4 * zoo.n_units(shapes_of[layer].unit_shape) for layer in block.chosen)
-        assert size <= 2**30
 
 
 def test_settings_name_weights_by_content(study: Study):
@@ -127,34 +111,20 @@ def test_prepare_warns_of_weights_that_are_not_the_published_ones(make_study, st
     monkeypatch.setattr(weights, "torchvision_file", lambda network: Path("cached"))
     foreign = {"big": {"architecture": "vgg19", "layers": ["conv1_1"], "weights": "torchvision:DEFAULT"}}
     with pytest.warns(UserWarning, match="not the network of the published studies"):
-        extract.prepare(make_study(networks=foreign, simulate=SIMULATE, datasets=DATASETS))
+        extract.prepare(make_study(networks=foreign))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         extract.prepare(study)
 
 
-def test_features_that_are_not_finite_are_refused_with_layer_units_and_count():
-    values = np.zeros((3, 100), np.float32)
-    values[1, 10:14] = np.nan
-    values[2, 40] = np.inf
-    with pytest.raises(DataError, match=r"5 of 300 values of vgg/conv1_1 .*units 10 to 40.*use other weights"):
-        extract.require_finite(values, layer="vgg/conv1_1", dtype="float32")
-
-
-def test_features_too_large_for_float16_are_refused_with_the_remedy():
-    values = np.zeros((3, 100), np.float32)
-    values[0, 7] = 1e5
-    with pytest.raises(DataError, match=r"units 7 to 7; they exceed 65504.*dtype: float32"):
-        extract.require_finite(values, layer="vgg/conv1_1", dtype="float16")
-    extract.require_finite(values, layer="vgg/conv1_1", dtype="float32")
-
-
-def test_micro_batches_do_not_change_features(study: Study, monkeypatch):
-    from hpc_recon.nets import costs
-
-    pictures = images.read_images(study.workspace, slice(0, 5))
-    whole = extract.features_of(study.networks["vgg"], LAYERS, pictures)
-    monkeypatch.setattr(costs, "MICRO_BATCH_BYTES", 1)
-    single = extract.features_of(study.networks["vgg"], LAYERS, pictures)
-    for layer in LAYERS:
-        np.testing.assert_allclose(single[layer][0], whole[layer][0], rtol=1e-5, atol=1e-5)
+def test_a_network_that_overflows_writes_nothing(make_study, study: Study, tmp_path: Path):
+    state = {
+        key: value * 1e30 for key, value in zoo.load(study.networks["vgg"], image_size=16).body.state_dict().items()
+    }
+    torch.save(state, tmp_path / "huge.pth")
+    network = {"architecture": "vgg11_quarter", "layers": ["conv1_1", "conv3_1"], "weights": "huge.pth"}
+    wrong = make_study(networks={"vgg": network})
+    extract.prepare(wrong)
+    with pytest.raises(DataError, match=r"values of vgg/conv3_1 are not .*use other weights"):
+        extract.work(wrong, extract.plan(wrong, shapes.read(wrong))[0])
+    assert not list((wrong.workspace / "features.zarr").rglob("c/0/*"))

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from hpc_recon import extract, reconstruct, simulate
+from hpc_recon import extract, reconstruct
 from hpc_recon.core import receipts
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import MissingStore
 from hpc_recon.core.files import write_json
 from hpc_recon.core.sampling import unit_sample
 from hpc_recon.core.tiles import Group, Tile
+from hpc_recon.nets.preprocess import resize
 from hpc_recon.stores import arrays, brain, images, layout, shapes
 
 LAYERS = ["conv1_1", "conv2_1"]
@@ -72,14 +75,32 @@ def decode_truly(study: Study, *, gain: float = 1.0, offset: float = 0.0, split:
                 geometry=layout.whole_geometry(*stats.shape), made_by=group.key,
             )  # fmt: skip
             files += arrays.write(workspace, ref, (0, 0), stats)
-            receipts.write(workspace, Tile(group, "decode", 0, 1), files, {})
-            write_json(receipts.group_folder(workspace, group) / receipts.GROUP_FILE, {"digest": "x"})
+            finish(study, group, files)
+
+
+def finish(study: Study, group: Group, files: list[Path]) -> None:
+    receipts.write(study.workspace, Tile(group, "fake", 0, 1), files, {})
+    write_json(receipts.group_folder(study.workspace, group) / receipts.GROUP_FILE, {"digest": "x"})
 
 
 @pytest.fixture
 def study(make_study, run_verb) -> Study:
+    """Smooth random stimuli, two brain samples each, with receipts; real features."""
     made = make_study(CONTENT)
-    run_verb(simulate, made)
+    dataset = ("training",) * 10 + ("natural",) * 3 + ("shapes",) * 2
+    labels = tuple(f"s{i:02d}" for i in range(len(dataset)))
+    rng = np.random.default_rng(0)
+    coarse = torch.from_numpy(rng.random((len(dataset), 3, 5, 5), dtype=np.float32))
+    smooth = resize(coarse, (16, 16)).clamp(0, 1).permute(0, 2, 3, 1).numpy()
+    stimuli = images.Stimuli((smooth * 255).astype(np.uint8), labels, dataset, ("",) * len(dataset), labels)
+    group = Group("simulate", ("stimuli",))
+    finish(made, group, images.write_stimuli(made.workspace, stimuli, made_by=group.key))
+    group, files = Group("simulate", ("S1",)), []
+    for name in made.datasets:
+        shown = tuple(label for label, own in zip(labels, dataset, strict=True) if own == name) * 2
+        samples = rng.standard_normal((len(shown), 6)).astype(np.float32)
+        files += brain.write_brain(made.workspace, "S1", name, brain.Brain(samples, shown), made_by=group.key)
+    finish(made, group, files)
     run_verb(extract, made)
     return made
 
@@ -136,7 +157,7 @@ def test_the_norm_correction_is_applied(study: Study, make_study, run_verb, meth
     decode_truly(corrected, gain=2.5, offset=0.25)
     reconstruct.prepare(corrected)
     tile = reconstruct.plan(corrected, shapes.read(corrected))[0]
-    targets = reconstruct.read_targets(corrected, tile)
+    targets = reconstruct._read_targets(corrected, tile)
     rows = brain.test_items(corrected, "S1", "natural").rows[:2]
     true = arrays.read(corrected.workspace, layout.features("vgg", "conv2_1"), rows)
     np.testing.assert_allclose(targets.features["conv2_1"], true, atol=1e-5)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from hpc_recon.core.config import Simulate, Study
+from hpc_recon.core.errors import StudyError
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.text import closest
+from hpc_recon.nets import zoo
 from hpc_recon.simulation import stimuli
 from hpc_recon.simulation.areas import ROIS, model_network
 from hpc_recon.simulation.drawing import N_SHAPES
@@ -42,6 +44,11 @@ def problems(study: Study, section: Simulate) -> list[str]:
         for name, network in study.networks.items()
         if network.architecture.startswith("vgg11") and network.weights == brain.weights
     ]
+    for network in study.networks.values():
+        try:
+            zoo.check_layers(network, image_size=section.image_size)
+        except StudyError as error:
+            found += error.problems
     return found
 
 

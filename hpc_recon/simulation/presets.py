@@ -19,6 +19,9 @@ class Preset:
         Standard deviation of the natural logarithm of a voxel's noise: how much the voxels differ.
     shared
         Part of the noise variance that voxels share.
+    wandering
+        Standard deviation, in units of signal, of trial-to-trial fluctuations that look like signals: random mixtures
+        of what other images evoke (attention, memory). No choice of voxels removes them, only repeats do.
     imagery
         Signal while imagining, relative to seeing.
     natural_repeats, shape_repeats, letter_repeats, imagery_repeats
@@ -29,6 +32,7 @@ class Preset:
     noise: float
     spread: float
     shared: float = 0.4
+    wandering: float = 0.0
     imagery: float = 0.35
     natural_repeats: int = 24
     shape_repeats: int = 20
@@ -37,7 +41,7 @@ class Preset:
 
     def louder(self, factor: float) -> Preset:
         """Return the preset with its noise multiplied by `factor`."""
-        return replace(self, noise=self.noise * factor)
+        return replace(self, noise=self.noise * factor, wandering=self.wandering * factor)
 
     def fainter(self, factor: float) -> Preset:
         """Return the preset with its signal multiplied by `factor`."""
@@ -48,6 +52,6 @@ class Preset:
 #: accuracies like those of published studies (Shen et al. 2019). `null` has no signal: all scores must be at chance.
 PRESETS: dict[str, Preset] = {
     "easy": Preset(signal=1.0, noise=2.0, spread=0.5),
-    "realistic": Preset(signal=1.0, noise=12.0, spread=0.7),
+    "realistic": Preset(signal=1.0, noise=6.0, spread=0.7, wandering=8.0),
     "null": Preset(signal=0.0, noise=2.0, spread=0.5),
 }

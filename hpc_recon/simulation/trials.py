@@ -15,6 +15,8 @@ from hpc_recon.simulation.voxels import Population
 #: Trials of a run, and runs of a session, at most.
 _TRIALS_PER_RUN = 50
 _RUNS_PER_SESSION = 10
+#: Training signals that `wandering` mixes: enough for the covariance of what images evoke.
+N_PATTERNS = 400
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,19 @@ class Trials:
 
 
 def trials(
-    signal: Array, brain: Population, *, n_repeats: int, preset: Preset, seed: int, average: bool = False
+    signal: Array,
+    brain: Population,
+    *,
+    n_repeats: int,
+    preset: Preset,
+    seed: int,
+    patterns: Array | None = None,
+    average: bool = False,
 ) -> Trials:
     """Present each stimulus `n_repeats` times, in a new order each time, with new noise.
 
-    sample = baseline + scale * (preset.signal * signal + noise * (sqrt(shared) * common + sqrt(1 - shared) * own))
+    sample = baseline + scale * (preset.signal * signal + preset.wandering * other
+    + noise * (sqrt(shared) * common + sqrt(1 - shared) * own))
 
     Parameters
     ----------
@@ -49,6 +59,9 @@ def trials(
         (n_stimuli, n_voxels) float32, standardised answers.
     seed
         Seed of order and noise: of the study, subject and dataset.
+    patterns
+        (n_patterns, n_voxels) float32, signals of other images; `other` is a normal mixture of them with their
+        variance. Needed by presets with `wandering`.
     average
         Return the mean of the repeats of each stimulus, in the order of the stimuli, instead of the trials.
     """
@@ -62,6 +75,8 @@ def trials(
         stimulus[repeat] = order
         trial = _noise(brain, n_stimuli, preset, rng)
         trial += preset.signal * signal[order]
+        if preset.wandering:
+            trial += _wandering(patterns, n_stimuli, preset, rng)
         trial *= brain.scale
         trial += brain.baseline
         if average:
@@ -89,3 +104,11 @@ def _noise(brain: Population, n: int, preset: Preset, rng: np.random.Generator) 
     noise += math.sqrt(preset.shared) * (common @ brain.loading.T)
     noise *= brain.noise
     return noise
+
+
+def _wandering(patterns: Array | None, n: int, preset: Preset, rng: np.random.Generator) -> Array:
+    """Return (n, n_voxels) float32 random mixtures of the patterns."""
+    if patterns is None:
+        raise ValueError(f"a preset with wandering {preset.wandering} needs patterns: pass the training signals")
+    mixture = rng.standard_normal((n, len(patterns)), dtype=np.float32)
+    return np.asarray(mixture @ patterns, np.float32) * np.float32(preset.wandering / math.sqrt(len(patterns)))

@@ -9,8 +9,7 @@ import torch
 from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DataError, StudyError
 from hpc_recon.nets import architectures, taps, weights, zoo
-from hpc_recon.nets.identity import identity, preprocessing
-from hpc_recon.nets.preprocess import Preprocess
+from hpc_recon.nets.identity import identity
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "vgg_normalised_conv3_1.pth"
 
@@ -103,27 +102,6 @@ def test_a_damaged_torchvision_file_is_refused(tmp_path: Path, monkeypatch: pyte
 def test_advice_is_given_for_torchvisions_vgg19_only():
     assert "Caffe" in str(weights.advice(network("torchvision:DEFAULT", "vgg19")))
     assert weights.advice(network("random:0", "vgg19")) is None
-
-
-@pytest.mark.parametrize(
-    ("architecture", "source", "expected"),
-    [
-        ("vgg19", "/a/file.pt", "caffe"),
-        ("vgg19", "random:0", "imagenet"),
-        ("vgg19", "torchvision:DEFAULT", "imagenet"),
-        ("vgg11_quarter", "/a/file.pt", "imagenet"),
-        ("vgg_normalised", "/a/file.pt", "none"),
-    ],
-)
-def test_preprocessing_belongs_to_the_weights(architecture: str, source: str, expected: str):
-    assert preprocessing(network(source, architecture)) == expected
-    assert preprocessing(network(source, architecture, preprocessing="none")) == "none"
-
-
-def test_caffe_preprocessing_is_bgr_0_255_minus_the_mean():
-    image = torch.tensor([1.0, 0.5, 0.0]).reshape(1, 3, 1, 1)
-    found = Preprocess("caffe")(image).flatten().tolist()
-    assert found == pytest.approx([0 - 104.00698793, 127.5 - 116.66876762, 255 - 122.67891434], abs=1e-4)
 
 
 @pytest.mark.real

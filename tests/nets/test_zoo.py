@@ -8,8 +8,7 @@ from torchvision.models.vgg import make_layers
 
 from hpc_recon.core.config import Network
 from hpc_recon.core.errors import StudyError
-from hpc_recon.nets import architectures, taps, weights, zoo
-from hpc_recon.nets.identity import identity
+from hpc_recon.nets import taps, weights, zoo
 
 
 def network(architecture: str, *layers: str, **fields) -> Network:
@@ -42,19 +41,6 @@ def test_vgg19_has_the_published_number_of_units():
     assert shapes["conv4_4"] == (512, 28, 28)
 
 
-@pytest.mark.parametrize(
-    ("name", "path"), [("conv1_1", 0), ("conv1_2", 2), ("conv3_4", 16), ("conv4_1", 19), ("conv5_4", 34)]
-)
-def test_vgg19_names_are_the_modules_of_the_specification(name: str, path: int):
-    body = architectures.build_empty("vgg19")
-    assert architectures.caffe_names("vgg19", body)[name] == f"features.{path}"
-
-
-def test_fully_connected_layers_are_those_of_the_classifier():
-    names = architectures.caffe_names("vgg19", architectures.build_empty("vgg19"))
-    assert [names[layer] for layer in ("fc6", "fc7", "fc8")] == ["classifier.0", "classifier.3", "classifier.6"]
-
-
 def test_a_vgg_without_wanted_classifier_is_loaded_without_it():
     light = zoo.load(network("vgg11_bn", "conv2_1"), image_size=32)
     assert sum(p.numel() for p in light.parameters()) < 10_000_000
@@ -68,11 +54,6 @@ def test_a_network_loaded_in_inference_mode_still_gives_gradients():
     image = images(1, 17).requires_grad_()
     taps.activations(net, image, ["conv1_1"])["conv1_1"].sum().backward()
     assert image.grad is not None
-
-
-def test_vgg_names_with_batch_normalisation_are_what_the_relu_receives():
-    body = architectures.build_empty("vgg11_bn")
-    assert architectures.caffe_names("vgg11_bn", body)["conv1_1"] == "features.1"
 
 
 @pytest.mark.parametrize("architecture", ["resnet18", "densenet121", "googlenet", "mobilenet_v3_small", "alexnet"])
@@ -192,10 +173,3 @@ def test_vgg19_activations_are_those_before_the_relu():
     assert float(found["conv1_1"].detach().min()) < 0
     conv2_1 = oracle.features[3](torch.nn.functional.max_pool2d(conv1_1.relu(), 2))
     torch.testing.assert_close(found["conv2_1"], conv2_1)
-
-
-def test_identity_holds_what_features_depend_on():
-    assert identity(network("pixels", "pixels", image_size=32)) == {"architecture": "pixels", "image_size": 32}
-    assert identity(network("vgg19", "conv1_1", weights="random:03"))["weights"] == "random:3"
-    with pytest.raises(StudyError, match="random:<seed>"):
-        identity(network("vgg19", weights="random:x"))

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hpc_recon.core.errors import StudyError
+from hpc_recon.nets import architectures
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [("conv1_1", 0), ("conv1_2", 2), ("conv3_4", 16), ("conv4_1", 19), ("conv5_4", 34)]
+)
+def test_vgg19_names_are_the_modules_of_the_specification(name: str, path: int):
+    body = architectures.build_empty("vgg19")
+    assert architectures.caffe_names("vgg19", body)[name] == f"features.{path}"
+
+
+def test_fully_connected_layers_are_those_of_the_classifier():
+    names = architectures.caffe_names("vgg19", architectures.build_empty("vgg19"))
+    assert [names[layer] for layer in ("fc6", "fc7", "fc8")] == ["classifier.0", "classifier.3", "classifier.6"]
+
+
+def test_vgg_names_with_batch_normalisation_are_what_the_relu_receives():
+    body = architectures.build_empty("vgg11_bn")
+    assert architectures.caffe_names("vgg11_bn", body)["conv1_1"] == "features.1"
+
+
+def test_other_networks_have_no_caffe_names():
+    assert architectures.caffe_names("resnet18", architectures.build_empty("resnet18")) is None
+
+
+def test_no_activation_works_in_place():
+    for architecture in ("vgg19", "alexnet", "mobilenet_v3_small"):
+        body = architectures.build_empty(architecture)
+        assert not any(getattr(module, "inplace", False) for module in body.modules())
+
+
+def test_empty_networks_hold_no_memory():
+    for architecture in ("vgg19", "regnet_x_400mf"):
+        assert all(p.device == torch.device("meta") for p in architectures.build_empty(architecture).parameters())
+
+
+def test_unknown_architectures_name_the_closest():
+    with pytest.raises(StudyError, match="did you mean 'resnet18'"):
+        architectures.check("resnet19x")
