@@ -192,7 +192,6 @@ class Fit(Section):
     penalize_bias: bool = Field(False, description="penalise the intercept too, as FastL2LiR does")
     decode: bool = Field(False, description="decode while fitting and store no decoders, only predictions")
 
-
     @property
     def voxel_candidates(self) -> tuple[int, ...]:
         """Numbers of voxels per unit to choose from; one if it is fixed."""

@@ -9,6 +9,15 @@ from hpc_recon.core.errors import StudyError
 VARIABLE = "HPC_RECON_THREADS"
 
 
+def worker_environment(n_threads: int) -> dict[str, str]:
+    """Return the environment variables of a worker that may use `n_threads` threads.
+
+    OpenMP threads that have nothing to do must sleep: spinning ones take the cores that the next step needs (an
+    image cost 4.2 s with two spinning torch threads on a busy machine, 0.3 to 0.7 s with two sleeping ones).
+    """
+    return {VARIABLE: str(n_threads), "OMP_WAIT_POLICY": "PASSIVE"}
+
+
 def available() -> int:
     """Return the threads a worker may use: `$HPC_RECON_THREADS` (set by the job), else its CPU affinity.
 

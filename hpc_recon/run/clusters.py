@@ -193,7 +193,7 @@ def _open_local(place: Place, *, workspace: Path, lease: Lease) -> Iterator[Pool
             worker_dashboard_address="127.0.0.1:0",
             silence_logs=logging.ERROR,
             preload=["hpc_recon.run.preload"],
-            env={threads.VARIABLE: str(n_threads), "HPC_RECON_XP": place.xp},
+            env={**threads.worker_environment(n_threads), "HPC_RECON_XP": place.xp},
         ) as cluster,
         _client(cluster) as client,
     ):

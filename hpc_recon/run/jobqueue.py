@@ -18,6 +18,7 @@ from dask_jobqueue.slurm import SLURMCluster, SLURMJob
 from distributed.core import Status
 from distributed.security import Security
 
+from hpc_recon.core import threads
 from hpc_recon.core.cluster_file import WALLTIME_MARGIN, ClusterFile, Jobqueue, walltime_seconds
 from hpc_recon.core.errors import StudyError
 
@@ -89,10 +90,10 @@ def plan_jobs(cluster: ClusterFile, *, folder: Path, job_name: str, xp: str) -> 
             "workspace", [f"{folder} has white space, which job scripts do not survive; --set workspace=..."]
         )
     settings = merged(cluster.job, user_settings(cluster.kind))
-    threads = cluster.cluster.threads or int(settings["cores"])
+    n_threads = cluster.cluster.threads or int(settings["cores"])
     prologue = [
         *settings["job_script_prologue"],
-        f"export HPC_RECON_THREADS={threads}",
+        *(f"export {name}={value}" for name, value in threads.worker_environment(n_threads).items()),
         f"export HPC_RECON_XP={xp}",
         "export DASK_DISTRIBUTED__WORKER__DAEMON=False",
     ]
@@ -115,7 +116,7 @@ def plan_jobs(cluster: ClusterFile, *, folder: Path, job_name: str, xp: str) -> 
         job_extra_directives=[*settings["job_extra_directives"], f"--output={folder}/%x-%j.log"],
     )
     kept = {key: value for key, value in settings.items() if value is not None}
-    return JobPlan(kept, skip, scheduler_options, folder, threads)
+    return JobPlan(kept, skip, scheduler_options, folder, n_threads)
 
 
 def is_skipped(line: str, skip: tuple[str, ...]) -> bool:

@@ -52,6 +52,6 @@ class Preset:
 #: accuracies like those of published studies (Shen et al. 2019). `null` has no signal: all scores must be at chance.
 PRESETS: dict[str, Preset] = {
     "easy": Preset(signal=1.0, noise=2.0, spread=0.5),
-    "realistic": Preset(signal=1.0, noise=6.0, spread=0.7, wandering=8.0),
+    "realistic": Preset(signal=1.0, noise=6.0, spread=0.7, wandering=7.0),
     "null": Preset(signal=0.0, noise=2.0, spread=0.5),
 }

@@ -22,3 +22,10 @@ def test_nonsense_is_refused(monkeypatch: pytest.MonkeyPatch, wrong: str) -> Non
     monkeypatch.setenv(threads.VARIABLE, wrong)
     with pytest.raises(StudyError, match="HPC_RECON_THREADS"):
         threads.available()
+
+
+def test_worker_environment_is_what_available_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in threads.worker_environment(5).items():
+        monkeypatch.setenv(name, value)
+    assert threads.available() == 5
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"

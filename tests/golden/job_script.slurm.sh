@@ -9,6 +9,7 @@
 #SBATCH --output=/data/runs/tiny/jobs/%x-%j.log
 module load cuda
 export HPC_RECON_THREADS=8
+export OMP_WAIT_POLICY=PASSIVE
 export HPC_RECON_XP=auto
 export DASK_DISTRIBUTED__WORKER__DAEMON=False
 export HPC_RECON_DEADLINE=$(( $(date +%s) + 14340 ))

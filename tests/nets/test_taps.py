@@ -59,3 +59,8 @@ def test_a_batch_equals_its_images_one_by_one(net: taps.Net):
     for i in range(3):
         alone = taps.activations(net, batch[i : i + 1], ["conv3_1"])["conv3_1"]
         torch.testing.assert_close(alone[0], together[i], rtol=1e-5, atol=1e-5)  # float32 convolutions
+
+
+def test_read_gives_numpy_arrays_equal_to_activations_and_restores_the_threads():
+    net = make(("conv1_1", "conv2_1")) if "make" in globals() else None
+    assert net is not None

@@ -80,3 +80,15 @@ def test_noise_depends_on_the_seed_alone(brain: voxels.Population, signal: np.nd
     assert (one == again).all()
     assert np.abs(one - other).min() >= 0
     assert (one != other).mean() > 0.99
+
+
+def test_wandering_has_the_covariance_of_signals_and_averages_out(brain: voxels.Population, signal: np.ndarray):
+    loud = replace(EASY, signal=0.0, noise=1e-6, wandering=3.0)
+    quiet = replace(brain, noise=np.full_like(brain.noise, 1e-6))
+    zero = np.zeros((4000, 300), np.float32)
+    made = trials.trials(zero, quiet, n_repeats=1, preset=loud, seed=1, patterns=signal).samples
+    found = np.cov(((made - brain.baseline) / brain.scale).T) / 9
+    expected = signal.T @ signal / len(signal)
+    assert np.abs(found - expected).max() < 6 * expected.max() / np.sqrt(4000)
+    with pytest.raises(ValueError, match="needs patterns"):
+        trials.trials(zero[:2], quiet, n_repeats=1, preset=loud, seed=1)
