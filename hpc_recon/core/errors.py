@@ -48,5 +48,5 @@ class ClusterError(ReconError, RuntimeError):
     """The cluster cannot do what was asked: no scheduler, jobs that never start, a busy study."""
 
 
-class MemoryBudgetError(ReconError, MemoryError):
+class MemoryBudgetError(MemoryError, ReconError):  # in this order: a MemoryError has a __new__ of its own
     """A run is projected to need more memory than it was given; refused before it starts."""

@@ -32,6 +32,13 @@ def test_the_quarter_vgg_has_the_documented_layers_and_shapes():
     }
 
 
+def test_the_features_of_vgg11_are_those_of_the_whole_network():
+    layers = ("conv1_1", "conv2_1", "conv5_2")
+    part = zoo.unit_shapes(network("vgg11_features", *layers), image_size=64)
+    assert part == zoo.unit_shapes(network("vgg11", *layers), image_size=64)
+    assert zoo.all_layers(network("vgg11_features")) == zoo.all_layers(network("vgg11"))[:-3]
+
+
 def test_vgg19_has_the_published_number_of_units():
     layers = zoo.all_layers(network("vgg19"))
     assert len(layers) == 19
