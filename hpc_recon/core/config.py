@@ -133,8 +133,8 @@ class Network(Section):
     """A network whose units are decoded: architecture, weights, input size, layers."""
 
     architecture: str = Field(
-        description="pixels (the image, RGB), pixels_gray (its luminance), vgg11_quarter, vgg_normalised, or a "
-        "torchvision classification network"
+        description="pixels (the image, RGB), pixels_gray (its luminance), vgg11_quarter, vgg11_features (VGG-11 "
+        "without its classifier), vgg_normalised, or a torchvision classification network"
     )
     weights: str = Field("random:0", description="random:<seed>, a local file, or torchvision:<name>")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="expected sha256 of a local weights file")

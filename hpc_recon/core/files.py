@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import uuid
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
 def sync_folder(folder: Path) -> None:
@@ -28,8 +30,9 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomic(path: Path, payload: bytes) -> Path:
-    """Write `payload` to `path` so that a reader sees the old file, the whole new one, or none.
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of `path` when the block ends: a reader sees the old file, the new one, or none.
 
     Creates the folder. The temporary file is removed if anything fails (a full disk leaves no litter).
     """
@@ -37,7 +40,7 @@ def write_atomic(path: Path, payload: bytes) -> Path:
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         with open(partial, "xb") as stream:
-            stream.write(payload)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         partial.replace(path)
@@ -45,6 +48,12 @@ def write_atomic(path: Path, payload: bytes) -> Path:
         partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def write_atomic(path: Path, payload: bytes) -> Path:
+    """Write `payload` to `path`, as `replacing` does."""
+    with replacing(path) as stream:
+        stream.write(payload)
     return path
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import numpy as np
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DamagedStore, MissingStore
-from hpc_recon.core.files import sync_folder
+from hpc_recon.core.files import replacing
 from hpc_recon.stores.checks import group_records, redo_command
 from hpc_recon.stores.layout import Ref
 
@@ -90,16 +88,6 @@ def has_gram(workspace: Path, split: str, roi: str) -> bool:
 
 def _save(path: Path, array: Array) -> Path:
     """Write a `.npy` file without holding a second copy in memory."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    try:
-        with open(partial, "xb") as stream:
-            np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    with replacing(path) as stream:
+        np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
     return path

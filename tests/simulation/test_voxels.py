@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -84,13 +82,3 @@ def test_standardised_answers_have_unit_variance_over_training_only():
     assert np.delete(signal[training].std(axis=0), 2) == pytest.approx(1, abs=1e-5)
     assert (signal[:, 2] == 0).all()
     assert signal[45, 0] == pytest.approx((answers[45, 0] - answers[:40, 0].mean()) / answers[:40, 0].std(), rel=1e-4)
-
-
-@pytest.mark.slow
-def test_a_full_size_subject_takes_seconds():
-    """7,000 voxels x 1,250 stimuli: about 8 s of two idle cores; the bound leaves room for a busy machine."""
-    brain = voxels.population("S1", n_voxels=7000, preset=EASY, study_seed=0)
-    images = np.random.default_rng(1).integers(256, size=(1250, 64, 64, 3), dtype=np.uint8)
-    start = time.process_time()
-    voxels.responses(images, brain, study_seed=0)
-    assert time.process_time() - start < 60
