@@ -7,7 +7,7 @@ shard of units; with `fit.decode: true` the test data are predicted there and th
 
 from __future__ import annotations
 
-import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from hpc_recon.numerics.choice import Choice
     from hpc_recon.numerics.stats import BrainStatistics
 
-logger = logging.getLogger(__name__)
 
 #: Reading and writing stores, and starting a tile, on a laptop's disk.
 BYTES_PER_SECOND = 2e8
@@ -264,6 +263,8 @@ def _write_choice(study: Study, tile: Tile) -> list[Path]:
         n_folds=study.fit.folds,
         seed=seed_of(study.seed, "folds", split),
     )
+    for note in chosen.warnings:
+        warnings.warn(note, stacklevel=2)
     if not study.fit.decode:
         _create(study, tile.group, n_units=n_units, k=min(chosen.n_voxels, samples.shape[1]))
     return [write_json(_choice_path(workspace, tile.group), chosen.as_dict())]
@@ -323,7 +324,7 @@ def _write_fit(study: Study, tile: Tile) -> list[Path]:
     n_voxels, alpha = _chosen(study, workspace, tile.group)
     if tile.start == 0:
         for note in decoder.usable_voxels_note(brain, n_voxels):
-            logger.warning("%s: %s", tile.group.key, note)
+            warnings.warn(note, stacklevel=2)
     features = _read_features(study, tile, rows)  # (n_stimuli, units)
     n_units, k, library = features.shape[1], min(n_voxels, len(brain.mean)), xp.module()
     table = np.empty((n_units, 3), np.float32)

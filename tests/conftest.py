@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -78,7 +80,11 @@ def run_verb() -> RunVerb:
                 _write_group(study.workspace, tile.group, tiles)
                 done.add(tile.group.key)
             receipts.remove(study.workspace, tile)
-            files = module.work(study, tile)
+            with warnings.catch_warnings(record=True) as caught:  # as the runner does: they become part of the receipt
+                warnings.simplefilter("default")
+                files = module.work(study, tile)
+            for warning in caught:
+                logging.getLogger("tests").warning("%s", warning.message)
             receipts.write(study.workspace, tile, files, {})
         return tiles
 

@@ -13,7 +13,6 @@ beside it, does not see how far predictions are shrunken, and so hardly distingu
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,8 +27,6 @@ from hpc_recon.numerics.parallel import for_each
 from hpc_recon.numerics.stats import BrainStatistics, average_by, brain_statistics, mean_and_scale, standardise
 from hpc_recon.numerics.voxels import ranked_voxels
 from hpc_recon.numerics.xp import namespace, to_numpy
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -169,8 +166,6 @@ def choose(
     notes = _edge_notes("n_voxels", ks, best[0]) + _edge_notes("alpha", penalties, best[1])
     if explained[best] <= 0:
         notes.append(f"no candidate predicts held-out stimuli better than their mean (best: {explained[best]:.4f})")
-    for note in notes:
-        logger.warning(note)
     chosen, n_units = (ks[best[0]], penalties[best[1]]), int(varying.sum())
     return Choice(*chosen, ks, penalties, explained, correlation, n_folds, n_units, tuple(notes))
 

@@ -59,8 +59,9 @@ def blas_kernels() -> list[str]:
 
 
 def one_line(message: warnings.WarningMessage) -> str:
-    """Return a warning as `Category: text`."""
-    return f"{message.category.__name__}: {' '.join(str(message.message).split())}"
+    """Return a warning as `Category: text`; our own (plain `UserWarning`) as the text alone."""
+    text = " ".join(str(message.message).split())
+    return text if message.category is UserWarning else f"{message.category.__name__}: {text}"
 
 
 @contextmanager

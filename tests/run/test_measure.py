@@ -20,9 +20,10 @@ def test_figures_of_a_block():
         time.sleep(0.05)
         warnings.warn("said twice", UserWarning, stacklevel=1)
         warnings.warn("said twice", UserWarning, stacklevel=1)
+        warnings.warn("a library's", RuntimeWarning, stacklevel=1)
         del block
     assert figures["seconds"] >= 0.05
-    assert figures["warnings"] == ["UserWarning: said twice"]
+    assert figures["warnings"] == ["said twice", "RuntimeWarning: a library's"]
     assert figures["versions"]["numpy"] == np.__version__
     # The peak is this block's own: a later, smaller one has a smaller peak.
     with measure.recorded() as later:
