@@ -24,6 +24,7 @@ from hpc_recon.core.text import format_bytes, format_seconds
 from hpc_recon.core.tiles import Tile, select, stages
 from hpc_recon.run import clusters, dryrun, failures, jobqueue, ledger
 from hpc_recon.run.clusters import Place, Pool
+from hpc_recon.run.environment import Inspector
 from hpc_recon.run.lease import Lease, hold
 from hpc_recon.run.options import Options
 from hpc_recon.run.progress import StageProgress, console
@@ -116,6 +117,7 @@ class Session:
     drain: Drain
     stack: contextlib.ExitStack
     pool: Pool | None = None
+    inspector: Inspector | None = None
 
     @property
     def workspace(self) -> Path:
@@ -145,6 +147,7 @@ class Session:
         if self.pool is None:
             pool = clusters.open_pool(self.place, workspace=self.workspace, lease=self.lease)
             self.pool = self.stack.enter_context(pool)
+            self.inspector = Inspector(self.pool.client, say)
             say(self.pool.description)
         total = Outcome()
         bad: set[str] = set()
@@ -176,11 +179,13 @@ class Session:
 
     def _tick(self, tiles_left: int) -> str:
         assert self.pool is not None
+        assert self.inspector is not None
         if self.lease.lost:
             raise ClusterError(
                 f"another controller took the study in {self.workspace} over from this one, which was taken for dead; "
                 "stopping. Finished tiles are kept"
             )
+        self.inspector.look()
         return self.pool.tick(tiles_left)
 
 
