@@ -207,7 +207,7 @@ def _require_key(key: str, known: Sequence[str], file: Path) -> None:
 def _read_mat5(file: Path, key: str) -> Array:
     root, *fields = key.split(".")
     _require_key(root, [str(name) for name, _, _ in scipy.io.whosmat(file)], file)
-    value: Any = scipy.io.loadmat(file, variable_names=[root])[root]
+    value: Any = scipy.io.loadmat(file, variable_names=[root], spmatrix=False)[root]
     for depth, name in enumerate(fields):
         place = ".".join((root, *fields[:depth]))
         if not isinstance(value, np.ndarray) or value.dtype.names is None or value.size != 1:
