@@ -182,7 +182,7 @@ def _decode(study: Study, tile: Tile) -> list[Path]:
     mean, scale = (library.asarray(statistics.read(workspace, split, roi, name)) for name in ("mean", "scale"))
     test = {}
     for dataset in study.test_datasets(split):
-        samples = library.asarray(brain.test_items(study, split, dataset, roi).samples)
+        samples = library.asarray(brain.read_items(study, split, dataset, roi).samples)
         test[dataset] = stats.standardise(samples, mean=mean, scale=scale, dtype="float32")
     voxel, weight, table = (
         arrays.read(workspace, layout.decoder(split, roi, decoded_name, layer, part), units)

@@ -138,7 +138,7 @@ def _score_layer(study: Study, tile: Tile) -> list[Path]:
 
     _, split, roi, decoded_name, layer = tile.group.path
     network = next(name for name in study.networks if study.decoded_name(name) == decoded_name)
-    items = {name: brain.test_items(study, split, name, roi) for name in study.test_datasets(split)}
+    items = {name: brain.read_items(study, split, name, roi) for name in study.test_datasets(split)}
     reader = _Layer(study, (split, roi, network, layer))
     training = _training_rows(study, split)
     found: dict[str, LayerScores] = {}
@@ -250,7 +250,7 @@ def _score_images(study: Study, tile: Tile) -> list[Path]:
     _, variant, split, roi, dataset = tile.group.path
     workspace = _workspace(study)
     network = study.reconstruct[variant].network
-    items = brain.test_items(study, split, dataset, roi)
+    items = brain.read_items(study, split, dataset, roi)
     stimuli, target = np.unique(items.rows, return_inverse=True)
     true = _unit_range(images.read_images(workspace, stimuli))  # (stimuli, H, W, 3)
     training = _training_rows(study, split)

@@ -376,7 +376,7 @@ def _test_samples(study: Study, split: str, roi: str, *, brain: BrainStatistics)
     library = xp.module()
     return {
         dataset: stats.standardise(
-            library.asarray(store.test_items(study, split, dataset, roi).samples),
+            library.asarray(store.read_items(study, split, dataset, roi).samples),
             mean=brain.mean,
             scale=brain.scale,
             dtype="float32",

@@ -64,8 +64,8 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     from hpc_recon.stores import layout, mapping
 
     sizes = _inspect(*_cache_key(study))
-    for network in study.networks.values():  # a layer that does not exist would only show when all is read
-        zoo.check_layers(network, image_size=(sizes.images[1], sizes.images[2]))
+    for network in study.networks.values():  # missing weights or layers would only show when all is read
+        zoo.check(network, image_size=(sizes.images[1], sizes.images[2]))
     ingest = mapping.section(study)
     stimuli_settings = {
         "stimuli": {

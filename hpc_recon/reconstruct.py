@@ -198,7 +198,7 @@ def _read_targets(study: Study, tile: Tile) -> Targets:
     layers = _layers(study, options)
     n_units = {layer: shapes.n_units(options.network, layer) for layer in layers}
     return Targets(
-        names=brain.test_items(study, split, dataset, roi).names[tile.start : tile.stop],
+        names=brain.read_items(study, split, dataset, roi).names[tile.start : tile.stop],
         features={layer: _corrected(study, tile, layer) for layer in layers},
         start=np.load(start, allow_pickle=False),
         seed=seed_of(study.seed, variant, split, roi, dataset),

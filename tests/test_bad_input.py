@@ -111,6 +111,16 @@ CASES: dict[str, tuple[Callable[..., int], Callable[[Content], Content], list[st
         [],
         ["conv9_1", "conv5_1"],
     ),
+    "missing weights": (
+        pipeline.main,
+        lambda c: put(
+            put(c, "networks/vgg", {"architecture": "vgg11_quarter", "weights": "absent.pt", "layers": ["conv1_1"]}),
+            "reconstruct",
+            {},
+        ),
+        [],
+        ["absent.pt", "random:<seed>"],
+    ),
     "unknown cluster": (ingest.main, lambda c: c, ["--cluster", "slrum"], ["slrum", "slurm"]),
     "sbatch not on PATH": (ingest.main, lambda c: c, ["--cluster", "slurm"], ["sbatch", "PATH"]),
     "three mistakes": (

@@ -84,7 +84,7 @@ def test_features_are_scored_as_numpy_scores_them(tables):
     from hpc_recon.stores import arrays, brain, layout
 
     features, _, _, study = tables(CONTENT)
-    items = brain.test_items(study, "S1", "natural")
+    items = brain.read_items(study, "S1", "natural")
     decoded = arrays.read(study.workspace, layout.decoded("S1", "VC", "natural", "vgg", "conv2_1")).astype(float)
     true = arrays.read(study.workspace, layout.features("vgg", "conv2_1")).astype(float)
     training, true = true[:12], true[items.rows]
@@ -108,7 +108,7 @@ def test_images_and_baselines_are_scored(tables):
     from hpc_recon.stores import brain, images, layout
 
     _, scored, _, study = tables(CONTENT)
-    items = brain.test_items(study, "S1", "natural")
+    items = brain.read_items(study, "S1", "natural")
     stimuli = images.read_images(study.workspace) / 255.0
     true, training = stimuli[items.rows], stimuli[:12]
     here = _one(scored, subject="S1", dataset="natural", metric="pixel_correlation")
@@ -130,7 +130,7 @@ def test_the_nearest_training_image_is_the_one_most_like_the_decoded_features(ta
     from hpc_recon.stores import arrays, brain, images, layout
 
     *_, study = tables(CONTENT)
-    items = brain.test_items(study, "S1", "natural")
+    items = brain.read_items(study, "S1", "natural")
     total = np.zeros((4, 12))
     for layer in ("conv1_1", "conv2_1"):
         true = arrays.read(study.workspace, layout.features("vgg", layer))[:12].astype(float)

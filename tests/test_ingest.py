@@ -128,7 +128,7 @@ def test_stimulus_rows_count_from_one_and_test_repeats_are_averaged(lab, run_ver
     assert found.labels == ("test-0003", "test-0001", "test-0002")  # rows 3, 1, 2
     np.testing.assert_allclose(found.samples, [(x[a] + x[b]) / 2 for a, b in ((0, 5), (1, 3), (2, 4))], rtol=1e-6)
     assert found.columns == {"n_averaged": [2.0, 2.0, 2.0]}
-    items = brain.test_items(study, "S1", "test")
+    items = brain.read_items(study, "S1", "test")
     assert items.names == ("test-0001", "test-0002", "test-0003")
     assert items.n_averaged.tolist() == [2, 2, 2]
 
@@ -148,7 +148,7 @@ def test_dataset_without_stimuli_refers_to_those_of_others(lab, run_verb):
     study = lab()
     run_verb(ingest, study)
     assert brain.read_labels(study.workspace, "S1", "imagery") == ("test-0002", "test-0003")
-    assert brain.test_items(study, "S1", "imagery").rows.tolist() == [7, 8]
+    assert brain.read_items(study, "S1", "imagery").rows.tolist() == [7, 8]
 
 
 def test_stimuli_arrive_with_their_table(lab, run_verb):

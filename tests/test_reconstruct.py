@@ -49,7 +49,7 @@ def decode_truly(study: Study, *, gain: float = 1.0, offset: float = 0.0, split:
             n_all = shapes.read(study).n_units(network, layer)
             mean = np.linspace(-1, 1, n_all).astype(np.float32)
             for dataset in study.test_datasets():
-                rows = brain.test_items(study, split, dataset).rows
+                rows = brain.read_items(study, split, dataset).rows
                 true = arrays.read(
                     workspace, layout.features(network, layer), rows, unit_sample(study, network, layer, n_all)
                 )
@@ -106,7 +106,7 @@ def study(make_study, run_verb) -> Study:
 
 
 def truth(study: Study, dataset: str) -> tuple[tuple[str, ...], np.ndarray]:
-    items = brain.test_items(study, "S1", dataset)
+    items = brain.read_items(study, "S1", dataset)
     return items.names, images.read_images(study.workspace, items.rows) / np.float32(255)
 
 
@@ -158,7 +158,7 @@ def test_the_norm_correction_is_applied(study: Study, make_study, run_verb, meth
     reconstruct.prepare(corrected)
     tile = reconstruct.plan(corrected, shapes.read(corrected))[0]
     targets = reconstruct._read_targets(corrected, tile)
-    rows = brain.test_items(corrected, "S1", "natural").rows[:2]
+    rows = brain.read_items(corrected, "S1", "natural").rows[:2]
     true = arrays.read(corrected.workspace, layout.features("vgg", "conv2_1"), rows)
     np.testing.assert_allclose(targets.features["conv2_1"], true, atol=1e-5)
 

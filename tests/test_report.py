@@ -97,7 +97,7 @@ def test_stimulus_and_reconstruction_are_the_ones_of_the_workspace(reported):
     study, html = reported(CONTENT, "plain")
     found = dict(re.findall(r'src="data:image/png;base64,([^"]+)" alt="([^"]+)"', html))
     shown = {alt: np.asarray(Image.open(io.BytesIO(base64.b64decode(uri)))) for uri, alt in found.items()}
-    items = brain.test_items(study, "S1", "natural")
+    items = brain.read_items(study, "S1", "natural")
     name = items.names[0]
     np.testing.assert_array_equal(shown[f"Stimulus {name}"], images.read_images(study.workspace, items.rows[:1])[0])
     path = layout.image_file(study, "deep", "S1", "VC", "natural", name)

@@ -64,7 +64,7 @@ def test_a_study_is_written_as_later_verbs_read_it(make_study: Make, run_verb: R
     training = brain.read_brain(workspace, "S1", "training")
     assert set(training.columns) == {"session", "run", "repeat", "n_averaged"}
     assert (training.samples != brain.read_brain(workspace, "S2", "training").samples).all()
-    items = brain.test_items(study, "S1", "natural", "VC")
+    items = brain.read_items(study, "S1", "natural", "VC")
     assert items.n_averaged.tolist() == [24] * 4
 
 

@@ -66,6 +66,15 @@ def _structure(architecture: str, size: tuple[int, int]) -> Structure:
     return Structure(MappingProxyType(taps), n_parameters, stopped)
 
 
+def check(network: Network, *, image_size: Size) -> None:
+    """Raise `StudyError` unless the network's weights are there (with their sha256) and its layers exist.
+
+    For commands that run long before the network is needed.
+    """
+    identity(network)
+    check_layers(network, image_size=image_size)
+
+
 def check_layers(network: Network, *, image_size: Size) -> None:
     """Raise `StudyError` naming every layer that the network does not have (and the closest), or not at that size."""
     found = structure(network, image_size=image_size)

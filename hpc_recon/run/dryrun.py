@@ -56,6 +56,11 @@ def print_plan(
     _stdout().print(table)
 
 
+def print_note(text: str) -> None:
+    """Print a line to standard output."""
+    _stdout().print(text)
+
+
 def print_place(place: Place, *, workspace: Path, job_name: str, nonce: str) -> None:
     """Print where the run would go, and for a scheduler the job script."""
     out = _stdout()

@@ -304,7 +304,7 @@ def _dry_run(verbs: Sequence[Verb], study: Study, options: Options, *, place: Pl
             if number == 0:
                 raise
             names = ", ".join(v.name for v in verbs[number:])
-            print(f"{names}: cannot be planned before the verbs above have run ({error})")  # noqa: T201
+            dryrun.print_note(f"{names}: cannot be planned before the verbs above have run ({error})")
             break
         require_room(planned.todo, place)
         dryrun.print_plan(verb.name, planned.selected, planned.todo, entries=planned.entries, place=place)

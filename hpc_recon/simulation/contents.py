@@ -46,7 +46,7 @@ def problems(study: Study, section: Simulate) -> list[str]:
     ]
     for network in study.networks.values():
         try:
-            zoo.check_layers(network, image_size=section.image_size)
+            zoo.check(network, image_size=section.image_size)
         except StudyError as error:
             found += error.problems
     return found

@@ -214,7 +214,7 @@ def stimulus_rows(workspace: Path, labels: Sequence[str]) -> Array:
     return np.array([place[label] for label in labels], dtype=np.int64)
 
 
-def test_items(study: Study, split: str, dataset: str, roi: str = ALL_VOXELS) -> Items:  # noqa: PT028
+def read_items(study: Study, split: str, dataset: str, roi: str = ALL_VOXELS) -> Items:
     """Return the test items of a dataset: one a stimulus if `study.decode.average`, else one a sample.
 
     The mean over the repeats of a stimulus weighs each sample by its `n_averaged`. Sums are float64.

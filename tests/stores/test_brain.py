@@ -68,7 +68,7 @@ def test_unknown_region_or_split_is_missing_and_names_the_command(study):
 
 
 def test_items_average_repeats_in_stimulus_order(study):
-    items = brain.test_items(study, "S1", "natural", "V1")
+    items = brain.read_items(study, "S1", "natural", "V1")
     samples = _samples()[:, [1, 4, 5]].astype(float)
     oracle = [(samples[1] + samples[4]) / 2, (samples[0] + samples[2] + samples[5]) / 3, samples[3]]
     assert items.names == items.labels == ("a", "b", "c")
@@ -81,7 +81,7 @@ def test_items_average_repeats_in_stimulus_order(study):
 
 def test_items_without_averaging_are_numbered_repeats(study):
     study = study.model_copy(update={"decode": study.decode.model_copy(update={"average": False})})
-    items = brain.test_items(study, "S1", "natural")
+    items = brain.read_items(study, "S1", "natural")
     assert items.names == ("a@01", "a@02", "b@01", "b@02", "b@03", "c@01")
     assert items.rows.tolist() == [0, 0, 1, 1, 1, 2]
     np.testing.assert_array_equal(items.samples, _samples()[[1, 4, 0, 2, 5, 3]])
@@ -93,7 +93,7 @@ def test_items_weigh_means_by_their_number_of_presentations(study, finish):
     part = Brain(values, ("c", "c"), {"n_averaged": [1.0, 2.0]})
     files = brain.write_brain(study.workspace, "S1.r1f01", "natural", part, made_by="simulate/S1.r1f01")
     finish(study.workspace, "simulate/S1.r1f01", files)
-    items = brain.test_items(study, "S1.r1f01", "natural")
+    items = brain.read_items(study, "S1.r1f01", "natural")
     assert items.samples.tolist() == [[3.0]]
     assert items.n_averaged.tolist() == [3]
     assert items.rows.tolist() == [2]
