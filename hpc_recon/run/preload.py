@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import signal
+from typing import Any
+
+from distributed.core import Status
+
+#: A worker in one of these states is on its way out.
+LEAVING = frozenset({Status.closing, Status.closing_gracefully, Status.closed})
 
 
-def dask_setup(worker: object) -> None:
-    """Ignore Ctrl-C: a terminal sends it to the controller's workers too, but the controller alone drains them."""
+def dask_setup(worker: Any) -> None:
+    """Prepare a worker that shares the controller's terminal.
+
+    Ctrl-C is ignored: a terminal sends it to the controller's workers too, but the controller alone drains them. A
+    worker on its way out says nothing: a heartbeat that its closing cuts off would print a traceback.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.getLogger("distributed.worker").addFilter(lambda _: worker.status not in LEAVING)

@@ -1,14 +1,37 @@
-"""Workers ignore Ctrl-C."""
+"""Local workers ignore Ctrl-C, and leave without a word."""
 
+import logging
 import signal
+from types import SimpleNamespace
+
+import pytest
+from distributed.core import Status
 
 from hpc_recon.run import preload
 
 
-def test_interrupts_are_ignored():
+@pytest.fixture
+def worker():
+    """Return a stand-in for a worker after its set-up; signals and filters are put back."""
     before = signal.getsignal(signal.SIGINT)
-    try:
-        preload.dask_setup(None)
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
+    logger = logging.getLogger("distributed.worker")
+    filters = list(logger.filters)
+    stand_in = SimpleNamespace(status=Status.running)
+    preload.dask_setup(stand_in)
+    yield stand_in
+    signal.signal(signal.SIGINT, before)
+    logger.filters[:] = filters
+
+
+def test_interrupts_are_ignored(worker):
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_a_worker_on_its_way_out_says_nothing(worker, caplog):
+    logger = logging.getLogger("distributed.worker")
+    logger.error("Failed to communicate with scheduler during heartbeat")
+    assert "heartbeat" in caplog.text
+    caplog.clear()
+    worker.status = Status.closing
+    logger.error("Failed to communicate with scheduler during heartbeat")
+    assert caplog.text == ""
