@@ -1,4 +1,4 @@
-"""hpc_recon: decode deep-network features from fMRI and reconstruct images from them, out of core, on any cluster.
+"""hpc_recon: decode deep-network features from fMRI and reconstruct images from them, out of core, tile by tile.
 
 Commands are files (`python -m hpc_recon.fit --help`), libraries are folders; see docs/architecture.md.
 """
