@@ -16,15 +16,10 @@ from hpc_recon.core import threads
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.memory import array_bytes
-from hpc_recon.core.sampling import unit_sample
-from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges
+from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges, store_seconds
 
 if TYPE_CHECKING:
     from hpc_recon.core.array import Array
-
-#: Reading and writing stores, and starting a tile, on a laptop's disk.
-BYTES_PER_SECOND = 2e8
-START_SECONDS = 0.3
 
 
 def plan(study: Study, shapes: Shapes) -> list[Tile]:
@@ -75,7 +70,7 @@ def _plan_decode(study: Study, shapes: Shapes) -> list[Tile]:
         items = [shapes.n_items(split, name) for name in study.test_datasets(split)]
         read = max(shapes.n_samples(split, name) for name in study.test_datasets(split))
         k = min(max(study.fit.voxel_candidates), n_voxels)
-        n_units = _n_fitted(study, network, layer, shapes)
+        n_units = study.n_decoded(shapes.n_units(network, layer))
         for start, stop in ranges(n_units, layout.units_per_shard(n_units)):
             n = stop - start
             bytes_in = needs.decoder_bytes(n, k, n_voxels) + array_bytes(n, 3) + array_bytes(sum(items), n_voxels)
@@ -86,7 +81,7 @@ def _plan_decode(study: Study, shapes: Shapes) -> list[Tile]:
                 bytes_in=bytes_in,
                 bytes_out=array_bytes(sum(items), n),
                 files_out=len(items),
-                seconds=_io_seconds(bytes_in + array_bytes(sum(items), n))
+                seconds=store_seconds(bytes_in + array_bytes(sum(items), n))
                 + needs.predict_seconds(sum(items), n, n_voxels=n_voxels, n_threads=threads.available()),
             )
             tiles.append(Tile(group, "decode", start, stop, need))
@@ -98,7 +93,7 @@ def _plan_correct(study: Study, shapes: Shapes) -> list[Tile]:
 
     tiles = []
     for group, network, layer in _groups(study, shapes):
-        n_units = _n_fitted(study, network, layer, shapes)
+        n_units = study.n_decoded(shapes.n_units(network, layer))
         n_items = sum(shapes.n_items(group.path[0], name) for name in study.test_datasets(group.path[0]))
         bytes_in = array_bytes(n_items, n_units) if study.decode.norm_correction != "none" else 0
         need = Need(
@@ -106,19 +101,15 @@ def _plan_correct(study: Study, shapes: Shapes) -> list[Tile]:
             bytes_in=bytes_in,
             bytes_out=array_bytes(2, n_items),
             files_out=2 * len(study.test_datasets(group.path[0])),
-            seconds=_io_seconds(3 * bytes_in),
+            seconds=store_seconds(3 * bytes_in),
         )
         tiles.append(Tile(group, "correct", 0, 1, need))
     return tiles
 
 
-def _io_seconds(n_bytes: int) -> float:
-    return START_SECONDS + n_bytes / BYTES_PER_SECOND
-
-
 def _groups(study: Study, shapes: Shapes) -> Iterator[tuple[Group, str, str]]:
     """Yield the group of each split, ROI, network and layer, with the network's own name and the layer's."""
-    for split in study.splits():
+    for split, roi, network, layer in study.layer_sets():
         settings = canonical(
             {
                 "datasets": study.test_datasets(split),
@@ -126,23 +117,14 @@ def _groups(study: Study, shapes: Shapes) -> Iterator[tuple[Group, str, str]]:
                 "norm_correction": study.decode.norm_correction,
             }
         )
-        for roi in study.rois:
-            for network, described in study.networks.items():
-                for layer in described.layers:
-                    path = (split, roi, study.decoded_name(network), layer)
-                    upstream = (
-                        f"fit/{'/'.join(path)}",
-                        f"fit/{split}/{roi}/_brain",
-                        f"{study.source_verb}/{split}",
-                        shapes.made_by(network, layer),
-                    )
-                    yield Group("decode", path, settings, upstream), network, layer
-
-
-def _n_fitted(study: Study, network: str, layer: str, shapes: Shapes) -> int:
-    n_units = shapes.n_units(network, layer)
-    sample = unit_sample(study, network, layer, n_units)
-    return n_units if sample is None else len(sample)
+        path = (split, roi, study.decoded_name(network), layer)
+        upstream = (
+            f"fit/{'/'.join(path)}",
+            f"fit/{split}/{roi}/_brain",
+            f"{study.source_verb}/{split}",
+            shapes.made_by(network, layer),
+        )
+        yield Group("decode", path, settings, upstream), network, layer
 
 
 def prepare(study: Study) -> None:
@@ -153,7 +135,7 @@ def prepare(study: Study) -> None:
     workspace, shapes = layout.workspace_of(study), store_shapes.read(study)
     for group, network, layer in _groups(study, shapes):
         split, roi, decoded_name, _ = group.path
-        n_units = _n_fitted(study, network, layer, shapes)
+        n_units = study.n_decoded(shapes.n_units(network, layer))
         for dataset in study.test_datasets(split):
             n = shapes.n_items(split, dataset)
             shapes_of: dict[str, tuple[int, ...]] = {"gain": (n,), "offset": (n,)}
@@ -237,7 +219,7 @@ def _gains(study: Study, tile: Tile, dataset: str, *, n_items: int) -> Iterator[
         return
     split, roi, decoded_name, layer = tile.group.path
     workspace = layout.workspace_of(study)
-    network = next(name for name in study.networks if study.decoded_name(name) == decoded_name)
+    network = study.network_of(decoded_name)
     unit_shape = shapes.read(study).unit_shape(network, layer)
     n_units = arrays.describe(workspace, layout.decoder(split, roi, decoded_name, layer, "stats")).shape[0]
     reference = _reference(study, split, roi, network=network, layer=layer)

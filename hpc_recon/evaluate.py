@@ -41,10 +41,7 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     """Return a tile a layer, a tile a set of images, and one that joins their tables."""
     features = [
         _features_tile(study, shapes, (split, roi), network=network, layer=layer)
-        for split in study.splits()
-        for roi in study.rois
-        for network, described in study.networks.items()
-        for layer in described.layers
+        for split, roi, network, layer in study.layer_sets()
     ]
     images = [
         _images_tile(study, shapes, variant, (split, roi, dataset))
@@ -72,7 +69,7 @@ def _features_tile(study: Study, shapes: Shapes, place: tuple[str, str], *, netw
     upstream = f"{'fit' if study.fit.decode else 'decode'}/{split}/{roi}/{name}/{layer}"
     settings = canonical({"identification": {d: study.datasets[d].identification for d in datasets}})
     n_units = shapes.n_units(network, layer)
-    n_decoded = n_units if study.units is None else min(study.units, n_units)
+    n_decoded = study.n_decoded(n_units)
     n_items, n_stimuli = sum(shapes.n_items(split, d) for d in datasets), shapes.n_stimuli()
     bytes_in = memory.array_bytes(n_stimuli + 2 * n_items, n_units)
     need = Need(
@@ -137,7 +134,7 @@ def _score_layer(study: Study, tile: Tile) -> list[Path]:
     from hpc_recon.stores import brain
 
     _, split, roi, decoded_name, layer = tile.group.path
-    network = next(name for name in study.networks if study.decoded_name(name) == decoded_name)
+    network = study.network_of(decoded_name)
     items = {name: brain.read_items(study, split, name, roi) for name in study.test_datasets(split)}
     reader = _Layer(study, (split, roi, network, layer))
     training = _training_rows(study, split)
@@ -359,10 +356,7 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
     folder = _workspace(study) / SCORES
     feature_parts = [
         _part(study, ("features", split, roi, study.decoded_name(network), layer)) / "scores.csv"
-        for split in study.splits()
-        for roi in study.rois
-        for network, described in study.networks.items()
-        for layer in described.layers
+        for split, roi, network, layer in study.layer_sets()
     ]
     image_parts = [
         _part(study, ("images", variant, *place)) / "scores.csv"

@@ -14,16 +14,13 @@ from typing import TYPE_CHECKING
 
 from hpc_recon.core.config import Network, Study
 from hpc_recon.core.memory import array_bytes, shard_bytes
-from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges
+from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges, store_seconds
 
 if TYPE_CHECKING:
     from hpc_recon.nets.blocks import Block
 
 #: Features of one tile, all layers of its block, float32; a constant of the format (docs/store_format.md).
 BLOCK_BYTES = 2**30
-#: Reading and writing stores, and starting a tile, on a laptop's disk.
-BYTES_PER_SECOND = 2e8
-START_SECONDS = 0.3
 
 
 def plan(study: Study, shapes: Shapes) -> list[Tile]:
@@ -85,7 +82,7 @@ def _need(network: Network, block: Block, image_size: tuple[int, int], *, n: int
         bytes_in=n * image_size[0] * image_size[1] * 3 + weights,
         bytes_out=bytes_out,
         files_out=sum(-(-count // layout.units_per_shard(count)) + 1 for count in units.values()),
-        seconds=START_SECONDS + n * costs.forward_seconds(structure, block.chosen) + bytes_out / BYTES_PER_SECOND,
+        seconds=store_seconds(bytes_out) + n * costs.forward_seconds(structure, block.chosen),
     )
 
 

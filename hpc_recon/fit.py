@@ -16,17 +16,12 @@ from hpc_recon.core import threads
 from hpc_recon.core.config import Study
 from hpc_recon.core.memory import array_bytes
 from hpc_recon.core.sampling import seed_of, unit_sample
-from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges
+from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges, store_seconds
 
 if TYPE_CHECKING:
     from hpc_recon.core.array import Array
     from hpc_recon.numerics.choice import Choice
     from hpc_recon.numerics.stats import BrainStatistics
-
-
-#: Reading and writing stores, and starting a tile, on a laptop's disk.
-BYTES_PER_SECOND = 2e8
-START_SECONDS = 0.3
 
 
 def plan(study: Study, shapes: Shapes) -> list[Tile]:
@@ -57,7 +52,7 @@ def _plan_statistics(study: Study, shapes: Shapes) -> list[Tile]:
                 bytes_in=bytes_in,
                 bytes_out=bytes_out,
                 files_out=6,
-                seconds=_io_seconds(bytes_in + bytes_out)
+                seconds=store_seconds(bytes_in + bytes_out)
                 + needs.statistics_seconds(n_samples, n_voxels, n_threads=threads.available()),
             )
             tiles.append(Tile(Group("fit", (split, roi, "_brain"), settings, upstream), "statistics", 0, 1, need))
@@ -74,7 +69,7 @@ def _plan_choices(study: Study, shapes: Shapes) -> list[Tile]:
     for group, network, layer in _layer_groups(study, shapes):
         n_samples, n_stimuli = _training_sizes(study, shapes, group.path[0])
         n_voxels = shapes.n_voxels(*group.path[:2])
-        n_units = min(study.fit.choice_units, _n_fitted(study, network, layer, shapes.n_units(network, layer)))
+        n_units = min(study.fit.choice_units, study.n_decoded(shapes.n_units(network, layer)))
         sizes: dict[str, int] = {"n_voxels": n_voxels, "n_stimuli": n_stimuli, "n_threads": n_threads}
         fold_seconds = needs.statistics_seconds(n_samples, n_voxels, n_threads=n_threads) + sum(
             n_alphas * needs.fit_seconds(n_units, k=min(k, n_voxels), **sizes) for k in ks
@@ -87,7 +82,7 @@ def _plan_choices(study: Study, shapes: Shapes) -> list[Tile]:
             bytes_in=bytes_in,
             bytes_out=1024 + 128 * len(ks) * n_alphas,
             files_out=1,
-            seconds=_io_seconds(bytes_in) + study.fit.folds * fold_seconds,
+            seconds=store_seconds(bytes_in) + study.fit.folds * fold_seconds,
         )
         tiles.append(Tile(group, "choose", 0, 1, need))
     return tiles
@@ -103,7 +98,7 @@ def _plan_fits(study: Study, shapes: Shapes) -> list[Tile]:
         n_voxels, (_, n_stimuli) = shapes.n_voxels(split, roi), _training_sizes(study, shapes, split)
         items = [shapes.n_items(split, name) for name in study.test_datasets(split)] if study.fit.decode else []
         k = min(max(study.fit.voxel_candidates), n_voxels)
-        n_units = _n_fitted(study, network, layer, shapes.n_units(network, layer))
+        n_units = study.n_decoded(shapes.n_units(network, layer))
         for start, stop in ranges(n_units, layout.units_per_shard(n_units)):
             n = stop - start
             bytes_in = array_bytes(n_stimuli, n) + array_bytes(n_voxels, n_voxels + n_stimuli)
@@ -116,15 +111,11 @@ def _plan_fits(study: Study, shapes: Shapes) -> list[Tile]:
                 bytes_in=bytes_in,
                 bytes_out=bytes_out,
                 files_out=1 + (len(items) or 2),
-                seconds=_io_seconds(bytes_in + bytes_out)
+                seconds=store_seconds(bytes_in + bytes_out)
                 + needs.fit_seconds(n, n_voxels=n_voxels, n_stimuli=n_stimuli, k=k, n_threads=threads.available()),
             )
             tiles.append(Tile(group, "fit", start, stop, need))
     return tiles
-
-
-def _io_seconds(n_bytes: int) -> float:
-    return START_SECONDS + n_bytes / BYTES_PER_SECOND
 
 
 def _training_sizes(study: Study, shapes: Shapes, split: str) -> tuple[int, int]:
@@ -136,17 +127,10 @@ def _training_sizes(study: Study, shapes: Shapes, split: str) -> tuple[int, int]
 def _layer_groups(study: Study, shapes: Shapes) -> list[tuple[Group, str, str]]:
     """Return the group of each split, ROI, network and layer, with the network's own name and the layer's."""
     groups = []
-    for split in study.splits():
-        for roi in study.rois:
-            for network, described in study.networks.items():
-                for layer in described.layers:
-                    path = (split, roi, study.decoded_name(network), layer)
-                    upstream = (
-                        f"fit/{split}/{roi}/_brain",
-                        f"{study.source_verb}/{split}",
-                        shapes.made_by(network, layer),
-                    )
-                    groups.append((Group("fit", path, _settings(study, split), upstream), network, layer))
+    for split, roi, network, layer in study.layer_sets():
+        path = (split, roi, study.decoded_name(network), layer)
+        upstream = (f"fit/{split}/{roi}/_brain", f"{study.source_verb}/{split}", shapes.made_by(network, layer))
+        groups.append((Group("fit", path, _settings(study, split), upstream), network, layer))
     return groups
 
 
@@ -169,11 +153,6 @@ def _settings(study: Study, split: str) -> str:
     return canonical(settings)
 
 
-def _n_fitted(study: Study, network: str, layer: str, n_units: int) -> int:
-    sample = unit_sample(study, network, layer, n_units)
-    return n_units if sample is None else len(sample)
-
-
 def prepare(study: Study) -> None:
     """Create the arrays of decoders; with grids the choice creates them, which first knows their width."""
     from hpc_recon.stores import shapes as store_shapes
@@ -182,7 +161,7 @@ def prepare(study: Study) -> None:
     for group, network, layer in _layer_groups(study, shapes):
         if not study.fit.has_grids or study.fit.decode:
             k = min(study.fit.voxel_candidates[0], shapes.n_voxels(*group.path[:2]))
-            _create(study, group, n_units=_n_fitted(study, network, layer, shapes.n_units(network, layer)), k=k)
+            _create(study, group, n_units=study.n_decoded(shapes.n_units(network, layer)), k=k)
 
 
 def _create(study: Study, group: Group, *, n_units: int, k: int) -> None:
@@ -243,7 +222,7 @@ def _write_choice(study: Study, tile: Tile) -> list[Path]:
     from hpc_recon.stores import arrays, layout
 
     split, roi, _, layer = tile.group.path
-    workspace, network = layout.workspace_of(study), _network_of(study, tile.group)
+    workspace, network = layout.workspace_of(study), study.network_of(tile.group.path[2])
     samples, rows, codes = _training(study, split, roi)
     features = layout.features(network, layer)
     n_all = arrays.describe(workspace, features).shape[1]
@@ -272,10 +251,6 @@ def _write_choice(study: Study, tile: Tile) -> list[Path]:
 
 def _choice_path(workspace: Path, group: Group) -> Path:
     return workspace.joinpath("choices", *group.path[:-1], f"{group.path[-1]}.json")
-
-
-def _network_of(study: Study, group: Group) -> str:
-    return next(name for name in study.networks if study.decoded_name(name) == group.path[2])
 
 
 def _chosen(study: Study, workspace: Path, group: Group) -> tuple[int, float]:
@@ -360,7 +335,7 @@ def _read_features(study: Study, tile: Tile, rows: Array) -> Array:
     """Read the features of the training stimuli for a tile's units, in the stored type."""
     from hpc_recon.stores import arrays, layout
 
-    workspace, network = layout.workspace_of(study), _network_of(study, tile.group)
+    workspace, network = layout.workspace_of(study), study.network_of(tile.group.path[2])
     ref = layout.features(network, tile.group.path[3])
     units = unit_sample(study, network, tile.group.path[3], arrays.describe(workspace, ref).shape[1])
     columns = slice(tile.start, tile.stop) if units is None else units[tile.start : tile.stop]

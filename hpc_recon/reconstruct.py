@@ -17,7 +17,7 @@ from hpc_recon.core.config import Study
 from hpc_recon.core.memory import array_bytes, shard_bytes
 from hpc_recon.core.options import IcnnOptions, PixelsOptions
 from hpc_recon.core.sampling import seed_of, unit_sample
-from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges
+from hpc_recon.core.tiles import START_SECONDS, Group, Need, Shapes, Tile, canonical, ranges
 
 if TYPE_CHECKING:
     from hpc_recon.core.array import Array
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 Options = IcnnOptions | PixelsOptions
 
-START_SECONDS = 0.3
 #: Evaluations of the loss in one iteration, rejected steps included (measured: 1.1 to 1.3).
 EVALUATIONS_PER_ITERATION = 1.3
 #: Forward and backward pass together, relative to the forward pass.

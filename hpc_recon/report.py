@@ -146,7 +146,7 @@ def _facts(study: Study, roi: str) -> list[tuple[str, str]]:
     samples = ", ".join(f"{sizes.n_samples(s, training):,}" for s in study.subjects)
     networks = ", ".join(
         f"{name} ({len(net.layers)} {'layer' if len(net.layers) == 1 else 'layers'}, "
-        f"{sum(_n_decoded(study, sizes.n_units(name, layer)) for layer in net.layers):,} units)"
+        f"{sum(study.n_decoded(sizes.n_units(name, layer)) for layer in net.layers):,} units)"
         for name, net in study.networks.items()
     )
     return [
@@ -155,10 +155,6 @@ def _facts(study: Study, roi: str) -> list[tuple[str, str]]:
         ("Training samples", samples),
         ("Decoded", networks),
     ]
-
-
-def _n_decoded(study: Study, n_units: int) -> int:
-    return n_units if study.units is None else min(study.units, n_units)
 
 
 def _warnings(study: Study, summary: dict[str, Any], run: RunFigures) -> list[str]:

@@ -290,6 +290,20 @@ class Study(Section):
             if options.datasets is None or dataset in options.datasets
         ]
 
+    def layer_sets(self) -> list[tuple[str, str, str, str]]:
+        """Return every (split, ROI, network, layer) that has decoders of its own."""
+        return [
+            (split, roi, name, layer)
+            for split in self.splits()
+            for roi in self.rois
+            for name, network in self.networks.items()
+            for layer in network.layers
+        ]
+
+    def n_decoded(self, n_units: int) -> int:
+        """Return how many of a layer's `n_units` units are decoded: all, or the sample that `units` asks for."""
+        return n_units if self.units is None else min(self.units, n_units)
+
     @property
     def source_verb(self) -> Literal["simulate", "ingest"]:
         """The command that makes the brain data."""
@@ -311,6 +325,10 @@ class Study(Section):
     def decoded_name(self, network: str) -> str:
         """Return the name under which a network's decoders are stored: `vgg`, or `vgg@1000` with `units: 1000`."""
         return network if self.units is None else f"{network}@{self.units}"
+
+    def network_of(self, decoded_name: str) -> str:
+        """Return the network whose decoders are stored under `decoded_name`."""
+        return next(name for name in self.networks if self.decoded_name(name) == decoded_name)
 
 
 def base_subject(split: str) -> str:

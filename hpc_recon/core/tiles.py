@@ -35,6 +35,16 @@ class Need:
     seconds: float = 0.0
 
 
+#: Seconds to start a tile, and bytes a second that stores read and write, on a laptop's disk.
+START_SECONDS = 0.3
+STORE_BYTES_PER_SECOND = 2e8
+
+
+def store_seconds(n_bytes: int) -> float:
+    """Return the projected seconds to start a tile and to read and write `n_bytes` of stores."""
+    return START_SECONDS + n_bytes / STORE_BYTES_PER_SECOND
+
+
 @dataclass(frozen=True)
 class Group:
     """One result with one set of settings.

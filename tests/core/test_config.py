@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from hpc_recon.core.config import Grid, Study, base_subject
+from hpc_recon.core.sampling import unit_sample
 
 
 def study(**changes: Any) -> Study:
@@ -44,6 +45,34 @@ def test_splits_of_cross_validation() -> None:
 def test_decoded_name() -> None:
     assert study().decoded_name("vgg") == "vgg"
     assert study(units=100).decoded_name("vgg") == "vgg@100"
+
+
+def test_network_of_undoes_decoded_name() -> None:
+    sampled = study(units=100)
+    assert sampled.network_of(sampled.decoded_name("vgg")) == "vgg"
+    assert study().network_of("vgg") == "vgg"
+
+
+def test_n_decoded_counts_what_is_sampled() -> None:
+    for units, n_units in ((None, 500), (100, 500), (500, 500), (900, 500)):
+        given = study(units=units)
+        drawn = unit_sample(given, "vgg", "conv1_1", n_units)
+        assert given.n_decoded(n_units) == (n_units if drawn is None else len(drawn))
+
+
+def test_layer_sets_in_the_order_of_the_file() -> None:
+    networks = {
+        "b": {"architecture": "vgg11_quarter", "layers": ["conv2_1", "conv1_1"]},
+        "a": {"architecture": "pixels", "layers": ["pixels"]},
+    }
+    found = study(networks=networks, rois=["V1", "VC"]).layer_sets()
+    assert len(found) == 2 * 2 * 3
+    assert found[:4] == [
+        ("S1", "V1", "b", "conv2_1"),
+        ("S1", "V1", "b", "conv1_1"),
+        ("S1", "V1", "a", "pixels"),
+        ("S1", "VC", "b", "conv2_1"),
+    ]
 
 
 def test_a_grid_or_a_number() -> None:

@@ -52,3 +52,8 @@ def test_fingerprint_needs_each_upstream_digest() -> None:
     assert tiles.digest(one) != tiles.digest(group.fingerprint({"extract/vgg": "bb"}))
     with pytest.raises(KeyError):
         group.fingerprint({})
+
+
+def test_store_seconds_grow_with_bytes() -> None:
+    assert tiles.store_seconds(0) == tiles.START_SECONDS
+    assert tiles.store_seconds(2 * 10**8) == pytest.approx(tiles.START_SECONDS + 1)
