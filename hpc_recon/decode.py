@@ -38,6 +38,7 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
 
 
 def _require_whole_layers(study: Study, shapes: Shapes) -> None:
+    from hpc_recon.core.units import label
     from hpc_recon.numerics.corrections import CHANNEL_WISE
 
     method = study.decode.norm_correction
@@ -47,14 +48,15 @@ def _require_whole_layers(study: Study, shapes: Shapes) -> None:
         f"{network}/{layer}"
         for network, described in study.networks.items()
         for layer in described.layers
-        if len(shapes.unit_shape(network, layer)) > 1 and shapes.n_units(network, layer) > study.units
+        if len(shapes.unit_shape(network, layer)) > 1
+        and study.n_decoded(n := shapes.n_units(network, layer), layer) < n
     ]
     if sampled:
         raise StudyError(
             "decode.norm_correction",
             [
-                f"{method} needs the spread of each channel and so whole layers, but units: {study.units} decodes a "
-                f"sample of {', '.join(sampled)}; use norm_correction l2_norm or none, or leave out units"
+                f"{method} needs the spread of each channel and so whole layers, but units: {label(study.units)} "
+                f"decodes a sample of {', '.join(sampled)}; use norm_correction l2_norm or none, or leave out units"
             ],
         )
 
@@ -69,8 +71,8 @@ def _plan_decode(study: Study, shapes: Shapes) -> list[Tile]:
         n_voxels = shapes.n_voxels(split, roi)
         items = [shapes.n_items(split, name) for name in study.test_datasets(split)]
         read = max(shapes.n_samples(split, name) for name in study.test_datasets(split))
-        k = min(max(study.fit.voxel_candidates), n_voxels)
-        n_units = study.n_decoded(shapes.n_units(network, layer))
+        k = study.fit.most_voxels(n_voxels)
+        n_units = study.n_decoded(shapes.n_units(network, layer), layer)
         for start, stop in ranges(n_units, layout.units_per_shard(n_units)):
             n = stop - start
             bytes_in = needs.decoder_bytes(n, k, n_voxels) + array_bytes(n, 3) + array_bytes(sum(items), n_voxels)
@@ -82,7 +84,7 @@ def _plan_decode(study: Study, shapes: Shapes) -> list[Tile]:
                 bytes_out=array_bytes(sum(items), n),
                 files_out=len(items),
                 seconds=store_seconds(bytes_in + array_bytes(sum(items), n))
-                + needs.predict_seconds(sum(items), n, n_voxels=n_voxels, n_threads=threads.available()),
+                + needs.predict_seconds(sum(items), n, k=k, n_threads=threads.available()),
             )
             tiles.append(Tile(group, "decode", start, stop, need))
     return tiles
@@ -93,7 +95,7 @@ def _plan_correct(study: Study, shapes: Shapes) -> list[Tile]:
 
     tiles = []
     for group, network, layer in _groups(study, shapes):
-        n_units = study.n_decoded(shapes.n_units(network, layer))
+        n_units = study.n_decoded(shapes.n_units(network, layer), layer)
         n_items = sum(shapes.n_items(group.path[0], name) for name in study.test_datasets(group.path[0]))
         bytes_in = array_bytes(n_items, n_units) if study.decode.norm_correction != "none" else 0
         need = Need(
@@ -135,7 +137,7 @@ def prepare(study: Study) -> None:
     workspace, shapes = layout.workspace_of(study), store_shapes.read(study)
     for group, network, layer in _groups(study, shapes):
         split, roi, decoded_name, _ = group.path
-        n_units = study.n_decoded(shapes.n_units(network, layer))
+        n_units = study.n_decoded(shapes.n_units(network, layer), layer)
         for dataset in study.test_datasets(split):
             n = shapes.n_items(split, dataset)
             shapes_of: dict[str, tuple[int, ...]] = {"gain": (n,), "offset": (n,)}
@@ -149,39 +151,9 @@ def prepare(study: Study) -> None:
 
 def work(study: Study, tile: Tile) -> list[Path]:
     """Compute and write one tile; return the files."""
-    return _decode(study, tile) if tile.stage == "decode" else _correct(study, tile)
+    from hpc_recon.decoding import predicting
 
-
-def _decode(study: Study, tile: Tile) -> list[Path]:
-    """Predict a range of units for every test dataset, block by block."""
-    import numpy as np
-
-    from hpc_recon.numerics import decoder, needs, stats, xp
-    from hpc_recon.stores import arrays, brain, layout, statistics
-
-    split, roi, decoded_name, layer = tile.group.path
-    workspace, library, units = layout.workspace_of(study), xp.module(), slice(tile.start, tile.stop)
-    mean, scale = (library.asarray(statistics.read(workspace, split, roi, name)) for name in ("mean", "scale"))
-    test = {}
-    for dataset in study.test_datasets(split):
-        samples = library.asarray(brain.read_items(study, split, dataset, roi).samples)
-        test[dataset] = stats.standardise(samples, mean=mean, scale=scale, dtype="float32")
-    voxel, weight, table = (
-        arrays.read(workspace, layout.decoder(split, roi, decoded_name, layer, part), units)
-        for part in ("voxel", "weight", "stats")
-    )
-    predicted = {dataset: np.empty((len(Z), len(table)), np.float32) for dataset, Z in test.items()}
-    for start, stop in ranges(len(table), needs.UNITS_AT_ONCE):
-        parts = [library.asarray(array[start:stop]) for array in (voxel, weight, table)]
-        stored = decoder.from_table(*parts)
-        for dataset, Z in test.items():
-            predicted[dataset][:, start:stop] = xp.to_numpy(decoder.predict_units(Z, stored))
-    del voxel, weight
-    files = []
-    for dataset, values in predicted.items():
-        ref = layout.decoded(split, roi, dataset, decoded_name, layer)
-        files += arrays.write(workspace, ref, (0, tile.start), values)
-    return files
+    return predicting.write_predictions(study, tile) if tile.stage == "decode" else _correct(study, tile)
 
 
 def _correct(study: Study, tile: Tile) -> list[Path]:

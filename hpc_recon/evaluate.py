@@ -1,7 +1,8 @@
 """Score decoded features and reconstructed images against the truth and against simple baselines.
 
 Stages: `features` (one tile a split, ROI and layer), `images` (one tile a method, split, ROI and dataset),
-`tables` (joins both into `scores/features.csv`, `scores/images.csv` and `scores/summary.json`).
+`tables` (joins both into `scores/features.csv`, `scores/images.csv` and `scores/summary.json`; where some units are
+decoded, `scores/expected.json` says what they tell about all).
 Scores of features are those of the decoded features before any norm correction.
 """
 
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpc_recon.core import memory
+from hpc_recon.core import expected, memory
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import DataError, MissingStore
@@ -55,7 +56,7 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         host_bytes=_LIBRARIES + 2000 * rows,
         bytes_in=60 * rows,
         bytes_out=60 * rows,
-        files_out=3,
+        files_out=3 + (study.units is not None),
         seconds=1 + rows / 2e4,
     )
     return [*features, *images, Tile(Group("evaluate", ("tables",), settings, upstream), "tables", 0, 1, need)]
@@ -69,7 +70,7 @@ def _features_tile(study: Study, shapes: Shapes, place: tuple[str, str], *, netw
     upstream = f"{'fit' if study.fit.decode else 'decode'}/{split}/{roi}/{name}/{layer}"
     settings = canonical({"identification": {d: study.datasets[d].identification for d in datasets}})
     n_units = shapes.n_units(network, layer)
-    n_decoded = study.n_decoded(n_units)
+    n_decoded = study.n_decoded(n_units, layer)
     n_items, n_stimuli = sum(shapes.n_items(split, d) for d in datasets), shapes.n_stimuli()
     bytes_in = memory.array_bytes(n_stimuli + 2 * n_items, n_units)
     need = Need(
@@ -78,7 +79,7 @@ def _features_tile(study: Study, shapes: Shapes, place: tuple[str, str], *, netw
         + memory.shard_bytes(6 * n_items, min(TEST_UNITS, n_units)),
         bytes_in=bytes_in,
         bytes_out=memory.array_bytes(n_items, n_stimuli) + 200 * n_items,
-        files_out=1 + len(datasets),
+        files_out=1 + len(datasets) + (study.units is not None),
         seconds=0.2 + 2.0 * n_items * n_stimuli * n_decoded / _FLOPS + bytes_in / _BYTES,
     )
     return Tile(Group("evaluate", ("features", split, roi, name, layer), settings, (upstream,)), "features", 0, 1, need)
@@ -129,6 +130,7 @@ def _workspace(study: Study) -> Path:
 
 def _score_layer(study: Study, tile: Tile) -> list[Path]:
     """Score one layer in all test datasets of a split, and compare its decoded items with the training stimuli."""
+    from hpc_recon.numerics.expected import estimate
     from hpc_recon.numerics.layer_scores import layer_scores
     from hpc_recon.reporting import tables
     from hpc_recon.stores import brain
@@ -156,6 +158,10 @@ def _score_layer(study: Study, tile: Tile) -> list[Path]:
         rows += _layer_rows(layer_found, items[name].names, place, identification=study.datasets[name].identification)
         similarity = np.asarray(nearness[name].correlation(), np.float32)  # (items, training stimuli)
         files.append(write_atomic(folder / f"similarity-{name}.npy", _npy(similarity)))
+    if study.units is not None:
+        place = {"split": split, "roi": roi, "network": network, "decoded_name": decoded_name, "layer": layer}
+        profiles = {name: layer_found.profile for name, layer_found in found.items()}
+        files.append(expected.write(folder / expected.NAME, estimate(profiles, n_units=reader.n_stored, **place)))
     return [*files, tables.write_rows(folder / "scores.csv", rows, columns=tables.FEATURE_COLUMNS)]
 
 
@@ -170,9 +176,9 @@ class _Layer:
         self._split, self._roi, network, self._layer = place
         self._name = study.decoded_name(network)
         self._features = layout.features(network, self._layer)
-        stored = arrays.describe(self._workspace, self._features).shape[1]
-        self._units = unit_sample(study, network, self._layer, stored)
-        self.n_units = stored if self._units is None else len(self._units)
+        self.n_stored = arrays.describe(self._workspace, self._features).shape[1]
+        self._units = unit_sample(study, network, self._layer, self.n_stored)
+        self.n_units = self.n_stored if self._units is None else len(self._units)
 
     def statistics(self, start: int, stop: int) -> dict[str, Array]:
         """Return `mean` and `scale` of the units over the training stimuli, (units,) each."""
@@ -354,8 +360,8 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
     from hpc_recon.reporting import tables
 
     folder = _workspace(study) / SCORES
-    feature_parts = [
-        _part(study, ("features", split, roi, study.decoded_name(network), layer)) / "scores.csv"
+    layers = [
+        _part(study, ("features", split, roi, study.decoded_name(network), layer))
         for split, roi, network, layer in study.layer_sets()
     ]
     image_parts = [
@@ -363,7 +369,7 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
         for variant in study.reconstruct
         for place in study.image_sets(variant)
     ]
-    features = tables.join(feature_parts, columns=tables.FEATURE_COLUMNS)
+    features = tables.join([part / "scores.csv" for part in layers], columns=tables.FEATURE_COLUMNS)
     images = tables.join(image_parts, columns=tables.IMAGE_COLUMNS)
     options = study.evaluate.model_dump()
 
@@ -372,7 +378,9 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
 
     summary = {"study": study.name, **options, "chance": tables.CHANCE}
     summary |= tables.summarise(features, images, interval=interval)
+    entries = [entry for part in layers for entry in expected.read(part / expected.NAME)]
     return [
+        *([expected.write(folder / expected.NAME, entries)] if study.units is not None else []),
         tables.write_frame(folder / "features.csv", features),
         tables.write_frame(folder / "images.csv", images),
         write_json(folder / "summary.json", summary),

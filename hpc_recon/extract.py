@@ -29,13 +29,17 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     Raises
     ------
     StudyError
-        If an architecture, a layer or a weights file is wrong.
+        If an architecture, a layer or a weights file is wrong, or a file of units does not fit a layer.
     MissingStore
         If the stimuli do not exist yet.
     """
+    from hpc_recon.nets import zoo
     from hpc_recon.stores import layout
 
     n_stimuli = shapes.n_stimuli()
+    for network in study.networks.values():  # before hours of extraction, not after
+        for layer, unit_shape in zoo.unit_shapes(network, image_size=shapes.image_size()).items():
+            study.n_decoded(zoo.n_units(unit_shape), layer)
     tiles = []
     for name, network in study.networks.items():
         for block in _blocks(network, shapes.image_size()):

@@ -185,6 +185,29 @@ def test_sampled_units_are_compared_with_the_same_units(tables):
     assert set(features["network"]) == {"pixels", "vgg"}
 
 
+def test_sampled_units_say_what_to_expect_of_all(tables):
+    """Oracle: numpy on the stored arrays; and the mean over all units lies within a few standard errors."""
+    from hpc_recon.core import expected
+    from hpc_recon.core.sampling import unit_sample
+    from hpc_recon.stores import arrays, brain, layout
+
+    *_, study = tables(CONTENT, subjects=["S1"], reconstruct={}, units=10)
+    entries = {(e.dataset, e.layer): e for e in expected.read(expected.path_of(study.workspace))}
+    assert len(entries) == 2 * 3
+    found = entries["natural", "conv2_1"]
+    assert (found.decoded_name, found.n_decoded, found.n_units) == ("vgg@10", 10, 40)
+    units = unit_sample(study, "vgg", "conv2_1", 40)
+    rows = brain.read_items(study, "S1", "natural").rows
+    true = arrays.read(study.workspace, layout.features("vgg", "conv2_1"))[rows][:, units].astype(float)
+    decoded = arrays.read(study.workspace, layout.decoded("S1", "VC", "natural", "vgg@10", "conv2_1")).astype(float)
+    profile = [np.corrcoef(decoded[:, j], true[:, j])[0, 1] for j in range(10)]
+    # the stores hold float32: 1e-6
+    assert found.mean == pytest.approx(np.mean(profile), abs=1e-6)
+    assert found.error == pytest.approx(np.std(profile, ddof=1) / np.sqrt(10) * np.sqrt(30 / 40), abs=1e-6)
+    *_, whole = tables(CONTENT, subjects=["S1"], reconstruct={})
+    assert not expected.path_of(whole.workspace).exists()
+
+
 def test_folds_are_pooled_into_one_interval_over_images(tables):
     features, scored, summary, _ = tables(FOLDS)
     assert set(scored["split"]) == {"all", *(f"r{r}f{f:02d}" for r in (1, 2) for f in (1, 2, 3, 4))}

@@ -66,6 +66,30 @@ def test_all_features_are_written_with_their_statistics(study: Study, run_verb):
     np.testing.assert_allclose(half, truth(study, "half", "conv1_1", slice(0, N)), rtol=1e-3, atol=1e-3)
 
 
+def test_absolute_features_are_stored_exactly_with_their_own_statistics(make_study, study: Study, run_verb):
+    networks = {"plain": NETWORKS["vgg"], "absolute": {**NETWORKS["vgg"], "transform": "abs"}}
+    both = make_study(networks=networks)
+    run_verb(extract, both)
+    for layer in LAYERS:
+        plain, absolute = (arrays.read(both.workspace, layout.features(name, layer)) for name in networks)
+        assert (plain < 0).any()
+        np.testing.assert_array_equal(absolute, np.abs(plain))
+        norms = arrays.read(both.workspace, layout.norms("absolute", layer))
+        maps = absolute.astype(float).reshape(N, *shapes.read(both).unit_shape("absolute", layer))
+        spread = maps.reshape(N, len(maps[0]), -1).std(axis=2).mean(axis=1)
+        np.testing.assert_allclose(norms[:, 1], spread, rtol=1e-5)
+
+
+def test_a_file_of_units_is_checked_before_anything_is_extracted(make_study, study: Study, tmp_path: Path):
+    np.savez(tmp_path / "units.npz", conv1_1=[0, 4096], conv2_1=[0], conv3_1=[0])
+    chosen = {"file": str(tmp_path / "units.npz")}
+    wrong = make_study(networks={"vgg": NETWORKS["vgg"]}, units=chosen)
+    with pytest.raises(StudyError, match=r"names the unit 4,096 of the layer 'conv1_1', which has 4,096 units"):
+        extract.plan(wrong, shapes.read(wrong))
+    np.savez(tmp_path / "units.npz", conv1_1=[0, 4095], conv2_1=[0], conv3_1=[0])
+    assert extract.plan(wrong, shapes.read(wrong))
+
+
 def test_a_tile_writes_exactly_the_files_it_projects(study: Study):
     extract.prepare(study)
     for tile in extract.plan(study, shapes.read(study)):

@@ -14,8 +14,10 @@ from hpc_recon import decode, fit
 from hpc_recon.core import receipts
 from hpc_recon.core.errors import DamagedStore, DataError, MissingStore
 from hpc_recon.core.sampling import unit_sample
-from hpc_recon.numerics.choice import choose
+from hpc_recon.numerics.choice import choose, deal_folds
 from hpc_recon.numerics.decoder import fit_decoder
+from hpc_recon.numerics.folds import make_fold
+from hpc_recon.numerics.stats import brain_statistics
 
 LAYERS = ("conv", "fc")
 
@@ -75,14 +77,14 @@ def test_the_choice_is_that_of_numerics_and_is_used(decodable, run_verb) -> None
     grids = {"n_voxels": {"grid": [5, 15]}, "alpha": {"grid": [1.0, 10.0, 100.0]}, "folds": 3, "choice_units": 40}
     study, truth = decodable(fit=grids)
     tiles = run_verb(fit, study)
-    assert [tile.stage for tile in tiles] == ["statistics", "choose", "choose", "fit", "fit"]
+    assert [tile.stage for tile in tiles] == ["statistics", *["folds"] * 3, "choose", "choose", "fit", "fit"]
     content = json.loads((study.workspace / "choices/S1/VC/net/fc.json").read_text())
     X, Y, codes = truth.training("S1", "VC", "fc")
     from hpc_recon.core.sampling import seed_of
 
-    expected = choose(
-        X, Y, stimulus=codes, n_voxels=[5, 15], alphas=[1.0, 10.0, 100.0], n_folds=3, seed=seed_of(0, "folds", "S1")
-    )
+    dealt = deal_folds(len(Y), 3, seed=seed_of(0, "folds", "S1"))
+    folds = [make_fold(X, codes, held_out=dealt == fold, brain=brain_statistics(X, codes)) for fold in range(3)]
+    expected = choose(folds, Y, n_voxels=[5, 15], alphas=[1.0, 10.0, 100.0])
     assert content == json.loads(json.dumps(expected.as_dict()))
     assert len(content["table"]) == 6
     d = fit_decoder(X, Y, content["n_voxels"], content["alpha"], stimulus=codes)

@@ -9,9 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from hpc_recon.core import units as unit_choice
+from hpc_recon.core.errors import StudyError
+from hpc_recon.core.fit_options import Fit
 from hpc_recon.core.options import IcnnOptions, PixelsOptions
+from hpc_recon.core.sizes import Sizes
 from hpc_recon.core.text import SAFE_NAME
 
 Name = Annotated[str, Field(pattern=SAFE_NAME.pattern)]
@@ -149,6 +153,9 @@ class Network(Section):
     layers: tuple[Name, ...] = Field(
         min_length=1, description="layer names; VGG names as in Caffe (conv1_1 ... fc8, pre-ReLU)"
     )
+    transform: Literal["none", "abs"] = Field(
+        "none", description="abs: features are the absolute values |f| of the layers' outputs, wherever they are used"
+    )
     dtype: Literal["float32", "float16"] = Field("float32", description="type of the stored features")
 
     @field_validator("layers")
@@ -157,55 +164,6 @@ class Network(Section):
         if len(set(layers)) != len(layers):
             raise ValueError(f"layers repeat: {', '.join(sorted({x for x in layers if layers.count(x) > 1}))}")
         return layers
-
-
-class Grid(Section):
-    """Candidate values; the best is chosen per layer by cross-validation inside the training set."""
-
-    grid: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=2, description="candidate values")
-    per: Literal["layer"] = Field("layer", description="one choice per layer")
-
-
-def _number_or_grid(value: object) -> str:
-    return "grid" if isinstance(value, (dict, Grid)) else "number"
-
-
-WholeOrGrid = Annotated[
-    Annotated[Annotated[int, Field(ge=1)], Tag("number")] | Annotated[Grid, Tag("grid")], Discriminator(_number_or_grid)
-]
-RealOrGrid = Annotated[
-    Annotated[Annotated[float, Field(gt=0)], Tag("number")] | Annotated[Grid, Tag("grid")],
-    Discriminator(_number_or_grid),
-]
-
-
-class Fit(Section):
-    """Decoders: voxel selection by correlation, then ridge regression, one per unit."""
-
-    estimator: Literal["ridge"] = Field("ridge", description="the regression")
-    n_voxels: WholeOrGrid = Field(500, description="voxels per unit, or {grid: [...]}")
-    alpha: RealOrGrid = Field(
-        100.0, description="ridge penalty on z-scored data (sum of squares + alpha |w|^2), or {grid: [...]}"
-    )
-    folds: int = Field(5, ge=2, description="folds of the choice, grouped by stimulus")
-    choice_units: int = Field(1000, ge=1, description="units per layer (drawn at random) on which grids are judged")
-    penalize_bias: bool = Field(False, description="penalise the intercept too, as FastL2LiR does")
-    decode: bool = Field(False, description="decode while fitting and store no decoders, only predictions")
-
-    @property
-    def voxel_candidates(self) -> tuple[int, ...]:
-        """Numbers of voxels per unit to choose from; one if it is fixed."""
-        return tuple(int(k) for k in self.n_voxels.grid) if isinstance(self.n_voxels, Grid) else (self.n_voxels,)
-
-    @property
-    def alpha_candidates(self) -> tuple[float, ...]:
-        """Ridge penalties to choose from; one if it is fixed."""
-        return self.alpha.grid if isinstance(self.alpha, Grid) else (self.alpha,)
-
-    @property
-    def has_grids(self) -> bool:
-        """Whether cross-validation chooses the number of voxels or the penalty."""
-        return isinstance(self.n_voxels, Grid) or isinstance(self.alpha, Grid)
 
 
 NormCorrection = Literal["none", "l2_norm", "channel_std", "mean_center", "train_mean_center"]
@@ -233,6 +191,8 @@ class Report(Section):
     gallery: int = Field(24, ge=1, description="images shown per dataset at most")
 
 
+UnitChoice = Annotated[int | unit_choice.EveryNth | unit_choice.UnitFile | None, BeforeValidator(unit_choice.parse)]
+
 Reconstruct = Annotated[IcnnOptions | PixelsOptions, Field(discriminator="method")]
 
 
@@ -250,9 +210,12 @@ class Study(Section):
     simulate: Simulate | None = Field(None, description="make a synthetic study")
     ingest: Ingest | None = Field(None, description="read your own files")
     networks: dict[Name, Network] = Field(min_length=1, description="networks to decode, by a name of your own")
-    units: int | None = Field(
-        None, ge=1, description="fit a random sample of this many units per layer (--units N/layer)"
+    units: UnitChoice = Field(
+        None,
+        description="decode some units of each layer, for a first answer: N (a random sample), {every: N} or "
+        "{file: PATH}; --units N/layer, --units every:N, --units file:PATH",
     )
+    sizes: Sizes | None = Field(None, description="what the data will hold; for --dry-run before they are there")
     fit: Fit = Field(Fit(), description="how decoders are fitted")
     decode: Decode = Field(Decode(), description="how test data are decoded")
     reconstruct: dict[Name, Reconstruct] = Field(default_factory=dict, description="methods by a name of your own")
@@ -300,9 +263,24 @@ class Study(Section):
             for layer in network.layers
         ]
 
-    def n_decoded(self, n_units: int) -> int:
-        """Return how many of a layer's `n_units` units are decoded: all, or the sample that `units` asks for."""
-        return n_units if self.units is None else min(self.units, n_units)
+    def n_decoded(self, n_units: int, layer: str | None = None) -> int:
+        """Return how many of a layer's `n_units` units are decoded: all, or as many as `units` chooses.
+
+        Parameters
+        ----------
+        layer
+            Name of the layer; a file with one list a layer needs it.
+
+        Raises
+        ------
+        StudyError
+            If a file of units cannot be read or does not fit the layer.
+        """
+        if self.units is None or isinstance(self.units, int):
+            return min(self.units or n_units, n_units)
+        if isinstance(self.units, unit_choice.EveryNth):
+            return -(-n_units // self.units.every)
+        return len(unit_choice.from_file(self.units, layer or unit_choice.EVERY_LAYER, n_units))
 
     @property
     def source_verb(self) -> Literal["simulate", "ingest"]:
@@ -323,12 +301,26 @@ class Study(Section):
         return names
 
     def decoded_name(self, network: str) -> str:
-        """Return the name under which a network's decoders are stored: `vgg`, or `vgg@1000` with `units: 1000`."""
-        return network if self.units is None else f"{network}@{self.units}"
+        """Return the name under which a network's decoders are stored.
+
+        `vgg`; with `units` also which: `vgg@1000`, `vgg@every16`, `vgg@file-<8 hexadecimal digits of the content>`.
+        """
+        return network if self.units is None else f"{network}@{unit_choice.label(self.units)}"
 
     def network_of(self, decoded_name: str) -> str:
-        """Return the network whose decoders are stored under `decoded_name`."""
-        return next(name for name in self.networks if self.decoded_name(name) == decoded_name)
+        """Return the network whose decoders are stored under `decoded_name`.
+
+        Raises
+        ------
+        StudyError
+            If the study has none: a file of units changed while it was in use.
+        """
+        known = {self.decoded_name(name): name for name in self.networks}
+        if decoded_name not in known:
+            raise StudyError(
+                "units", [f"{decoded_name!r} is none of {', '.join(known)}; did the file of units change? Start anew"]
+            )
+        return known[decoded_name]
 
 
 def base_subject(split: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from hpc_recon.core import threads
 from hpc_recon.nets.taps import Tap
 from hpc_recon.nets.zoo import Structure, n_units
 
@@ -11,8 +12,10 @@ from hpc_recon.nets.zoo import Structure, n_units
 TORCH_BYTES = 350 * 2**20
 #: Activations of one micro-batch stay below this; small enough for any worker, large enough to keep it busy.
 MICRO_BATCH_BYTES = 256 * 2**20
-#: Seconds to compute one unit's activation of one image: 2.6e-8 (quarter VGG-11, 64 px) to 5e-8 (VGG19, 224 px).
+#: Seconds to compute one unit's activation of one image: 2.6e-8 (quarter VGG-11, 64 px) to 5e-8 (VGG19, 224 px),
+#: with so many threads.
 SECONDS_PER_UNIT = 5e-8
+MEASURED_THREADS = 2
 
 
 def upto(structure: Structure, layers: Collection[str]) -> list[Tap]:
@@ -42,8 +45,8 @@ def forward_units(structure: Structure, layers: Collection[str]) -> int:
 
 
 def forward_seconds(structure: Structure, layers: Collection[str]) -> float:
-    """Return the seconds of one image."""
-    return SECONDS_PER_UNIT * forward_units(structure, layers)
+    """Return the seconds of one image on the worker's threads, in proportion to their number."""
+    return SECONDS_PER_UNIT * forward_units(structure, layers) * MEASURED_THREADS / threads.available()
 
 
 def micro_batch(structure: Structure, layers: Collection[str]) -> int:

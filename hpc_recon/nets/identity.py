@@ -65,7 +65,8 @@ def _sha256(path: Path, _size: int, _changed: int) -> str:
 def identity(network: Network) -> dict[str, Any]:
     """Return what determines the features of a network's layers, without `layers` and `dtype`.
 
-    A local file counts by its sha256, not by its path, so that a study may move.
+    A local file counts by its sha256, not by its path, so that a study may move. `transform` is named where there
+    is one.
 
     Raises
     ------
@@ -73,6 +74,8 @@ def identity(network: Network) -> dict[str, Any]:
         If a local file is missing, differs from `sha256`, or a random seed is not a number.
     """
     settings: dict[str, Any] = {"architecture": network.architecture, "image_size": network.image_size}
+    if network.transform != "none":
+        settings["transform"] = network.transform
     if network.architecture in PIXEL_ARCHITECTURES:
         return settings
     kind = weights_kind(network.weights)

@@ -27,17 +27,32 @@ class Tap:
     overwritten: bool = False
 
 
+#: What is done to the outputs of layers before anybody sees them, by `Network.transform`.
+TRANSFORMS: dict[str, Callable[[Tensor], Tensor]] = {"none": lambda output: output, "abs": torch.abs}
+
+
 class Net(nn.Module):
-    """A network ready for use: resizing, preprocessing, body; `taps` names its layers in network order."""
+    """A network ready for use: resizing, preprocessing, body; `taps` names its layers in network order.
+
+    `transform` is a key of `TRANSFORMS`; `activations` applies it, so that features which are stored and features
+    of an image that is compared with them are always the same function of the layers' outputs.
+    """
 
     def __init__(
-        self, body: nn.Module, *, preprocess: Preprocess, size: tuple[int, int], taps: Mapping[str, Tap]
+        self,
+        body: nn.Module,
+        *,
+        preprocess: Preprocess,
+        size: tuple[int, int],
+        taps: Mapping[str, Tap],
+        transform: str = "none",
     ) -> None:
         super().__init__()
         self.body = body
         self.preprocess = preprocess
         self.size = size
         self.taps = dict(taps)
+        self.transform = TRANSFORMS[transform]
 
     def forward(self, images: Tensor) -> Tensor:
         """Run RGB images (n, 3, H, W) in [0, 1] of any size through the whole network."""
@@ -67,7 +82,7 @@ def _hooks(net: nn.Module, paths: Mapping[str, str], hook: Callable[[str, Any], 
 
 
 def activations(net: Net, images: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
-    """Return the outputs of `layers`.
+    """Return the outputs of `layers`, transformed as the network's `transform` says.
 
     Parameters
     ----------
@@ -105,7 +120,8 @@ def activations(net: Net, images: Tensor, layers: Collection[str]) -> dict[str, 
     if wanted:
         with _hooks(net.body, {layer: tap.path for layer, tap in wanted.items()}, keep), suppress(_Reached):
             net(images)
-    return {layer: found[layer] for layer in wanted}
+    # Taken out one by one: a transformed layer stands beside one untransformed layer, not beside all of them.
+    return {layer: net.transform(found.pop(layer)) for layer in wanted}
 
 
 def read(net: Net, images: Array, layers: Collection[str]) -> dict[str, Array]:

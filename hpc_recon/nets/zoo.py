@@ -160,7 +160,8 @@ def _load(network: Network, size: tuple[int, int], device: str, _stamp: str) -> 
     with torch.inference_mode(mode=False), torch.random.fork_rng(devices=[]):
         body = _body(network, {taps[layer].path for layer in network.layers})
         weights.load_into(body, network)
-        net = Net(body, preprocess=Preprocess(preprocessing(network)), size=size, taps=taps)
+        preprocess = Preprocess(preprocessing(network))
+        net = Net(body, preprocess=preprocess, size=size, taps=taps, transform=network.transform)
         return net.to(device).eval().requires_grad_(requires_grad=False)
 
 

@@ -9,23 +9,35 @@ m being the mean over the training folds: predicting that scores 0. Each unit is
 all training stimuli, so that units count alike; dividing by that of the training folds would let a unit that is
 nearly constant there outweigh all others (pixels at the border of digits did). The correlation, which is reported
 beside it, does not see how far predictions are shrunken, and so hardly distinguishes large penalties.
+
+The score of the chosen candidate is the best of many, so it is slightly optimistic; `choose_nested` chooses for each
+fold without looking at it, which is what honest predictions (`numerics.out_of_fold`) need.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from hpc_recon.core import threads
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
-from hpc_recon.numerics import ridge
-from hpc_recon.numerics.decoder import UNIT_BLOCK, scores, standardised_targets
-from hpc_recon.numerics.parallel import for_each
-from hpc_recon.numerics.stats import BrainStatistics, average_by, brain_statistics, mean_and_scale, standardise
-from hpc_recon.numerics.voxels import ranked_voxels
+from hpc_recon.core.memory import array_bytes
+from hpc_recon.numerics.decoder import UNIT_BLOCK
+from hpc_recon.numerics.fold_scores import PATTERN_NUMBERS, Predict, UnitScores, ridge_predictor, score_fold
+from hpc_recon.numerics.folds import Fold
+from hpc_recon.numerics.needs import (
+    GATHER_PER_SECOND,
+    GEMM_PER_SECOND,
+    SLACK_BYTES,
+    SOLVE_PER_SECOND,
+    SORT_PER_SECOND,
+    solve_bytes,
+)
+from hpc_recon.numerics.ridge import batch_size, triangle_numbers
+from hpc_recon.numerics.stats import DIRECT_SAMPLES, mean_and_scale
 from hpc_recon.numerics.xp import namespace, to_numpy
 
 
@@ -34,6 +46,7 @@ class Choice:
     """The chosen values, and the scores of all candidates."""
 
     n_voxels: int
+    #: The best common penalty.
     alpha: float
     #: Candidates, ascending.
     n_voxels_grid: tuple[int, ...]
@@ -47,9 +60,21 @@ class Choice:
     n_units: int
     #: Sentences for the user, such as a choice at the edge of its grid.
     warnings: tuple[str, ...]
+    #: Penalty of each unit (n_units,), float64, where each has its own; the largest of the grid for constant units.
+    unit_alpha: Array | None = None
+
+    @property
+    def penalty(self) -> float | Array:
+        """The penalty to fit with: one number, or one of each unit (n_units,)."""
+        return self.alpha if self.unit_alpha is None else self.unit_alpha
+
+    @property
+    def setting(self) -> tuple[int, float | Array]:
+        """Number of voxels and penalty, as `out_of_fold.predict_chosen` takes them."""
+        return self.n_voxels, self.penalty
 
     def as_dict(self) -> dict[str, object]:
-        """Return plain Python values, for JSON; one row per candidate in `table`."""
+        """Return plain Python values, for JSON; one row per candidate in `table`, units counted per penalty."""
         table = [
             {
                 "n_voxels": k,
@@ -60,26 +85,15 @@ class Choice:
             for i, k in enumerate(self.n_voxels_grid)
             for j, alpha in enumerate(self.alpha_grid)
         ]
-        chosen = {"n_voxels": self.n_voxels, "alpha": self.alpha, "score": "explained_variance"}
-        return {**chosen, "folds": self.n_folds, "units": self.n_units, "warnings": list(self.warnings), "table": table}
-
-
-@dataclass(frozen=True)
-class _Sums:
-    """Additive parts of the scores of one block of units in one fold; arrays (n_k, n_alpha) or plain numbers."""
-
-    errors: Array
-    total: float
-    correlations: Array
-    n_correlations: int
-
-    def __add__(self, other: _Sums) -> _Sums:
-        return _Sums(
-            self.errors + other.errors,
-            self.total + other.total,
-            self.correlations + other.correlations,
-            self.n_correlations + other.n_correlations,
-        )
+        content: dict[str, object] = {"n_voxels": self.n_voxels, "alpha": self.alpha, "score": "explained_variance"}
+        content["per"] = "layer" if self.unit_alpha is None else "unit"
+        if self.unit_alpha is not None:
+            counts = [int((self.unit_alpha == alpha).sum()) for alpha in self.alpha_grid]
+            content["units_of_alpha"] = [
+                {"alpha": alpha, "units": n} for alpha, n in zip(self.alpha_grid, counts, strict=True)
+            ]
+        content |= {"folds": self.n_folds, "units": self.n_units, "warnings": list(self.warnings)}
+        return content | {"table": table}
 
 
 def deal_folds(n_stimuli: int, n_folds: int, *, seed: int) -> Array:
@@ -104,32 +118,36 @@ def deal_folds(n_stimuli: int, n_folds: int, *, seed: int) -> Array:
 
 
 def choose(
-    X: Array,
+    folds: Iterable[Fold],
     Y: Array,
     *,
-    stimulus: Array,
     n_voxels: Sequence[int],
     alphas: Sequence[float],
-    n_folds: int,
-    seed: int,
+    per: Literal["layer", "unit"] = "layer",
+    penalize_bias: bool = False,
     n_threads: int | None = None,
+    predictor: Callable[[Fold], Predict] | None = None,
 ) -> Choice:
     """Choose the number of voxels and the penalty with the largest held-out explained variance.
 
     Parameters
     ----------
-    X : (n_samples, n_voxels), raw, finite
-        Training samples.
+    folds
+        See `numerics.folds.make_folds`; together they hold out every row of Y once. One is looked at at a time.
     Y : (n_stimuli, n_units), raw, finite
-        A sample of units; the same library as X.
-    stimulus : (n_samples,) int
-        Row of Y of each sample; every row must occur.
+        A sample of units, or all of them; the same library as the folds.
     n_voxels, alphas
         Candidates; one value each is allowed. Numbers above the usable voxels mean all usable voxels.
-    n_folds
-        Folds of stimuli. Held-out repeats are averaged before they are predicted, as test data are.
-    seed
-        Deals the stimuli to folds.
+    per
+        `layer`: one penalty for all units. `unit`: one for each, at the number of voxels that is best with a common
+        penalty.
+    penalize_bias
+        As in `decoder.fit_decoder`.
+    n_threads
+        Default: what the worker may use; 1 with cupy. The result does not depend on it.
+    predictor
+        Another estimator: prepares one fold and returns the function that predicts a block of units for each
+        candidate (`fold_scores.Predict`). Default: the best voxels of each unit, ridge.
 
     Returns
     -------
@@ -139,35 +157,120 @@ def choose(
     Raises
     ------
     DataError
-        If there are too few stimuli for the folds, or no unit varies.
+        If a row of Y is held out never or twice, or no unit varies (per layer; per unit all get the largest penalty).
 
     Notes
     -----
-    Memory: `numerics.needs.choice_bytes`. The result does not depend on `n_threads`.
+    Memory: `choose_bytes`, time: `choose_seconds`.
     """
     ks, penalties = tuple(sorted(set(n_voxels))), tuple(sorted(set(alphas)))
-    shown = int((namespace(stimulus).bincount(stimulus, minlength=Y.shape[0]) > 0).sum())
-    if shown != Y.shape[0]:
-        raise DataError(f"every row of Y must be shown in a sample, but {Y.shape[0] - shown} of {Y.shape[0]} are not")
-    folds = deal_folds(Y.shape[0], n_folds, seed=seed)
-    total: _Sums | None = None
-    varying = np.zeros(Y.shape[1], bool)
-    for fold in range(n_folds):
-        sums, units = _score_fold(
-            X, Y, stimulus=stimulus, held_out=folds == fold, ks=ks, alphas=penalties, n_threads=n_threads
+    table = UnitScores.empty(len(ks), len(penalties), n_units=Y.shape[1])
+    _, whole_scale = mean_and_scale(Y)
+    held = np.zeros(Y.shape[0], np.int64)
+    n_folds = 0
+    for fold in folds:
+        predict = predictor(fold) if predictor else ridge_predictor(fold, ks, penalties)
+        parts = [(slice(None), whole_scale, table)]
+        score_fold(fold, Y, predict, alphas=penalties, penalize_bias=penalize_bias, parts=parts, n_threads=n_threads)
+        held[to_numpy(fold.test_rows)] += 1
+        n_folds += 1
+        del fold, predict  # else its Gram matrix lives on while the next one is made
+    require_held_out(held, times=1)
+    return _best(table, ks, penalties, per=per, n_folds=n_folds)
+
+
+def choose_nested(
+    pairs: Iterable[Fold],
+    Y: Array,
+    *,
+    fold_of_stimulus: Array,
+    n_voxels: Sequence[int],
+    alphas: Sequence[float],
+    per: Literal["layer", "unit"] = "layer",
+    penalize_bias: bool = False,
+    n_threads: int | None = None,
+) -> tuple[Choice, ...]:
+    """Choose for each fold by cross-validation over the other folds, so that its own stimuli have no say.
+
+    Parameters
+    ----------
+    pairs
+        See `numerics.folds.make_pairs`: what is fitted without folds i and j scores fold j for the choice of fold i,
+        and fold i for that of fold j.
+    fold_of_stimulus : (n_stimuli,) int
+        The fold of each row of Y, as it was given to `make_pairs`.
+
+    Returns
+    -------
+    One `Choice` for each fold. The other parameters and errors are those of `choose`; units are weighed by their
+    standard deviation over the rows outside the fold.
+    """
+    ks, penalties = tuple(sorted(set(n_voxels))), tuple(sorted(set(alphas)))
+    n_folds = int(np.max(fold_of_stimulus)) + 1
+    tables = [UnitScores.empty(len(ks), len(penalties), n_units=Y.shape[1]) for _ in range(n_folds)]
+    xp, dealt = namespace(Y), np.asarray(fold_of_stimulus)
+    scales = [mean_and_scale(Y[xp.asarray(np.flatnonzero(dealt != fold))])[1] for fold in range(n_folds)]
+    held = np.zeros(Y.shape[0], np.int64)
+    for pair in pairs:
+        rows = to_numpy(pair.test_rows)
+        i, j = np.unique(dealt[rows])
+        parts = [
+            (xp.asarray(np.flatnonzero(dealt[rows] == scored)), scales[chosen], tables[chosen])
+            for scored, chosen in ((i, j), (j, i))
+        ]
+        predict = ridge_predictor(pair, ks, penalties)
+        score_fold(pair, Y, predict, alphas=penalties, penalize_bias=penalize_bias, parts=parts, n_threads=n_threads)
+        held[rows] += 1
+        del pair, predict
+    require_held_out(held, times=n_folds - 1)
+    return tuple(_best(table, ks, penalties, per=per, n_folds=n_folds - 1) for table in tables)
+
+
+def require_held_out(held: Array, *, times: int) -> None:
+    """Raise unless every row of Y was held out this often; `held` counts (n_stimuli,)."""
+    wrong = np.flatnonzero(held != times)
+    if len(wrong):
+        raise DataError(
+            f"the folds must hold out every row of Y {'once' if times == 1 else f'{times} times'}, but {len(wrong)} of "
+            f"{len(held)} are not (first: row {wrong[0]}, {held[wrong[0]]} times); every row must be shown in a sample"
         )
-        total = sums if total is None else total + sums
-        varying |= units
-    if total is None or not total.total > 0:
-        raise DataError(f"none of the {Y.shape[1]} units varies over the training stimuli; nothing can be chosen")
-    explained = 1.0 - total.errors / total.total
-    correlation = total.correlations / max(total.n_correlations, 1)
+
+
+def _best(
+    table: UnitScores,
+    ks: tuple[int, ...],
+    alphas: tuple[float, ...],
+    *,
+    per: Literal["layer", "unit"],
+    n_folds: int,
+) -> Choice:
+    """Return the choice that the scores make."""
+    whole = table.total.sum()
+    n_units = table.total.shape[0]
+    varies = table.total > 0
+    if not varies.any():
+        if per == "layer":
+            raise DataError(f"none of the {n_units} units varies over the training stimuli; nothing can be chosen")
+        nothing = np.zeros((len(ks), len(alphas)))  # the units of one range may well be constant, all of them
+        largest = np.full(n_units, alphas[-1], np.float64)
+        return Choice(ks[0], alphas[-1], ks, alphas, nothing, nothing, n_folds, 0, (), largest)
+    explained = 1.0 - table.errors.sum(axis=-1) / whole
+    correlation = table.correlations.sum(axis=-1) / max(int(table.n_correlations.sum()), 1)
     best = max(np.ndindex(explained.shape), key=lambda at: (explained[at], -at[0], at[1]))
-    notes = _edge_notes("n_voxels", ks, best[0]) + _edge_notes("alpha", penalties, best[1])
-    if explained[best] <= 0:
-        notes.append(f"no candidate predicts held-out stimuli better than their mean (best: {explained[best]:.4f})")
-    chosen, n_units = (ks[best[0]], penalties[best[1]]), int(varying.sum())
-    return Choice(*chosen, ks, penalties, explained, correlation, n_folds, n_units, tuple(notes))
+    notes, unit_alpha, reached = _edge_notes("n_voxels", ks, best[0]), None, float(explained[best])
+    if per == "unit":
+        errors = table.errors[best[0]]  # (n_alphas, n_units)
+        last = len(alphas) - 1 - errors[::-1].argmin(axis=0)  # of equal scores the larger alpha
+        at = np.where(varies, last, len(alphas) - 1)
+        unit_alpha = np.asarray(alphas, np.float64)[at]
+        reached = float(1.0 - errors.min(axis=0).sum() / whole)
+        notes += _unit_edge_notes(alphas, at[varies])
+    else:
+        notes += _edge_notes("alpha", alphas, best[1])
+    if reached <= 0:
+        notes.append(f"no candidate predicts held-out stimuli better than their mean (best: {reached:.4f})")
+    chosen = (ks[best[0]], alphas[best[1]], ks, alphas)
+    return Choice(*chosen, explained, correlation, n_folds, int(varies.sum()), tuple(notes), unit_alpha)
 
 
 def _edge_notes(name: str, grid: Sequence[float], at: int) -> list[str]:
@@ -178,91 +281,44 @@ def _edge_notes(name: str, grid: Sequence[float], at: int) -> list[str]:
     return [f"the chosen {name} {grid[at]:g} is the {side} of its grid of {len(grid)}; a wider grid may do better"]
 
 
-def _score_fold(
-    X: Array,
-    Y: Array,
-    *,
-    stimulus: Array,
-    held_out: Array,
-    ks: Sequence[int],
-    alphas: Sequence[float],
-    n_threads: int | None,
-) -> tuple[_Sums, Array]:
-    """Fit without the held-out stimuli and score them; also which units vary."""
-    xp = namespace(X, Y, stimulus)
-    held = xp.asarray(held_out)
-    place = xp.where(held, xp.cumsum(held) - 1, xp.cumsum(~held) - 1)  # row of a stimulus among its own kind
-    test_sample = held[stimulus]
-    train = xp.flatnonzero(~test_sample)
-    n_train = int((~held_out).sum())
-    brain = brain_statistics(X[train], place[stimulus[train]], n_stimuli=n_train, n_threads=n_threads)
-    test = xp.flatnonzero(test_sample)
-    patterns, _ = average_by(X[test], place[stimulus[test]], n=int(held_out.sum()))
-    Z = standardise(patterns, mean=brain.mean, scale=brain.scale, dtype=brain.sums.dtype)  # (n_test, n_voxels)
-    rows = xp.flatnonzero(~held), xp.flatnonzero(held)
-
-    def score_block(start: int) -> tuple[_Sums, Array]:
-        units = slice(start, start + UNIT_BLOCK)
-        return _score_block(brain, Y[:, units], rows=rows, Z=Z, ks=ks, alphas=alphas)
-
-    count = 1 if xp is not np else n_threads or threads.available()
-    blocks = for_each(score_block, range(0, Y.shape[1], UNIT_BLOCK), n_threads=count)
-    sums = blocks[0][0]
-    for other, _ in blocks[1:]:
-        sums = sums + other
-    return sums, np.concatenate([varies for _, varies in blocks])
+def _unit_edge_notes(grid: Sequence[float], at: Array) -> list[str]:
+    """Return a warning for each end of the grid of alphas that units chose, with their number."""
+    ends = [("smallest", 0), ("largest", len(grid) - 1)] if len(grid) > 1 else []
+    return [
+        f"{n:,} of {len(at):,} units chose the {side} alpha of the grid, {grid[end]:g}; a wider grid may do better"
+        for side, end in ends
+        if (n := int((at == end).sum()))
+    ]
 
 
-def _score_block(
-    brain: BrainStatistics,
-    Y: Array,
-    *,
-    rows: tuple[Array, Array],
-    Z: Array,
-    ks: Sequence[int],
-    alphas: Sequence[float],
-) -> tuple[_Sums, Array]:
-    """Score every candidate on one block of units; units that are constant in training do not count.
+def choose_bytes(
+    n_units: int, *, n_stimuli: int, n_test: int, n_voxels: int, k: int, n_k: int, n_alphas: int, n_threads: int
+) -> int:
+    """Return the peak bytes of `choose`, without its inputs: the folds (`folds.folds_bytes`) and Y.
 
-    `rows` are the training and the held-out rows of Y, `Z` the held-out brain patterns.
+    The tables (two float64 numbers a candidate and unit; for `choose_nested` as often as there are folds), and a fold's
+    patterns, transposed. For each thread, for a block of units: products, their absolute values, a partly sorted
+    copy and a mask (n_voxels each); targets in float64 and float32; voxel numbers and products of the ranking; the
+    systems, gathered or in float64; or, with few samples, all of them transposed and those of a batch's voxels; the
+    weights of every alpha; the patterns gathered; and four float64 copies of the predictions.
     """
-    xp = namespace(Y)
-    targets, mean, scale = standardised_targets(Y[rows[0]], dtype=brain.sums.dtype)
-    varies = scale > 0
-    truth = standardise(Y[rows[1]], mean=mean, scale=scale, dtype=xp.float64).T[varies]  # (units, n_test)
-    _, whole = mean_and_scale(Y)
-    weight = (scale[varies] / whole[varies])[:, None] ** 2  # from the folds' variance to that of all stimuli
-    score, products = scores(brain, targets)
-    ranking = ranked_voxels(score, min(max(ks), brain.n_usable))
-    intercept = ((targets @ brain.counts.astype(xp.float64)) / brain.n_samples)[varies, None]
-    centred = truth - truth.mean(axis=1, keepdims=True)
-    defined = (centred * centred).sum(axis=1) > 0  # the correlation of a constant is not defined
-    errors, correlations = np.empty((len(ks), len(alphas))), np.empty((len(ks), len(alphas)))
-    for i, k in enumerate(ks):
-        chosen = xp.sort(ranking[:, :k], axis=1)
-        rhs = xp.take_along_axis(products, chosen, axis=1)
-        weights, _ = ridge.solve(brain, chosen, rhs=rhs, targets=targets, alphas=alphas)
-        for j in range(len(alphas)):
-            predicted = _predict(Z, chosen, weights[j])[varies] + intercept  # (units, n_test)
-            errors[i, j] = float((weight * (truth - predicted) ** 2).sum())
-            correlations[i, j] = float(_correlations(predicted[defined], centred[defined]).sum())
-    sums = _Sums(errors, float((weight * truth * truth).sum()), correlations, int(defined.sum()))
-    return sums, to_numpy(varies)
+    tables = 8 * n_units * (2 * n_k * n_alphas + 4)
+    ranking = 14 * UNIT_BLOCK * n_voxels + 4 * 8 * UNIT_BLOCK * (n_stimuli + k)
+    solving = solve_bytes(k, n_units=UNIT_BLOCK)
+    if n_stimuli <= max(k, DIRECT_SAMPLES):
+        solving = max(
+            solving, solve_bytes(k, n_units=1) + array_bytes(n_stimuli, n_voxels + k * batch_size(k, n_samples=n_stimuli))
+        )
+    weights = array_bytes(UNIT_BLOCK, k * n_alphas) + max(4 * PATTERN_NUMBERS, array_bytes(k, n_test))
+    predictions = 4 * array_bytes(UNIT_BLOCK, n_k * n_alphas * n_test, itemsize=8)
+    block = ranking + solving + weights + predictions
+    return tables + array_bytes(n_test, n_voxels) + n_threads * block + SLACK_BYTES
 
 
-def _predict(Z: Array, chosen: Array, weight: Array) -> Array:
-    """Return (n_units, n_test) predictions on the z-scored scale, float64."""
-    xp = namespace(Z, weight)
-    dense = xp.zeros((weight.shape[0], Z.shape[1]), dtype=weight.dtype)
-    dense[xp.arange(len(chosen))[:, None], chosen] = weight
-    predicted: Array = (dense @ Z.T).astype(xp.float64)
-    return predicted
-
-
-def _correlations(predicted: Array, centred: Array) -> Array:
-    """Return the correlation of each row with centred rows; a constant prediction has correlation 0."""
-    xp = namespace(predicted)
-    p = predicted - predicted.mean(axis=1, keepdims=True)
-    norm = xp.sqrt((p * p).sum(axis=1) * (centred * centred).sum(axis=1))
-    correlation: Array = xp.where(norm > 0, (p * centred).sum(axis=1) / xp.where(norm > 0, norm, 1.0), 0.0)
-    return correlation
+def choose_seconds(
+    n_units: int, *, n_stimuli: int, n_voxels: int, ks: Sequence[int], n_alphas: int, n_folds: int, n_threads: int
+) -> float:
+    """Return the seconds of `choose`: for each fold a ranking, and for each k a gather and a solution per alpha."""
+    ranking = 2 * n_stimuli * n_voxels / GEMM_PER_SECOND + n_voxels / SORT_PER_SECOND
+    solving = sum(k**2 / 2 / GATHER_PER_SECOND + n_alphas * k**3 / 3 / SOLVE_PER_SECOND for k in ks)
+    return n_folds * n_units * (ranking + solving) / n_threads

@@ -13,7 +13,7 @@ from hpc_recon.core import threads
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
 from hpc_recon.numerics import ridge
-from hpc_recon.numerics.parallel import for_each
+from hpc_recon.numerics.parallel import for_each, one_blas_thread
 from hpc_recon.numerics.stats import (
     BrainStatistics,
     brain_statistics,
@@ -188,7 +188,7 @@ def fit_units(
     Y: Array,
     *,
     n_voxels: int,
-    alpha: float,
+    alpha: float | Array,
     penalize_bias: bool = False,
     n_threads: int | None = None,
 ) -> UnitDecoders:
@@ -199,6 +199,8 @@ def fit_units(
     brain
         Of the training samples, with as many stimuli as Y has rows.
     Y : (n_stimuli, n_units), raw, finite, n_stimuli >= 2
+    alpha
+        Ridge penalty, or one for each unit (n_units,).
     n_threads
         Default: what the worker may use; 1 with cupy.
 
@@ -210,27 +212,55 @@ def fit_units(
     k = min(n_voxels, brain.n_usable)
     n_units, dtype = Y.shape[1], brain.sums.dtype
     voxel = xp.empty((n_units, k), dtype=xp.int32)
-    weight = xp.empty((n_units, k), dtype=dtype)
-    bias = xp.empty(n_units, dtype=dtype)
+    weight, rhs = xp.empty((n_units, k), dtype=dtype), xp.empty((n_units, k), dtype=dtype)
+    totals = xp.empty(n_units, dtype=xp.float64)
     y_mean, y_scale = xp.empty(n_units, dtype=xp.float64), xp.empty(n_units, dtype=xp.float64)
-    divisor = brain.n_samples + (alpha if penalize_bias else 0.0)
+    count = 1 if xp is not np else n_threads or threads.available()
+    size = max(UNIT_BLOCK, ridge.batch_units(k) // UNIT_BLOCK * UNIT_BLOCK)
 
-    def fit_block(start: int) -> int:
-        units = slice(start, start + UNIT_BLOCK)
-        targets, y_mean[units], y_scale[units] = standardised_targets(Y[:, units], dtype=dtype)
-        score, products = scores(brain, targets)
-        chosen = top_voxels(score, k)
-        rhs = xp.take_along_axis(products, chosen, axis=1)  # (units, k)
-        solved, redone = ridge.solve(brain, chosen, rhs=rhs, targets=targets, alphas=[alpha])
-        voxel[units], weight[units] = chosen, solved[0]
-        bias[units] = (targets @ brain.counts.astype(xp.float64)) / divisor
+    def fit_batch(first: int) -> int:
+        batch = slice(first, min(first + size, n_units))
+        targets = xp.empty((batch.stop - first, Y.shape[0]), dtype=dtype)
+
+        def select_block(start: int) -> None:
+            units = slice(start, start + UNIT_BLOCK)
+            block, y_mean[units], y_scale[units] = standardised_targets(Y[:, units], dtype=dtype)
+            voxel[units], rhs[units] = select(brain, block, k)
+            totals[units] = (block * brain.counts.astype(xp.float64)).sum(axis=1)  # not a product: bits would vary
+            targets[start - first : start - first + len(block)] = block
+
+        for_each(select_block, range(first, batch.stop, UNIT_BLOCK), n_threads=count)
+        penalty = ridge.of_units(alpha, batch)
+        solved, redone = ridge.solve(
+            brain, voxel[batch], rhs=rhs[batch], targets=targets, alphas=[penalty], n_threads=count
+        )
+        weight[batch] = solved[0]
         return redone
 
-    blocks = range(0, n_units, UNIT_BLOCK)
-    redone = for_each(fit_block, blocks, n_threads=1 if xp is not np else n_threads or threads.available())
-    if sum(redone):
-        logger.warning("%d of %d units had to be solved again in float64 (alpha %g)", sum(redone), n_units, alpha)
-    return UnitDecoders(voxel, weight, bias, y_mean, y_scale, sum(redone))
+    with one_blas_thread():
+        n_redone = sum(fit_batch(first) for first in range(0, n_units, size))
+    if n_redone:
+        logger.warning("%d of %d units had to be solved again in float64", n_redone, n_units)
+    bias = (totals / (brain.n_samples + (alpha if penalize_bias else 0.0))).astype(dtype)
+    return UnitDecoders(voxel, weight, bias, y_mean, y_scale, n_redone)
+
+
+def select(brain: BrainStatistics, targets: Array, k: int) -> tuple[Array, Array]:
+    """Return the k voxels that each unit reads, ascending (n_units, k), and their products with the unit, Z_S'y.
+
+    Parameters
+    ----------
+    targets : (n_units, n_stimuli)
+        z-scored units.
+    """
+    xp = namespace(targets)
+    if xp is np and targets.dtype == np.float32:
+        from hpc_recon.numerics.selection import strongest
+
+        return strongest(voxel_products(brain, targets), brain.scale > 0, k)
+    score, products = scores(brain, targets)
+    voxel = top_voxels(score, k)
+    return voxel, xp.take_along_axis(products, voxel, axis=1)
 
 
 def from_table(voxel: Array, weight: Array, stats: Array) -> UnitDecoders:
@@ -246,18 +276,22 @@ def standardised_targets(Y: Array, *, dtype: Any) -> tuple[Array, Array, Array]:
     return xp.ascontiguousarray(standardise(Y, mean=mean, scale=scale, dtype=dtype).T), mean, scale
 
 
-def scores(brain: BrainStatistics, targets: Array) -> tuple[Array, Array]:
-    """Return what ranks the voxels of each unit, |Z'y|, -1 for constant voxels, and Z'y itself (n_units, n_voxels).
-
-    Z is z-scored over the same samples, so |Z'y| ranks as |correlation| does.
-    """
+def voxel_products(brain: BrainStatistics, targets: Array) -> Array:
+    """Return Z'y of each voxel and unit (n_units, n_voxels); Z is z-scored, so its size ranks as |correlation| does."""
     xp = namespace(targets)
     n_units = targets.shape[0]
     filled = targets
     if n_units < UNIT_BLOCK:  # the same matrix product for every block: see UNIT_BLOCK
         filled = xp.zeros((UNIT_BLOCK, targets.shape[1]), dtype=targets.dtype)
         filled[:n_units] = targets
-    products = (filled @ brain.sums)[:n_units]  # (units, n_voxels)
+    products: Array = filled @ brain.sums
+    return products[:n_units]
+
+
+def scores(brain: BrainStatistics, targets: Array) -> tuple[Array, Array]:
+    """Return what ranks the voxels of each unit, |Z'y|, -1 for constant voxels, and Z'y itself (n_units, n_voxels)."""
+    xp = namespace(targets)
+    products = voxel_products(brain, targets)
     score = xp.abs(products)
     constant = xp.flatnonzero(brain.scale == 0)
     if len(constant):
@@ -283,13 +317,20 @@ def predict_units(Z: Array, units: UnitDecoders, *, n_threads: int | None = None
     n_units, n_voxels = units.weight.shape[0], Z.shape[1]
     dtype = units.weight.dtype
     predicted: Array = xp.empty((Z.shape[0], n_units), dtype=dtype)
+    sparse = xp is np and dtype == np.float32
+    patterns = np.ascontiguousarray(Z.T, dtype=np.float32) if sparse else Z
 
     def predict_block(start: int) -> None:
         block = slice(start, min(start + UNIT_BLOCK, n_units))
-        dense = xp.zeros((UNIT_BLOCK, n_voxels + 1), dtype=dtype)  # the last column takes the unused slots
-        column = xp.minimum(units.voxel[block], n_voxels).astype(xp.int64)
-        dense[xp.arange(len(column))[:, None], column] = units.weight[block]
-        z = (Z @ dense[:, :n_voxels].T)[:, : len(column)] + units.bias[block]
+        if sparse:
+            from hpc_recon.numerics.prediction import weighted_sums
+
+            z = weighted_sums(patterns, units.voxel[block], units.weight[block]).T + units.bias[block]
+        else:
+            dense = xp.zeros((UNIT_BLOCK, n_voxels + 1), dtype=dtype)  # the last column takes the unused slots
+            column = xp.minimum(units.voxel[block], n_voxels).astype(xp.int64)
+            dense[xp.arange(len(column))[:, None], column] = units.weight[block]
+            z = (Z @ dense[:, :n_voxels].T)[:, : len(column)] + units.bias[block]
         predicted[:, block] = z * units.y_scale[block] + units.y_mean[block]
 
     count = 1 if xp is not np else n_threads or threads.available()

@@ -2,7 +2,8 @@
 
 `scipy.linalg.lapack.sposv` holds the lock for as long as it runs, so threads would take turns, and
 `numpy.linalg.solve` frees it but factorises by LU, 2.3 to 3.3 times slower at 100 to 500 unknowns (measured).
-The same LAPACK routines stand in `scipy.linalg.cython_lapack` for compiled callers; ctypes calls them without it.
+The same LAPACK routines stand in `scipy.linalg.cython_lapack` for compiled callers, those of BLAS in `cython_blas`;
+ctypes calls them without it, and numba's compiled functions take their addresses.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from scipy.linalg import cython_lapack
+from scipy.linalg import cython_blas, cython_lapack
 
 from hpc_recon.core.array import Array
 
@@ -22,16 +23,42 @@ _ROUTINES = {"float32": "sposv", "float64": "dposv"}
 @cache
 def _routine(dtype: str) -> Any:
     """Return `?posv` as a ctypes function; eight pointers, nothing returned."""
-    routines: dict[str, Any] = dict(cython_lapack.__pyx_capi__)
-    capsule = routines[_ROUTINES[dtype]]
+    address = _address(cython_lapack, _ROUTINES[dtype], 8, b"void (char *, int *, int *,")
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 8)(address)
+
+
+@cache
+def factor_addresses() -> tuple[int, int, int, int]:
+    """Return where dpotrf, dtrtri, dtrmm and dsyrk stand in memory: functions of pointers that return nothing.
+
+    They take 5, 6, 11 and 10 pointers, to char, int (32 bits) and double, without lengths of strings.
+    """
+    return (
+        _address(cython_lapack, "dpotrf", 5, b"void (char *, int *,"),
+        _address(cython_lapack, "dtrtri", 6, b"void (char *, char *, int *,"),
+        _address(cython_blas, "dtrmm", 11, b"void (char *, char *, char *, char *, int *, int *,"),
+        _address(cython_blas, "dsyrk", 10, b"void (char *, char *, int *, int *,"),
+    )
+
+
+def _address(module: Any, name: str, n_arguments: int, begins: bytes) -> int:
+    """Return the address of a routine of BLAS or LAPACK.
+
+    Raises
+    ------
+    RuntimeError
+        If its signature is not the one that this code knows.
+    """
+    routines: dict[str, Any] = dict(module.__pyx_capi__)
+    capsule = routines[name]
     name_of = ctypes.pythonapi.PyCapsule_GetName
     name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
     pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
     pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     signature = name_of(capsule)
-    if not signature.startswith(b"void (char *, int *, int *,"):
-        raise RuntimeError(f"scipy.linalg.cython_lapack has another posv than this code knows: {signature.decode()}")
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 8)(pointer_of(capsule, signature))
+    if not signature.startswith(begins) or signature.count(b",") != n_arguments - 1:
+        raise RuntimeError(f"{module.__name__} has another {name[1:]} than this code knows: {signature.decode()}")
+    return int(pointer_of(capsule, signature))
 
 
 def posv(A: Array, b: Array) -> Array:

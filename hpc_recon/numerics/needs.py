@@ -11,19 +11,24 @@ from collections.abc import Sequence
 from hpc_recon.core import threads
 from hpc_recon.core.memory import array_bytes, shard_bytes
 from hpc_recon.numerics.decoder import UNIT_BLOCK
-from hpc_recon.numerics.ridge import batch_size
+from hpc_recon.numerics.ridge import batch_size, batch_units, triangle_numbers
 from hpc_recon.numerics.stats import COLUMNS_AT_ONCE, DIRECT_SAMPLES, ROWS_AT_ONCE
 
-#: Speed of one core: three quarters of the speed measured at k = 100 and 500, 4,000 voxels, 900 stimuli, one BLAS
-#: thread on a server core.
-GEMM_PER_SECOND = 6e10
-SOLVE_PER_SECOND = 2e10
-GATHER_PER_SECOND = 2e8
-SORT_PER_SECOND = 1e8
+#: Speed of one server core, three quarters of the measured (`benchmarks/bench_fit.py`): multiplications and additions
+#: of matrix products and of the factorisation, numbers gathered, voxels ranked.
+GEMM_PER_SECOND = 7e10
+SOLVE_PER_SECOND = 5e10
+GATHER_PER_SECOND = 5e8
+SORT_PER_SECOND = 3e8
+#: Weights times items of the compiled prediction.
+PREDICT_PER_SECOND = 5e9
 #: Units whose decoders exist in memory at a time beyond what is stored: 16 blocks.
 UNITS_AT_ONCE = 16 * UNIT_BLOCK
 #: float64 copies of one item's features while its spread is computed.
 COPIES_OF_AN_ITEM = 4
+#: Resident bytes of numba, LLVM and the compiled kernels: 107 MB where they are cached (measured), more where they
+#: are compiled first.
+COMPILED_BYTES = 192 << 20
 #: An array is freed to the allocator, not always to the system; small objects and the loaded libraries come on top.
 SLACK_BYTES = 64 << 20
 
@@ -42,50 +47,47 @@ def statistics_bytes(n_samples: int, n_voxels: int, *, n_stimuli: int, n_threads
     return arrays + max(rows, columns, pieces) + SLACK_BYTES
 
 
-def solve_bytes(k: int, *, itemsize: int = 4) -> int:
-    """Return the peak bytes of `ridge.solve`: the systems, a copy, and one in float64 where that is factorised."""
-    return (2 * itemsize + 8) * k * k * batch_size(k)
+def solve_bytes(k: int, *, n_units: int, n_threads: int = 1, itemsize: int = 4) -> int:
+    """Return the peak bytes of `ridge.solve`, the larger of its two ways.
+
+    Compiled: the triangles of a batch with the lists of who chose what, and for each thread the panels of one system.
+    Plain (float64 data, few samples): for each thread a batch of systems, a copy, and one in float64.
+    """
+    batch = min(batch_units(k), n_units)
+    compiled = batch * (itemsize * triangle_numbers(k) + 16 * k) + n_threads * itemsize * (k + 64) * (k + 64)
+    return max(compiled, n_threads * (2 * itemsize + 8) * k * k * batch_size(k))
 
 
 def fit_bytes(n_units: int, n_voxels: int, *, k: int, n_stimuli: int, n_threads: int, itemsize: int = 4) -> int:
     """Return the peak bytes of `decoder.fit_units`, without its inputs.
 
-    The results are n_units x k voxel numbers (4 bytes) and weights. Each thread holds, for a block of units, the
-    products, their absolute values, a partly sorted copy and a mask (n_voxels each), the targets in float64 and the
-    working type, voxel numbers as int64 while they are chosen, and `solve_bytes`; with few samples also all of them,
-    transposed, and those of a batch's voxels.
+    The results are n_units x k voxel numbers (4 bytes), weights and right-hand sides. A batch of units has its targets
+    and `solve_bytes`; each thread holds, for a block of units, the products, for float64 data also their absolute
+    values, a partly sorted copy and a mask (n_voxels each), and the targets in float64 and the working type; with few
+    samples also all of them, transposed, and those of a batch's voxels.
     """
-    block = min(UNIT_BLOCK, max(n_units, 1))
-    ranking = (UNIT_BLOCK + 2 * block) * n_voxels * itemsize + 2 * block * n_voxels
-    targets = (3 * block + UNIT_BLOCK) * n_stimuli * 8
-    solving = solve_bytes(k, itemsize=itemsize) + block * k * (16 + 2 * itemsize)
+    block, batch = min(UNIT_BLOCK, max(n_units, 1)), min(max(batch_units(k), UNIT_BLOCK), n_units)
+    ranking = UNIT_BLOCK * n_voxels * itemsize
+    if itemsize > 4:
+        ranking += 2 * block * n_voxels * (itemsize + 1)
+    own = ranking + (3 * block + UNIT_BLOCK) * n_stimuli * 8 + block * k * (8 + itemsize)
     if n_stimuli <= max(k, DIRECT_SAMPLES):
-        solving += itemsize * n_stimuli * (n_voxels + k * batch_size(k, n_samples=n_stimuli))
-    return n_units * (k * (4 + itemsize) + 20) + n_threads * (ranking + targets + solving) + SLACK_BYTES
-
-
-def choice_bytes(
-    n_units: int, *, n_samples: int, n_voxels: int, n_stimuli: int, k: int, n_alphas: int, n_threads: int
-) -> int:
-    """Return the peak bytes of `choice.choose`, without its inputs.
-
-    The samples of a fold's training stimuli and their statistics, the units of the fold, and for each thread one
-    block of `fit_bytes` with the weights of every alpha and dense weights for the prediction.
-    """
-    brain = array_bytes(n_samples, n_voxels)
-    brain += statistics_bytes(n_samples, n_voxels, n_stimuli=n_stimuli, n_threads=n_threads)
-    block = fit_bytes(UNIT_BLOCK, n_voxels, k=k, n_stimuli=n_stimuli, n_threads=1)
-    block += array_bytes(UNIT_BLOCK, k * n_alphas + n_voxels) + 8 * array_bytes(UNIT_BLOCK, n_stimuli)
-    return brain + array_bytes(n_stimuli, n_units) + n_threads * block
+        own += itemsize * n_stimuli * (n_voxels + k * batch_size(k, n_samples=n_stimuli))
+    together = batch * n_stimuli * itemsize
+    together += solve_bytes(k, n_units=n_units, n_threads=n_threads, itemsize=itemsize)
+    return n_units * (k * (4 + 2 * itemsize) + 28) + together + n_threads * own + SLACK_BYTES
 
 
 def predict_bytes(n_items: int, n_units: int, *, n_voxels: int, k: int, n_threads: int, itemsize: int = 4) -> int:
     """Return the peak bytes of `decoder.predict_units`, without its inputs.
 
-    The predictions, and for each thread a block of dense weights, voxel numbers as int64 and float64 predictions.
+    The predictions, the items transposed, and for each thread a block's predictions in float64, with float64 weights
+    also a block of dense ones and voxel numbers as int64.
     """
-    block = UNIT_BLOCK * ((n_voxels + 1) * itemsize + 3 * 8 * k + 4 * 8 * n_items)
-    return itemsize * n_items * n_units + n_threads * block + SLACK_BYTES
+    block = UNIT_BLOCK * 4 * 8 * n_items
+    if itemsize > 4:
+        block += UNIT_BLOCK * ((n_voxels + 1) * itemsize + 3 * 8 * k)
+    return itemsize * n_items * (n_units + n_voxels) + n_threads * block + SLACK_BYTES
 
 
 def device_bytes(n_units: int, *, n_voxels: int, n_stimuli: int) -> int:
@@ -107,27 +109,13 @@ def statistics_tile_bytes(n_samples: int, n_voxels: int, *, n_stimuli: int) -> i
     return max(shard_bytes(n_samples, n_voxels), array_bytes(n_samples, n_voxels) + own)
 
 
-def choice_tile_bytes(n_units: int, *, n_samples: int, n_voxels: int, n_stimuli: int, k: int, n_alphas: int) -> int:
-    """Return the peak bytes of a `choose` tile: samples, sampled units, and `numerics.choice_bytes`."""
-    own = choice_bytes(
-        n_units,
-        n_samples=n_samples,
-        n_voxels=n_voxels,
-        n_stimuli=n_stimuli,
-        k=min(k, n_voxels),
-        n_alphas=n_alphas,
-        n_threads=threads.available(),
-    )
-    samples = array_bytes(n_samples, n_voxels)
-    return max(shard_bytes(n_samples, n_voxels), samples + own) + shard_bytes(n_stimuli, n_units)
-
-
 def fit_tile_bytes(n_units: int, *, n_voxels: int, n_stimuli: int, k: int, n_items: Sequence[int]) -> int:
     """Return the peak bytes of a `fit` tile.
 
-    The Gram matrix (mapped, but its pages count) and the sums; the features while their shards are read; the results;
-    and the larger of what fitting `UNITS_AT_ONCE` units takes and what writing the results takes. With `n_items`
-    (decoding while fitting) the results are predictions, and the test samples stand in memory beside them.
+    The compiled kernels; the Gram matrix (mapped, but its pages count) and the sums; the features of `UNITS_AT_ONCE`
+    units, and of the next ones while they are read; the results; and the larger of what fitting these units takes and
+    what writing the results takes. With `n_items` (decoding while fitting) the results are predictions, and the test
+    samples stand in memory beside them.
     """
     n_threads, at_once = threads.available(), min(n_units, UNITS_AT_ONCE)
     brain = array_bytes(n_voxels, n_voxels + 2 * n_stimuli)
@@ -141,15 +129,16 @@ def fit_tile_bytes(n_units: int, *, n_voxels: int, n_stimuli: int, k: int, n_ite
     else:
         results = decoder_bytes(n_units, k, n_voxels) + array_bytes(n_units, 3)
         writing = shard_bytes(n_units, k) + SLACK_BYTES
-    return brain + shard_bytes(n_stimuli, n_units) + results + max(fitting, writing)
+    features = array_bytes(n_stimuli, at_once) + shard_bytes(n_stimuli, at_once)
+    return COMPILED_BYTES + brain + features + results + max(fitting, writing)
 
 
 def decode_tile_bytes(n_units: int, *, n_voxels: int, k: int, n_items: Sequence[int], n_samples: int) -> int:
     """Return the peak bytes of a `decode` tile.
 
-    The samples of the largest test dataset (`n_samples`) while they are read and averaged, with all test items in
-    raw and z-scored form; then the decoders while their shards are read; then the predictions of `n_items` while they
-    are computed or written.
+    The compiled kernels; the samples of the largest test dataset (`n_samples`) while they are read and averaged, with
+    all test items in raw and z-scored form; then the decoders while their shards are read; then the predictions of
+    `n_items` while they are computed or written.
     """
     items = 3 * array_bytes(sum(n_items), n_voxels)
     reading = shard_bytes(n_samples, n_voxels) + array_bytes(n_samples, n_voxels, itemsize=8)
@@ -157,7 +146,7 @@ def decode_tile_bytes(n_units: int, *, n_voxels: int, k: int, n_items: Sequence[
     at_once = min(n_units, UNITS_AT_ONCE)
     own = predict_bytes(max(n_items), at_once, n_voxels=n_voxels, k=k, n_threads=threads.available())
     writing = array_bytes(sum(n_items), n_units) + shard_bytes(n_units, max(n_items))
-    return items + max(reading, decoders + writing + own)
+    return COMPILED_BYTES + items + max(reading, decoders + writing + own)
 
 
 def correct_tile_bytes(n_units: int, *, n_stimuli: int) -> int:
@@ -182,6 +171,6 @@ def fit_seconds(n_units: int, *, n_voxels: int, n_stimuli: int, k: int, n_thread
     return n_units * (ranking + solving) / n_threads
 
 
-def predict_seconds(n_items: int, n_units: int, *, n_voxels: int, n_threads: int) -> float:
-    """Return the seconds of `decoder.predict_units`: a dense product."""
-    return 2 * n_units * n_voxels * (n_items + 4) / GEMM_PER_SECOND / n_threads
+def predict_seconds(n_items: int, n_units: int, *, k: int, n_threads: int) -> float:
+    """Return the seconds of `decoder.predict_units`: each of k weights times each item."""
+    return n_units * k * (n_items + 8) / PREDICT_PER_SECOND / n_threads

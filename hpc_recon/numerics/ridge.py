@@ -14,6 +14,7 @@ import numpy as np
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
 from hpc_recon.numerics.lapack import posv
+from hpc_recon.numerics.parallel import for_each
 from hpc_recon.numerics.stats import BrainStatistics
 from hpc_recon.numerics.xp import namespace
 
@@ -23,14 +24,25 @@ _BATCH_NUMBERS = 1 << 22
 _BATCH_SYSTEMS = 64
 #: With fewer samples than this times k a unit's voxels are nearly collinear, and float32 alone loses the fourth digit
 #: of the weights (measured: 1.4e-4 at 1,200 samples, k = 500, alpha = 1); such systems are factorised in float64, at
-#: twice the time. The dual form does not need it (3e-6 at 200 samples, k = 500, alpha = 10).
+#: twice the time, or corrected once by a residual in float64 (`numerics.systems`), at 1.1 times the time. The dual form
+#: needs neither (3e-6 at 200 samples, k = 500, alpha = 10).
 SAMPLES_A_VOXEL = 3
-#: The same on a GPU, which wants many systems at once: 512 MiB of float32.
+#: Numbers of the triangles that the compiled kernel gathers at a time: 256 MiB of float32, 535 units at k = 500.
+BATCH_NUMBERS = 1 << 26
+#: Units in such a batch at most: more do not pay (measured).
+BATCH_UNITS = 1024
+#: As `_BATCH_NUMBERS` on a GPU, which wants many systems at once: 512 MiB of float32.
 _DEVICE_NUMBERS = 1 << 27
 
 
 def solve(
-    brain: BrainStatistics, voxel: Array, *, rhs: Array, targets: Array, alphas: Sequence[float]
+    brain: BrainStatistics,
+    voxel: Array,
+    *,
+    rhs: Array,
+    targets: Array,
+    alphas: Sequence[float | Array],
+    n_threads: int = 1,
 ) -> tuple[Array, int]:
     """Return the weights of a block of units for each alpha.
 
@@ -38,14 +50,16 @@ def solve(
     ----------
     brain
         Statistics of the training samples.
-    voxel : (n_units, k) int
+    voxel : (n_units, k) int, ascending in each row
         Selected voxels.
     rhs : (n_units, k)
         Z_S'y, the product of each selected voxel with the unit's z-scored targets.
     targets : (n_units, n_stimuli)
         z-scored targets; used in the dual form only.
     alphas
-        Ridge penalties, each > 0.
+        Ridge penalties, > 0: each a number, or one for each unit (n_units,).
+    n_threads
+        The result does not depend on it; 1 where the caller is one of several threads.
 
     Returns
     -------
@@ -64,13 +78,16 @@ def solve(
     with an N x N system: smaller, and more precise. Memory: `numerics.needs.solve_bytes`.
     """
     xp = namespace(voxel, rhs)
-    n_units, k = voxel.shape
-    weight = xp.empty((len(alphas), n_units, k), dtype=rhs.dtype)
+    k = voxel.shape[1]
     dual = brain.n_samples < k and bool((brain.counts == 1).all())
+    if xp is np and rhs.dtype == np.float32 and brain.gram is not None and not dual:
+        return _solve_gathered(brain, voxel, rhs=rhs, alphas=alphas, n_threads=n_threads)
+    n_units = len(voxel)
+    weight = xp.empty((len(alphas), n_units, k), dtype=rhs.dtype)
     samples = xp.ascontiguousarray(brain.sums.T) if dual or brain.gram is None else None  # (n_voxels, N)
     size = batch_size(k, n_samples=None if samples is None else brain.n_samples, on_device=xp is not np)
-    n_redone = 0
-    for start in range(0, n_units, size):
+
+    def solve_batch(start: int) -> int:
         units = slice(start, start + size)
         patterns = None if samples is None else samples[voxel[units]]  # (units, k, N)
         if patterns is None:
@@ -80,14 +97,44 @@ def solve(
         else:
             systems = patterns @ patterns.transpose(0, 2, 1)  # (units, k, k)
         right = targets[units] if dual else rhs[units]
-        for a, alpha in enumerate(alphas):
+        n_redone = 0
+        for a, alpha in enumerate(_of_units(alphas, units)):
             if not dual and brain.n_samples < SAMPLES_A_VOXEL * k:
                 solution = _solved_in_double(systems, right, alpha)
             else:
                 solution, redone = _solved(systems, right, alpha, last=a == len(alphas) - 1)
                 n_redone += redone
             weight[a, units] = solution if patterns is None or not dual else (patterns @ solution[:, :, None])[:, :, 0]
-    return weight, n_redone
+        return n_redone
+
+    redone = for_each(solve_batch, range(0, n_units, size), n_threads=1 if xp is not np else n_threads)
+    return weight, sum(redone)
+
+
+def _of_units(alphas: Sequence[float | Array], units: slice) -> list[float | Array]:
+    """Return the penalties of a range of units."""
+    return [of_units(alpha, units) for alpha in alphas]
+
+
+def of_units(alpha: float | Array, units: slice | Array) -> float | Array:
+    """Return the penalties of some units: a part of an array (n_units,), or the number that all share."""
+    return alpha if isinstance(alpha, (int, float)) or alpha.ndim == 0 else alpha[units]
+
+
+def _solve_gathered(
+    brain: BrainStatistics, voxel: Array, *, rhs: Array, alphas: Sequence[float | Array], n_threads: int
+) -> tuple[Array, int]:
+    """Solve with the compiled kernel; what fails in float32 is solved again in float64."""
+    from hpc_recon.numerics import systems
+
+    assert brain.gram is not None, "asked by the caller"
+    refine = brain.n_samples < SAMPLES_A_VOXEL * voxel.shape[1]
+    weight, failed = systems.solve(brain.gram, voxel, rhs, alphas, refine=refine, n_threads=n_threads)
+    for a, alpha in enumerate(alphas):
+        for unit in np.flatnonzero(failed[a]):
+            own = slice(unit, unit + 1)
+            weight[a, own] = _solved_in_double(_gathered(brain.gram, voxel[own]), rhs[own], of_units(alpha, own))
+    return weight, int(failed.sum())
 
 
 def batch_size(k: int, *, n_samples: int | None = None, on_device: bool = False) -> int:
@@ -96,6 +143,20 @@ def batch_size(k: int, *, n_samples: int | None = None, on_device: bool = False)
     if on_device:
         return max(1, _DEVICE_NUMBERS // numbers)
     return max(1, min(_BATCH_SYSTEMS, _BATCH_NUMBERS // numbers))
+
+
+def batch_units(k: int) -> int:
+    """Return how many units of k voxels the compiled kernel gathers together.
+
+    >>> batch_units(500), batch_units(10)
+    (535, 1024)
+    """
+    return max(1, min(BATCH_UNITS, BATCH_NUMBERS // triangle_numbers(k)))
+
+
+def triangle_numbers(k: int) -> int:
+    """Return the numbers of a symmetric k x k matrix without repetition."""
+    return k * (k + 1) // 2
 
 
 def _gathered(gram: Array | None, voxel: Array) -> Array:
@@ -118,47 +179,55 @@ def _gathered(gram: Array | None, voxel: Array) -> Array:
     return systems
 
 
-def _solved(systems: Array, right: Array, alpha: float, *, last: bool) -> tuple[Array, int]:
+def _solved(systems: Array, right: Array, alpha: float | Array, *, last: bool) -> tuple[Array, int]:
     """Solve (A + alpha I) x = b; `systems` may be overwritten if this is the `last` use of them."""
     xp = namespace(systems, right)
     if xp is not np:
         return _solved_on_device(systems, right, alpha), 0
     diagonal = np.arange(systems.shape[1])
     A, backup = (systems, systems.copy()) if last else (systems.copy(), systems)
-    A[:, diagonal, diagonal] += systems.dtype.type(alpha)
+    A[:, diagonal, diagonal] += _column(alpha, systems)
     solution = np.array(right, order="C")
     failed = np.flatnonzero(posv(A, solution))
     if len(failed):
-        solution[failed] = _solved_in_double(backup[failed], right[failed], alpha)
+        solution[failed] = _solved_in_double(backup[failed], right[failed], of_units(alpha, failed))
     return solution, len(failed)
 
 
-def _solved_in_double(systems: Array, right: Array, alpha: float) -> Array:
+def _solved_in_double(systems: Array, right: Array, alpha: float | Array) -> Array:
     """Solve (A + alpha I) x = b in float64 whatever the type of A and b."""
     if namespace(systems, right) is not np:
         return _solved_on_device(systems.astype(np.float64), right.astype(np.float64), alpha)
     A, b = systems.astype(np.float64), np.array(right, np.float64, order="C")
     diagonal = np.arange(A.shape[1])
-    A[:, diagonal, diagonal] += alpha
+    A[:, diagonal, diagonal] += _column(alpha, A)
     if posv(A, b).any():
         raise _too_small(alpha, systems.dtype, n=A.shape[1])
     return b
 
 
-def _solved_on_device(systems: Array, right: Array, alpha: float) -> Array:
+def _solved_on_device(systems: Array, right: Array, alpha: float | Array) -> Array:
     """Solve (A + alpha I) x = b with cupy, whose batched solver takes whole matrices."""
     xp = namespace(systems, right)
     diagonal = xp.arange(systems.shape[1])
     A = systems.copy()
-    A[:, diagonal, diagonal] += alpha
+    A[:, diagonal, diagonal] += _column(alpha, A)
     solution: Array = xp.linalg.solve(A, right[:, :, None])[:, :, 0]
     if not bool(xp.isfinite(solution).all()):
         raise _too_small(alpha, systems.dtype, n=A.shape[1])
     return solution
 
 
-def _too_small(alpha: float, dtype: np.dtype[Any], *, n: int) -> DataError:
+def _column(alpha: float | Array, like: Array) -> Array:
+    """Return the penalties as a column of the type of `like`, for adding to a batch of diagonals."""
+    xp = namespace(like)
+    column: Array = xp.asarray(alpha, dtype=like.dtype).reshape(-1, 1)
+    return column
+
+
+def _too_small(alpha: float | Array, dtype: np.dtype[Any], *, n: int) -> DataError:
+    least = float(alpha.min()) if hasattr(alpha, "min") else alpha
     return DataError(
-        f"the ridge penalty must make each unit's system of {n} unknowns positive definite, but {alpha=} is too small "
-        f"for data of type {dtype}; take a larger alpha, fewer voxels, or give float64 data"
+        f"the ridge penalty must make each unit's system of {n} unknowns positive definite, but alpha={least} is too "
+        f"small for data of type {dtype}; take a larger alpha, fewer voxels, or give float64 data"
     )

@@ -23,7 +23,12 @@ _OPTIONS = (
     click.option("--xp", type=click.Choice(["auto", "numpy", "cupy"]), default="auto", help="CPU or GPU arrays"),
     click.option("--only", metavar="PATTERN", default=None, help="only tiles whose id matches, e.g. 'S1/V1/*conv5*'"),
     click.option("--limit", metavar="N", type=click.IntRange(1), default=None, help="only the first N tiles left"),
-    click.option("--units", metavar="N/layer", default=None, help="a random sample of N units per layer"),
+    click.option(
+        "--units",
+        metavar="N/layer|every:N|file:PATH",
+        default=None,
+        help="some units of each layer: N at random, every N-th, or those in a file",
+    ),
     click.option("--retry-failed", is_flag=True, help="only tiles that failed last time"),
     click.option("--redo", is_flag=True, help="discard existing results of the selected tiles, compute again"),
     click.option("--memory", metavar="SIZE", default=None, help="memory of a worker, e.g. 16GiB"),
@@ -115,10 +120,17 @@ def run(verbs: Sequence[str], values: dict[str, Any]) -> int:
 
     def action() -> int:
         options = options_of(values)
-        from hpc_recon.run.session import run_verbs
+        from hpc_recon.run import outlook
+        from hpc_recon.run.session import DONE, run_verbs
         from hpc_recon.run.verbs import step
 
-        return run_verbs([step(name) for name in verbs], options)
+        steps = [step(name) for name in verbs]
+        if options.dry_run:
+            return outlook.dry_run(steps, options)
+        code = run_verbs(steps, options)
+        if code == DONE:
+            outlook.after_run(steps, options)
+        return code
 
     return guarded(action)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -69,17 +70,25 @@ def default_study() -> Path:
 
 
 def units_assignment(text: str) -> str:
-    """Turn `--units N/layer` into an override of the study.
+    """Turn `--units N/layer`, `--units every:N` or `--units file:PATH` into an override of the study.
 
-    >>> units_assignment("1000/layer")
-    'units=1000'
+    A path starts at the current folder, as paths on a command line do.
+
+    >>> units_assignment("1000/layer"), units_assignment("every:16"), units_assignment("file:/data/units.npz")
+    ('units=1000', 'units={every: 16}', 'units={file: "/data/units.npz"}')
 
     Raises
     ------
     StudyError
-        If it is not a positive number followed by `/layer`.
+        If it is none of them.
     """
-    match = re.fullmatch(r"([1-9]\d*)/layer", text.strip())
-    if match is None:
-        raise StudyError("--units", [f"is a positive number and '/layer', for example 1000/layer; got {text!r}"])
-    return f"units={match.group(1)}"
+    text = text.strip()
+    if match := re.fullmatch(r"([1-9]\d*)/layer", text):
+        return f"units={match.group(1)}"
+    if match := re.fullmatch(r"every:(\d+)", text):
+        return f"units={{every: {match.group(1)}}}"
+    if match := re.fullmatch(r"file:(\S.*)", text):
+        path = Path(match.group(1)).expanduser().absolute()
+        return f"units={{file: {json.dumps(str(path), ensure_ascii=False)}}}"
+    forms = "1000/layer (a random sample), every:16 (every 16th) or file:PATH (your own)"
+    raise StudyError("--units", [f"is one of {forms}; got {text!r}"])

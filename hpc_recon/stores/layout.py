@@ -24,7 +24,8 @@ SAMPLES_PER_SHARD = 1024
 #: The name below a split that holds ROI masks; no dataset may have it.
 ROI_FOLDER = "roi"
 
-DECODER_PARTS = ("voxel", "weight", "stats")
+DECODER_PARTS = ("voxel", "weight", "stats", "alpha")
+OUT_OF_FOLD_PARTS = ("features", "stats")
 DECODED_PARTS = ("features", "gain", "offset")
 
 
@@ -105,9 +106,15 @@ def roi_mask(split: str, roi: str) -> Ref:
 
 
 def decoder(split: str, roi: str, decoded_name: str, layer: str, part: str) -> Ref:
-    """Decoders of a layer: `voxel` (n_units, k), `weight` (n_units, k) or `stats` (n_units, 3)."""
+    """Decoders of a layer: `voxel`, `weight` (n_units, k), `stats` (n_units, 3), `alpha` (n_units, 1)."""
     _one_of(part, DECODER_PARTS)
     return Ref(_join("decoders.zarr", split, roi, decoded_name, layer, part), "fit")
+
+
+def out_of_fold(split: str, roi: str, decoded_name: str, layer: str, part: str = "features") -> Ref:
+    """Training stimuli predicted without them: `features` (n_stimuli, n_units), `stats` (n_units, 2)."""
+    _one_of(part, OUT_OF_FOLD_PARTS)
+    return Ref(_join("out_of_fold.zarr", split, roi, decoded_name, layer, part), "fit")
 
 
 def decoded(split: str, roi: str, dataset: str, decoded_name: str, layer: str, part: str = "features") -> Ref:

@@ -1,7 +1,13 @@
-"""Statistics of the training samples of a split and ROI: `.npy` files; processes of a node share the Gram matrix."""
+"""Statistics of the training samples of a split and ROI: `.npy` files; processes of a node share the Gram matrix.
+
+The *part* "" holds those of all training samples, `fold-<i>` those without the stimuli of a fold, `sums-<value>` plain
+sums over the samples with one value of a column (a session), `maps` what decoders of all voxels share (in a fold:
+`maps-fold-<i>`).
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,45 +19,41 @@ from hpc_recon.core.files import replacing
 from hpc_recon.stores.checks import group_records, redo_command
 from hpc_recon.stores.layout import Ref
 
-#: mean, scale (n_voxels,); gram (n_voxels, n_voxels), absent for few samples without repeats; sums (n_stimuli,
-#: n_voxels); counts (n_stimuli,): samples of each stimulus; rows (n_stimuli,): its row in the stimuli table, ascending.
-NAMES = ("mean", "scale", "gram", "sums", "counts", "rows")
-OPTIONAL = frozenset({"gram"})
+#: Group whose tiles write a part, by the part's name up to the first hyphen.
+_GROUPS = {"": "_brain", "sums": "_brain", "fold": "_folds", "maps": "_all_voxels"}
+_NAME = re.compile(r"[a-z][a-z_]*")
+_PART = re.compile(r"(|maps(-fold-\d+)?|fold-\d+|sums-[A-Za-z0-9._+-]+)")
 
 
-def place(split: str, roi: str, name: str) -> Ref:
-    """Return where one of the arrays lies."""
-    if name not in NAMES:
-        raise ValueError(f"name must be one of {', '.join(NAMES)}, got {name!r}")
-    return Ref(f"brain_statistics/{split}/{roi}/{name}.npy", "fit")
+def place(split: str, roi: str, name: str, *, part: str = "") -> Ref:
+    """Return where one of the arrays of a part lies."""
+    if not _NAME.fullmatch(name) or not _PART.fullmatch(part):
+        raise ValueError(f"there are no statistics {name!r} of the part {part!r}")
+    folder = f"brain_statistics/{split}/{roi}" + (f"/{part}" if part else "")
+    return Ref(f"{folder}/{name}.npy", "fit")
 
 
-def made_by(split: str, roi: str) -> str:
-    """Return the key of the group that makes them."""
-    return f"fit/{split}/{roi}/_brain"
+def made_by(split: str, roi: str, *, part: str = "") -> str:
+    """Return the key of the group that makes a part."""
+    return f"fit/{split}/{roi}/{_GROUPS[part.partition('-')[0]]}"
 
 
-def write(workspace: Path, split: str, roi: str, arrays: Mapping[str, Array]) -> list[Path]:
-    """Write the arrays atomically and flush them; an optional one that is not given is removed.
+def write(workspace: Path, split: str, roi: str, arrays: Mapping[str, Array], *, part: str = "") -> list[Path]:
+    """Write the arrays of a part atomically and flush them; arrays of an older version that are not given are removed.
 
     Returns
     -------
     list of Path
         The files written.
     """
-    if wrong := set(NAMES) - OPTIONAL - set(arrays):
-        raise ValueError(f"the arrays {', '.join(sorted(wrong))} are missing")
-    files = []
-    for name in NAMES:
-        path = workspace / place(split, roi, name).path
-        if name in arrays:
-            files.append(_save(path, arrays[name]))
-        else:
-            path.unlink(missing_ok=True)
-    return files
+    folder = (workspace / place(split, roi, "gram", part=part).path).parent
+    for old in folder.glob("*.npy"):
+        if old.stem not in arrays:
+            old.unlink()
+    return [_save(workspace / place(split, roi, name, part=part).path, array) for name, array in arrays.items()]
 
 
-def read(workspace: Path, split: str, roi: str, name: str, *, mapped: bool = False) -> Array:
+def read(workspace: Path, split: str, roi: str, name: str, *, part: str = "", mapped: bool = False) -> Array:
     """Read one array after comparing the file's length with its receipt.
 
     Parameters
@@ -66,7 +68,7 @@ def read(workspace: Path, split: str, roi: str, name: str, *, mapped: bool = Fal
     DamagedStore
         If the file is absent, or shorter or longer than its receipt says.
     """
-    ref, maker = place(split, roi, name), made_by(split, roi)
+    ref, maker = place(split, roi, name, part=part), made_by(split, roi, part=part)
     found = group_records(workspace, maker).get(ref.path)
     path = workspace / ref.path
     if found is None:
@@ -81,9 +83,9 @@ def read(workspace: Path, split: str, roi: str, name: str, *, mapped: bool = Fal
     return array
 
 
-def has_gram(workspace: Path, split: str, roi: str) -> bool:
-    """Return whether the finished tile wrote a Gram matrix."""
-    return place(split, roi, "gram").path in group_records(workspace, made_by(split, roi))
+def has(workspace: Path, split: str, roi: str, name: str, *, part: str = "") -> bool:
+    """Return whether a finished tile wrote an array."""
+    return place(split, roi, name, part=part).path in group_records(workspace, made_by(split, roi, part=part))
 
 
 def _save(path: Path, array: Array) -> Path:

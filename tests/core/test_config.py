@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from hpc_recon.core.config import Grid, Study, base_subject
+from hpc_recon.core.config import Study, base_subject
+from hpc_recon.core.fit_options import AlphaGrid
+from hpc_recon.core.errors import StudyError
+from hpc_recon.core.loading import load_study, save_study
 from hpc_recon.core.sampling import unit_sample
+from hpc_recon.core.text import SAFE_NAME
+from hpc_recon.core.tiles import canonical
 
 
 def study(**changes: Any) -> Study:
@@ -47,17 +56,65 @@ def test_decoded_name() -> None:
     assert study(units=100).decoded_name("vgg") == "vgg@100"
 
 
-def test_network_of_undoes_decoded_name() -> None:
-    sampled = study(units=100)
-    assert sampled.network_of(sampled.decoded_name("vgg")) == "vgg"
-    assert study().network_of("vgg") == "vgg"
+def unit_files(folder: Path) -> list[dict[str, str]]:
+    """Return `units:` of two files whose content differs."""
+    np.savez(folder / "a.npz", conv1_1=np.arange(0, 500, 7))
+    np.save(folder / "b.npy", np.arange(500))
+    return [{"file": str(folder / name)} for name in ("a.npz", "b.npy")]
 
 
-def test_n_decoded_counts_what_is_sampled() -> None:
-    for units, n_units in ((None, 500), (100, 500), (500, 500), (900, 500)):
+def test_distinct_units_have_distinct_names(tmp_path: Path) -> None:
+    every: list[Any] = [None, 100, 101, {"every": 16}, {"every": 100}, *unit_files(tmp_path)]
+    studies = [study(units=units) for units in every]
+    names = [given.decoded_name("vgg") for given in studies]
+    assert len(set(names)) == len(every)
+    assert names[3] == "vgg@every16"
+    assert re.fullmatch("vgg@file-[0-9a-f]{8}", names[5])
+    assert all(SAFE_NAME.match(name) for name in names)
+    assert [given.network_of(name) for given, name in zip(studies, names, strict=True)] == ["vgg"] * len(every)
+
+
+def test_a_name_made_with_other_units_is_refused() -> None:
+    with pytest.raises(StudyError, match=r"'vgg@100' is none of vgg@every16"):
+        study(units={"every": 16}).network_of("vgg@100")
+
+
+def test_n_decoded_counts_what_is_decoded(tmp_path: Path) -> None:
+    for units in (None, 100, 500, 900, {"every": 16}, {"every": 600}, *unit_files(tmp_path)):
         given = study(units=units)
-        drawn = unit_sample(given, "vgg", "conv1_1", n_units)
-        assert given.n_decoded(n_units) == (n_units if drawn is None else len(drawn))
+        drawn = unit_sample(given, "vgg", "conv1_1", 500)
+        assert given.n_decoded(500, "conv1_1") == (500 if drawn is None else len(drawn))
+        if not isinstance(units, dict) or "a.npz" not in units.get("file", ""):
+            assert given.n_decoded(500) == given.n_decoded(500, "conv1_1")
+        else:
+            with pytest.raises(StudyError, match="names no units of the layer"):
+                given.n_decoded(500)
+
+
+def test_settings_hold_the_content_of_a_file_not_its_place(tmp_path: Path) -> None:
+    first = study(units=unit_files(tmp_path)[0])
+    copied = shutil.copy(tmp_path / "a.npz", tmp_path / "c.npz")
+    again = study(units={"file": str(copied)})
+    assert canonical({"units": first.units}) == canonical({"units": again.units})
+    assert re.search('"file:[0-9a-f]{64}"', canonical({"units": first.units}))
+    assert canonical({"units": study(units={"every": 3}).units}) == '{"units":"every3"}'
+    assert canonical({"units": study(units=3).units}) == '{"units":3}'
+
+
+def test_units_survive_the_resolved_file(tmp_path: Path) -> None:
+    for units in (7, {"every": 16}, *unit_files(tmp_path)):
+        path = tmp_path / "resolved.yaml"
+        given = study(units=units, workspace=str(tmp_path))
+        path.write_text(save_study(given))
+        assert load_study(path).units == given.units
+
+
+def test_wrong_units_are_one_mistake() -> None:
+    with pytest.raises(ValidationError) as caught:
+        study(units={"evry": 2})
+    (mistake,) = caught.value.errors()
+    assert mistake["loc"] == ("units",)
+    assert "did you mean 'every'" in mistake["msg"]
 
 
 def test_layer_sets_in_the_order_of_the_file() -> None:
@@ -77,7 +134,7 @@ def test_layer_sets_in_the_order_of_the_file() -> None:
 
 def test_a_grid_or_a_number() -> None:
     fit = study(fit={"alpha": {"grid": [1, 10]}, "n_voxels": 30}).fit
-    assert isinstance(fit.alpha, Grid)
+    assert isinstance(fit.alpha, AlphaGrid)
     assert fit.alpha.grid == (1.0, 10.0)
     assert fit.n_voxels == 30
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 
 from hpc_recon.core.config import Dataset, Network, Simulate, Study
+from hpc_recon.core.errors import StudyError
 from hpc_recon.core.sampling import seed_of, unit_sample
 
 
-def study(units: int | None) -> Study:
+def study(units: object) -> Study:
     return Study(
         name="x",
         subjects=("S1",),
         datasets={"training": Dataset(role="training")},
         simulate=Simulate(),
         networks={"vgg": Network(architecture="vgg11_quarter", layers=("conv1_1",))},
-        units=units,
+        units=units,  # type: ignore[arg-type]
     )
 
 
@@ -41,3 +45,25 @@ def test_sample_is_sorted_distinct_and_reproducible() -> None:
 def test_all_units_when_not_asked_or_too_few() -> None:
     assert unit_sample(study(None), "vgg", "conv1_1", 1000) is None
     assert unit_sample(study(50), "vgg", "conv1_1", 50) is None
+
+
+def test_every_nth_unit() -> None:
+    for n_units in (1, 15, 16, 17, 100):
+        drawn = unit_sample(study({"every": 16}), "vgg", "conv1_1", n_units)
+        expected = [unit for unit in range(n_units) if unit % 16 == 0]
+        assert (list(range(n_units)) if drawn is None else drawn.tolist()) == expected
+    drawn = unit_sample(study({"every": 16}), "vgg", "conv1_1", 100)
+    assert drawn is not None
+    assert drawn.dtype == np.int64
+
+
+def test_units_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "units.npz"
+    np.savez(path, conv1_1=[2, 5, 9], conv2_1=np.arange(10))
+    chosen = study({"file": str(path)})
+    drawn = unit_sample(chosen, "vgg", "conv1_1", 10)
+    assert drawn is not None
+    assert drawn.tolist() == [2, 5, 9]
+    assert unit_sample(chosen, "vgg", "conv2_1", 10) is None
+    with pytest.raises(StudyError, match="has 9 units"):
+        unit_sample(chosen, "vgg", "conv1_1", 9)

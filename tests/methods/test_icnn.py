@@ -26,8 +26,8 @@ def pictures() -> np.ndarray:
     )
 
 
-def features(pictures: np.ndarray, layers=LAYERS) -> dict[str, np.ndarray]:
-    net = zoo.load(NETWORK, image_size=SIZE)
+def features(pictures: np.ndarray, layers=LAYERS, network=NETWORK) -> dict[str, np.ndarray]:
+    net = zoo.load(network, image_size=SIZE)
     with torch.inference_mode():
         found = taps.activations(net, torch.from_numpy(pictures).permute(0, 3, 1, 2), layers)
     return {layer: values.flatten(1).numpy().copy() for layer, values in found.items()}
@@ -47,8 +47,64 @@ def correlations(a: np.ndarray, b: np.ndarray) -> list[float]:
     return [float(np.corrcoef(x.ravel(), y.ravel())[0, 1]) for x, y in zip(a, b, strict=True)]
 
 
-def run(given: Targets, **fields):
-    return icnn.reconstruct(given, options(**fields), network=NETWORK, device="cpu")
+def run(given: Targets, network=NETWORK, **fields):
+    return icnn.reconstruct(given, options(**fields), network=network, device="cpu")
+
+
+ABSOLUTE = NETWORK.model_copy(update={"transform": "abs"})
+
+
+def loss_and_gradient(wanted: dict[str, np.ndarray], images: np.ndarray, network: Network):
+    net = zoo.load(network, image_size=SIZE)
+    given = {layer: torch.from_numpy(values) for layer, values in wanted.items()}
+    shape = (3, SIZE, SIZE)
+    evaluate = icnn.loss_function(net, given, dict.fromkeys(given), options(), shape=shape)
+    flat = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).flatten(1)
+    loss, gradient = evaluate(flat, torch.arange(len(images)))
+    return loss.numpy(), gradient.numpy()
+
+
+def test_absolute_targets_are_met_by_the_true_image_and_by_no_other(pictures: np.ndarray):
+    wanted = {layer: np.abs(values) for layer, values in features(pictures).items()}
+    loss, gradient = loss_and_gradient(wanted, pictures, ABSOLUTE)
+    # Relative squared errors in float32: rounding is about eps^2 = 1.4e-14, more where other kernels run with gradients.
+    assert (loss < 1e-12).all()
+    other, steep = loss_and_gradient(wanted, pictures[::-1].copy(), ABSOLUTE)
+    assert (other[[0, 2]] > 0.01).all()
+    assert np.linalg.norm(gradient[[0, 2]]) < 1e-4 * np.linalg.norm(steep[[0, 2]])
+    assert (loss_and_gradient(wanted, pictures, NETWORK)[0] > 0.01).all()  # the plain network would be misled
+
+
+def test_the_gradient_of_absolute_features_is_that_of_the_loss(pictures: np.ndarray):
+    """Oracle: central differences in float64 along a random direction, on |f| from the plain network."""
+    wanted = features(pictures[1:2], network=ABSOLUTE)
+    start, direction = pictures[:1].astype(float), np.random.default_rng(2).standard_normal((1, SIZE, SIZE, 3))
+    net = zoo.load(NETWORK, image_size=SIZE).double()
+
+    def loss(images: np.ndarray) -> float:
+        with torch.inference_mode():
+            found = taps.activations(net, torch.from_numpy(images).permute(0, 3, 1, 2), LAYERS)
+        parts = [
+            ((np.abs(found[layer].flatten(1).numpy()) - wanted[layer]) ** 2).sum() / (wanted[layer] ** 2).sum()
+            for layer in LAYERS
+        ]
+        return float(sum(parts) / len(LAYERS))
+
+    try:
+        slope = (loss(start + 1e-5 * direction) - loss(start - 1e-5 * direction)) / 2e-5
+    finally:
+        net.float()  # nets are shared
+    gradient = loss_and_gradient(wanted, pictures[:1], ABSOLUTE)[1].reshape(1, 3, SIZE, SIZE).transpose(0, 2, 3, 1)
+    assert float((gradient * direction).sum()) == pytest.approx(slope, rel=1e-3)  # kinks of |f| within the step
+
+
+def test_absolute_features_give_the_image_back_from_nearby(pictures: np.ndarray):
+    """Signs are lost, so that from grey other images of equal |f| are found; from nearby the true one is."""
+    wanted = features(pictures[1:2], network=ABSOLUTE)
+    near = Targets(names=("i0",), features=wanted, start=pictures[1])
+    made = run(near, network=ABSOLUTE, start_noise=0.1, iterations=60)
+    assert correlations(made.images, pictures[1:2])[0] >= 0.99
+    assert made.losses[0, -1] < 1e-3 * made.losses[0, 0]
 
 
 def test_true_features_give_the_image_back(pictures: np.ndarray):

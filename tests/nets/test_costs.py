@@ -20,3 +20,11 @@ def test_micro_batches_stay_within_their_memory_and_hold_at_least_one_image():
         assert batch == 1 or batch * costs.forward_bytes(VGG19, layers) <= costs.MICRO_BATCH_BYTES
     small = zoo.structure(Network(architecture="vgg11_quarter", layers=("x",)), image_size=64)
     assert costs.micro_batch(small, ["conv5_1"]) == 48
+
+
+def test_twice_the_threads_take_half_the_time(monkeypatch):
+    seconds = []
+    for n in (2, 4):
+        monkeypatch.setenv("HPC_RECON_THREADS", str(n))
+        seconds.append(costs.forward_seconds(VGG19, ["fc8"]))
+    assert seconds[0] == 2 * seconds[1] == costs.SECONDS_PER_UNIT * 14_861_288

@@ -50,3 +50,12 @@ def test_features_too_large_for_float16_are_refused_with_the_remedy():
     with pytest.raises(DataError, match=r"units 7 to 7; they exceed 65504.*dtype: float32"):
         features.require_finite(values, layer="vgg/conv1_1", dtype="float16")
     features.require_finite(values, layer="vgg/conv1_1", dtype="float32")
+
+
+def test_features_of_an_absolute_network_are_the_absolute_features_of_the_plain_one():
+    plain = features.compute(NETWORK, LAYERS, pictures=PICTURES)
+    absolute = features.compute(NETWORK.model_copy(update={"transform": "abs"}), LAYERS, pictures=PICTURES)
+    for layer in LAYERS:
+        assert (plain[layer][0] < 0).any()
+        np.testing.assert_array_equal(absolute[layer][0], np.abs(plain[layer][0]))
+        assert absolute[layer][1] == plain[layer][1]

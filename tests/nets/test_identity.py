@@ -44,3 +44,10 @@ def test_the_sha256_of_a_file_is_that_of_its_present_content(tmp_path: Path):
 def test_preprocessing_belongs_to_the_weights(architecture: str, source: str, expected: str):
     assert preprocessing(network(architecture, source)) == expected
     assert preprocessing(network(architecture, source, preprocessing="none")) == "none"
+
+
+def test_a_transform_is_part_of_the_identity_and_its_absence_is_not_named():
+    for architecture in ("vgg19", "pixels"):
+        plain = identity(network(architecture))
+        assert "transform" not in plain
+        assert identity(network(architecture, transform="abs")) == {**plain, "transform": "abs"}

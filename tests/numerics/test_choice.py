@@ -1,12 +1,23 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from hpc_recon.core.errors import DataError
-from hpc_recon.numerics.choice import choose, deal_folds
+from hpc_recon.numerics import choice as choices
+from hpc_recon.numerics import fold_scores
+from hpc_recon.numerics.choice import choose_nested, deal_folds
+from hpc_recon.numerics.folds import make_folds, make_pairs
+from hpc_recon.numerics.needs import SLACK_BYTES
+
+
+def choose(X, Y, *, stimulus, n_folds, seed, **options):
+    """Deal the folds, make them, and choose."""
+    dealt = deal_folds(Y.shape[0], n_folds, seed=seed)
+    return choices.choose(make_folds(X, stimulus, n_stimuli=len(Y), fold_of_stimulus=dealt), Y, **options)
 
 
 def cross_validated(X, Y, *, stimulus, folds, k, alpha):
@@ -60,17 +71,29 @@ def test_every_score_of_the_table_against_refitting_by_hand(repeats) -> None:
     assert (choice.n_voxels, choice.alpha) == (choice.n_voxels_grid[best[0]], choice.alpha_grid[best[1]])
 
 
-def test_pure_noise_scores_nothing() -> None:
-    """100 stimuli x 3,000 voxels of noise: selection outside the folds would score .9 here.
-
-    The mean over 400 independent units and 5 folds of 20 stimuli has a standard error of about .005.
-    """
+def noise():
     rng = np.random.default_rng(1)
-    X, Y = rng.normal(size=(100, 3000)).astype(np.float32), rng.normal(size=(100, 400)).astype(np.float32)
-    choice = choose(X, Y, stimulus=np.arange(100), n_voxels=[100], alphas=[10.0, 1000.0], n_folds=5, seed=0)
+    X, Y = rng.normal(size=(100, 10_000)).astype(np.float32), rng.normal(size=(100, 512)).astype(np.float32)
+    return X, Y, {"stimulus": np.arange(100), "n_voxels": [500], "alphas": [10.0, 1000.0], "n_folds": 5, "seed": 0}
+
+
+def test_pure_noise_scores_nothing() -> None:
+    """100 samples of 10,000 voxels: the mean over 512 units and 5 folds of 20 stimuli has a standard error of .005."""
+    X, Y, options = noise()
+    choice = choose(X, Y, **options)
     assert np.abs(choice.correlation).max() < 0.02
     assert (choice.explained_variance < 0).all()
     assert any("better than their mean" in note for note in choice.warnings)
+
+
+def test_selection_outside_the_folds_would_be_noticed(monkeypatch) -> None:
+    """The same, with voxels selected with the held-out stimuli: noise seems to be decoded nearly perfectly."""
+    X, Y, options = noise()
+    Z, T = (X - X.mean(0)) / X.std(0), (Y - Y.mean(0)) / Y.std(0)
+    leaked = np.argsort(-np.abs(T.T @ Z), axis=1)[:256, :500]
+    monkeypatch.setattr(fold_scores, "ranked_voxels", lambda score, k: leaked)
+    choice = choose(X, Y[:, :256], **options)
+    assert (choice.correlation > 0.8).all()
 
 
 def test_a_sensible_penalty_is_recovered() -> None:
@@ -142,12 +165,165 @@ def test_the_table_is_plain_json() -> None:
     assert (content["n_voxels"], content["alpha"]) == (choice.n_voxels, choice.alpha)
 
 
+def explained_by_hand(X, Y, *, stimulus, dealt, k, alpha, units):
+    return [
+        cross_validated(X, Y[:, [j]], stimulus=stimulus, folds=dealt, k=k, alpha=alpha)[0] for j in units
+    ]  # fmt: skip
+
+
+def test_each_unit_gets_its_own_best_penalty() -> None:
+    """At the number of voxels that is best with a common penalty; against refitting each unit by hand."""
+    X, Y, stimulus = simulated(24, 30, 6, repeats=2)
+    Y[:, :3] += 6 * np.random.default_rng(1).normal(size=(24, 3))  # half of the units are hardly decodable
+    alphas = [1.0, 10.0, 100.0, 1000.0, 1e4]
+    options = {"stimulus": stimulus, "n_voxels": [5, 25], "alphas": alphas, "n_folds": 4, "seed": 3}
+    whole, own = choose(X, Y, **options), choose(X, Y, per="unit", **options)
+    dealt = deal_folds(24, 4, seed=3)
+    assert (own.n_voxels, own.alpha) == (whole.n_voxels, whole.alpha)
+    np.testing.assert_array_equal(own.explained_variance, whole.explained_variance)
+    table = [
+        explained_by_hand(X, Y, stimulus=stimulus, dealt=dealt, k=own.n_voxels, alpha=alpha, units=range(6))
+        for alpha in alphas
+    ]
+    np.testing.assert_array_equal(own.unit_alpha, np.array(alphas)[np.argmax(table, axis=0)])
+    assert len(np.unique(own.unit_alpha)) > 1
+    assert own.penalty is own.unit_alpha
+    assert (whole.penalty, whole.unit_alpha) == (whole.alpha, None)
+
+
+def test_units_at_the_edge_of_the_grid_are_counted() -> None:
+    rng = np.random.default_rng(0)
+    X, Y, stimulus = simulated(60, 30, 300, signal=2.0)
+    Y[:, :100] = rng.normal(size=(60, 100))
+    Y[:, 7] = 4.0  # constant: gets the largest penalty, and is not counted
+    choice = choose(
+        X, Y, stimulus=stimulus, n_voxels=[20], alphas=[10, 30, 1e3, 1e5], n_folds=4, seed=0, per="unit"
+    )  # fmt: skip
+    assert choice.unit_alpha is not None
+    assert choice.unit_alpha.shape == (300,)
+    assert choice.unit_alpha[7] == 1e5
+    varies = np.arange(300) != 7
+    low, high = ((choice.unit_alpha[varies] == end).sum() for end in (10, 1e5))
+    assert low > 10
+    assert high > 10
+    assert choice.warnings == (
+        f"{low} of 299 units chose the smallest alpha of the grid, 10; a wider grid may do better",
+        f"{high} of 299 units chose the largest alpha of the grid, 100000; a wider grid may do better",
+    )
+    content = json.loads(json.dumps(choice.as_dict()))
+    assert content["per"] == "unit"
+    assert [entry["alpha"] for entry in content["units_of_alpha"]] == [10, 30, 1e3, 1e5]
+    assert sum(entry["units"] for entry in content["units_of_alpha"]) == 300
+    assert content["units_of_alpha"][0]["units"] == low
+
+
+def test_units_that_are_all_constant_get_the_largest_penalty() -> None:
+    X, _, stimulus = simulated(40, 30, 3)
+    options = {"stimulus": stimulus, "n_voxels": [5, 20], "alphas": [1, 10], "n_folds": 4, "seed": 0, "per": "unit"}
+    choice = choose(X, np.full((40, 3), 0.1), **options)
+    assert (choice.n_units, choice.warnings, choice.alpha) == (0, (), 10)
+    np.testing.assert_array_equal(choice.unit_alpha, [10, 10, 10])
+    assert json.loads(json.dumps(choice.as_dict()))["units_of_alpha"] == [
+        {"alpha": 1, "units": 0},
+        {"alpha": 10, "units": 3},
+    ]
+
+
+def test_a_penalised_bias_counts_where_repeats_are_unbalanced() -> None:
+    """Against one dense system with a penalised column of ones."""
+    rng = np.random.default_rng(0)
+    X, Y, _ = simulated(20, 10, 3)
+    stimulus = np.r_[np.arange(20), np.zeros(40, int)]
+    X = rng.normal(size=(60, 10)) + Y[stimulus] @ rng.normal(size=(3, 10))
+    dealt = deal_folds(20, 4, seed=0)
+    errors = total = 0.0
+    for fold in range(4):
+        kept, samples = dealt != fold, dealt[stimulus] != fold
+        mean, scale = X[samples].mean(0), X[samples].std(0, ddof=1)
+        m, s = Y[kept].mean(0), Y[kept].std(0, ddof=1)
+        A = np.column_stack([(X[samples] - mean) / scale, np.ones(samples.sum())])
+        w = np.linalg.solve(A.T @ A + 50 * np.eye(11), A.T @ ((Y - m) / s)[stimulus[samples]])
+        for row in np.flatnonzero(~kept):
+            p = ((X[stimulus == row].mean(0) - mean) / scale) @ w[:-1] + w[-1]
+            errors += ((Y[row] - m - s * p) ** 2 / Y.var(0, ddof=1)).sum()
+            total += ((Y[row] - m) ** 2 / Y.var(0, ddof=1)).sum()
+    options = {"stimulus": stimulus, "n_voxels": [10], "alphas": [50.0], "n_folds": 4, "seed": 0}
+    choice = choose(X, Y, penalize_bias=True, **options)
+    np.testing.assert_allclose(choice.explained_variance, [[1 - errors / total]], atol=1e-10)
+    assert abs(choose(X, Y, **options).explained_variance[0, 0] - choice.explained_variance[0, 0]) > 1e-4
+
+
+@pytest.mark.parametrize("per", ["layer", "unit"])
+def test_a_nested_choice_is_the_choice_without_the_fold(per) -> None:
+    """The same as if the stimuli of the fold did not exist."""
+    X, Y, stimulus = simulated(40, 30, 5, repeats=3)
+    dealt = deal_folds(40, 4, seed=2)
+    options = {"n_voxels": [5, 20], "alphas": [1.0, 30.0, 1000.0], "per": per}
+    pairs = make_pairs(X, stimulus, n_stimuli=40, fold_of_stimulus=dealt)
+    nested = choose_nested(pairs, Y, fold_of_stimulus=dealt, **options)
+    assert len(nested) == 4
+    for fold, choice in enumerate(nested):
+        rows = np.flatnonzero(dealt != fold)
+        inside = dealt[stimulus] != fold
+        left = np.unique(dealt[rows], return_inverse=True)[1]
+        inner = make_folds(
+            X[inside], np.searchsorted(rows, stimulus[inside]), n_stimuli=len(rows), fold_of_stimulus=left
+        )  # fmt: skip
+        alone = choices.choose(inner, Y[rows], **options)
+        np.testing.assert_allclose(choice.explained_variance, alone.explained_variance, atol=1e-10)
+        np.testing.assert_allclose(choice.correlation, alone.correlation, atol=1e-10)
+        assert (choice.n_voxels, choice.alpha, choice.n_folds) == (alone.n_voxels, alone.alpha, 3)
+        np.testing.assert_array_equal(choice.unit_alpha, alone.unit_alpha)
+
+
+def test_another_estimator_can_be_chosen_for() -> None:
+    """One that knows the truth but for a factor: the factor that is chosen is 1."""
+    X, Y, stimulus = simulated(40, 10, 300)
+
+    def truth(fold):
+        blocks = iter(range(0, 300, 256))
+
+        def predict(targets):
+            start = next(blocks)
+            train, test = (Y[rows, start : start + 256] for rows in (fold.train_rows, fold.test_rows))
+            z = (test - train.mean(0)) / train.std(0, ddof=1)
+            assert targets.shape == (train.shape[1], train.shape[0])
+            return np.array([[z / 2, z, 2 * z]])
+
+        return predict
+
+    choice = choose(
+        X, Y, stimulus=stimulus, n_voxels=[10], alphas=[0.5, 1, 2], n_folds=4, seed=0, predictor=truth, n_threads=1
+    )
+    np.testing.assert_allclose(choice.explained_variance, [[0.75, 1, 0]], atol=1e-12)
+    assert choice.alpha == 1
+
+
+@pytest.mark.parametrize(("n_stimuli", "repeats", "k"), [(80, 4, 60), (160, 3, 400), (80, 1, 400)])
+def test_what_numpy_allocates_stays_below(n_stimuli, repeats, k) -> None:
+    X, Y, stimulus = simulated(n_stimuli, 900, 512, repeats=repeats)
+    X, Y = X.astype(np.float32), Y.astype(np.float32)
+    dealt = deal_folds(n_stimuli, 2, seed=0)
+    made = list(make_folds(X, stimulus, n_stimuli=n_stimuli, fold_of_stimulus=dealt))
+    options = {"n_voxels": [10, k], "alphas": [1.0, 10.0], "n_threads": 2}
+    choices.choose(made, Y[:, :3], **options)  # compiles what is compiled
+    tracemalloc.start()
+    try:
+        choices.choose(made, Y, **options)
+        used = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    sizes = {"n_stimuli": n_stimuli, "n_voxels": 900, "n_alphas": 2, "n_threads": 2}
+    assert used < choices.choose_bytes(512, n_test=n_stimuli // 2, k=k, n_k=2, **sizes) - SLACK_BYTES
+    assert choices.choose_seconds(512, ks=[10, k], n_folds=2, **sizes) > 0
+
+
 def test_unusable_input_is_refused() -> None:
     X, Y, stimulus = simulated(20, 10, 3)
     options = {"n_voxels": [5], "alphas": [1.0], "seed": 0}
     with pytest.raises(DataError, match=r"20 training stimuli for 11 folds; set fit.folds to at most 10"):
         choose(X, Y, stimulus=stimulus, n_folds=11, **options)
-    with pytest.raises(DataError, match="1 of 21 are not"):
+    with pytest.raises(DataError, match=r"every row of Y once, but 1 of 21 are not \(first: row 20, 0 times\)"):
         choose(X, np.r_[Y, Y[:1]], stimulus=stimulus, n_folds=2, **options)
     with pytest.raises(DataError, match="none of the 3 units varies"):
         choose(X, np.ones_like(Y), stimulus=stimulus, n_folds=2, **options)

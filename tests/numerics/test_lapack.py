@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 
@@ -67,3 +68,23 @@ def test_other_threads_run_meanwhile() -> None:
 def test_nothing_to_solve() -> None:
     assert lapack.posv(np.zeros((0, 3, 3)), np.zeros((0, 3))).shape == (0,)
     assert lapack.posv(np.zeros((2, 0, 0)), np.zeros((2, 0))).tolist() == [0, 0]
+
+
+def test_addresses_are_those_of_the_routines() -> None:
+    """dpotrf by its address, on a 2 x 2 matrix; the others are called in the tests of `ard_compiled`."""
+    addresses = lapack.factor_addresses()
+    assert len(set(addresses)) == 4
+    A, order, status = np.array([[4.0, 2.0], [0.0, 5.0]]), ctypes.c_int(2), ctypes.c_int(-1)
+    potrf = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5)(addresses[0])
+    at = ctypes.addressof
+    lower = ctypes.c_char(b"L")
+    potrf(at(lower), at(order), A.ctypes.data, at(order), at(status))
+    assert status.value == 0
+    np.testing.assert_allclose(A, [[2.0, 1.0], [0.0, 2.0]])
+
+
+def test_routines_of_another_signature_are_refused() -> None:
+    with pytest.raises(RuntimeError, match="has another potrf than this code knows"):
+        lapack._address(lapack.cython_lapack, "dpotrf", 6, b"void (char *, int *,")
+    with pytest.raises(RuntimeError, match="has another potrf than this code knows"):
+        lapack._address(lapack.cython_lapack, "dpotrf", 5, b"void (int *,")

@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from hpc_recon.numerics import choice, decoder, needs, stats
+from hpc_recon.numerics import decoder, needs, stats
 
 PUBLISHED = {"n_voxels": 11726, "n_stimuli": 1200, "k": 500}
 
@@ -37,9 +37,6 @@ def test_what_numpy_allocates_stays_below(n_stimuli, repeats, k, n_threads) -> N
     assert used < needs.fit_bytes(n_units, n_voxels, k=k, **sizes) - slack
     _, used = peak(lambda: decoder.predict_units(X[:40], units, n_threads=n_threads))
     assert used < needs.predict_bytes(40, n_units, n_voxels=n_voxels, k=k, n_threads=n_threads) - slack
-    options = {"n_voxels": [20, k], "alphas": [1.0, 10.0, 100.0], "n_folds": 3, "seed": 0, "n_threads": n_threads}
-    _, used = peak(lambda: choice.choose(X, Y[:, :600], stimulus=stimulus, **options))
-    assert used < needs.choice_bytes(600, n_samples=n, n_voxels=n_voxels, k=k, n_alphas=3, **sizes) - slack
 
 
 def test_figures_at_published_size() -> None:
@@ -62,5 +59,5 @@ def test_more_of_anything_needs_more() -> None:
     for name in ("n_units", "n_voxels"):
         assert needs.decode_tile_bytes(**{**sizes, name: 100_000}) > needs.decode_tile_bytes(**sizes)
     assert needs.correct_tile_bytes(10**6, n_stimuli=100) > needs.correct_tile_bytes(10**5, n_stimuli=100)
-    assert needs.predict_seconds(100, 1000, n_voxels=2000, n_threads=1) > 0
+    assert needs.predict_seconds(100, 1000, k=2000, n_threads=1) > 0
     assert needs.statistics_seconds(6000, 11726, n_threads=1) > needs.statistics_seconds(6000, 11726, n_threads=2)

@@ -3,6 +3,7 @@
 import pytest
 
 from hpc_recon.core.errors import StudyError
+from hpc_recon.core.loading import override
 from hpc_recon.run.options import Jobs, units_assignment
 
 
@@ -17,7 +18,14 @@ def test_jobs_follow_the_tiles_left(left, wanted):
     assert Jobs.parse("2:8").wanted(left) == wanted
 
 
-@pytest.mark.parametrize("text", ["100", "0/layer", "a/layer", "10/unit"])
+@pytest.mark.parametrize("text", ["100", "0/layer", "a/layer", "10/unit", "every:", "every:x", "file:", "each:3"])
 def test_bad_units(text):
-    with pytest.raises(StudyError, match="1000/layer"):
+    with pytest.raises(StudyError, match=r"1000/layer.*every:16.*file:PATH"):
         units_assignment(text)
+
+
+def test_a_file_of_units_starts_at_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = 'my "units", 2.npz'
+    assignment = override({}, [units_assignment(f"file:{name}")])
+    assert assignment == {"units": {"file": str(tmp_path / name)}}

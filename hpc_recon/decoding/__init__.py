@@ -1,0 +1,1 @@
+"""What one tile of `fit` and `decode` does: reads stores, computes with numerics, writes stores."""

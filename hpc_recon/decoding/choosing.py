@@ -1,0 +1,126 @@
+"""Stage `choose` of `fit`: voxel number and penalty of each layer by cross-validation inside the training samples."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hpc_recon.core.config import Study
+from hpc_recon.core.files import read_json, write_json
+from hpc_recon.core.sampling import seed_of
+from hpc_recon.core.tiles import Group, Tile
+from hpc_recon.decoding import estimators, inputs
+from hpc_recon.numerics import choice, xp
+from hpc_recon.stores import arrays, layout, statistics
+
+if TYPE_CHECKING:
+    from hpc_recon.core.array import Array
+    from hpc_recon.numerics.choice import Choice
+
+
+def write_choice(study: Study, tile: Tile) -> tuple[list[Path], int]:
+    """Choose for a layer, on a random sample of its units; return the file and the voxels that its decoders read."""
+    split, roi, _, _ = inputs.names(tile.group)
+    Y, n_voxels = _sample(study, tile.group)
+    chosen = _choose(study, split, roi, Y, n_voxels=n_voxels, per="layer")
+    for note in chosen.warnings:
+        warnings.warn(note, stacklevel=2)
+    return [write_json(choice_path(study, tile.group), chosen.as_dict())], min(chosen.n_voxels, n_voxels)
+
+
+def write_choice_inside(study: Study, tile: Tile) -> list[Path]:
+    """Choose for each fold of a layer by cross-validation over the other folds, for out-of-fold predictions."""
+    from hpc_recon.numerics import folds
+
+    split, roi, _, _ = inputs.names(tile.group)
+    Y, n_voxels = _sample(study, tile.group)
+    found, library = inputs.training(study, split, roi), xp.module()
+    known, rows = inputs.brain_statistics(study, split, roi)
+    dealt = inputs.folds_of_stimuli(study, split, len(rows))
+    pairs = folds.make_pairs(
+        library.asarray(found.samples),
+        library.asarray(np.searchsorted(rows, found.rows)[found.codes]),
+        n_stimuli=len(rows),
+        fold_of_stimulus=dealt,
+    )
+    del known
+    chosen = choice.choose_nested(
+        pairs,
+        Y,
+        fold_of_stimulus=dealt,
+        n_voxels=study.fit.voxel_candidates or [n_voxels],
+        alphas=study.fit.alpha_candidates,
+        penalize_bias=study.fit.penalize_bias,
+    )
+    return [write_json(choice_path(study, tile.group), [one.as_dict() for one in chosen])]
+
+
+def _sample(study: Study, group: Group) -> tuple[Array, int]:
+    """Return the features of the training stimuli of at most `fit.choice_units` units, and the ROI's voxels."""
+    split, roi, decoded_name, layer = inputs.names(group)
+    network, workspace = study.network_of(decoded_name), layout.workspace_of(study)
+    units = inputs.units_of(study, group)
+    if units is None:
+        units = np.arange(arrays.describe(workspace, layout.features(network, layer)).shape[1])
+    if len(units) > study.fit.choice_units:
+        rng = np.random.default_rng(seed_of(study.seed, "choice", network, layer))
+        units = np.sort(rng.choice(units, size=study.fit.choice_units, replace=False))
+    rows = statistics.read(workspace, split, roi, "rows")
+    n_voxels = len(statistics.read(workspace, split, roi, "mean"))
+    return xp.module().asarray(inputs.features(study, group, rows, units, 0, len(units))), n_voxels
+
+
+def _choose(study: Study, split: str, roi: str, Y: Array, *, n_voxels: int, per: str, k: int | None = None) -> Choice:
+    candidates = [k] if k is not None else list(study.fit.voxel_candidates) or [n_voxels]
+    return choice.choose(
+        inputs.folds(study, split, roi),
+        Y,
+        n_voxels=candidates,
+        alphas=study.fit.alpha_candidates,
+        per="unit" if per == "unit" else "layer",
+        penalize_bias=study.fit.penalize_bias,
+        predictor=estimators.fold_predictor(study, split, roi),
+    )
+
+
+def unit_penalties(study: Study, split: str, roi: str, Y: Array, *, k: int) -> tuple[Array, tuple[str, ...]]:
+    """Return the penalty of each unit (n_units,) by cross-validation with k voxels, and warnings with counts.
+
+    Units that do not vary get the largest penalty.
+    """
+    library = xp.namespace(Y)
+    varies = Y[1:] - Y[:-1]
+    if not bool(varies.any()):  # nothing to choose by; `choose` would refuse
+        return library.full(Y.shape[1], max(study.fit.alpha_candidates)), ()
+    found = _choose(study, split, roi, Y, n_voxels=k, per="unit", k=k)
+    return library.asarray(found.penalty), found.warnings
+
+
+def choice_path(study: Study, group: Group) -> Path:
+    """Return where the choice of a layer lies."""
+    return layout.workspace_of(study).joinpath("choices", *group.path[:-1], f"{group.path[-1]}.json")
+
+
+def chosen(study: Study, group: Group, *, n_voxels: int) -> tuple[int, float | None]:
+    """Return voxel number and penalty of a layer: the study's, or those that the `choose` stage wrote.
+
+    The penalty is None where each unit has its own.
+    """
+    fit = study.fit
+    if not fit.chooses_per_layer:
+        k = fit.most_voxels(n_voxels)
+        return k, None if fit.per_unit else fit.alpha_candidates[0]
+    path = choice_path(study, group)
+    estimators.require_choice(path)
+    content = read_json(path)
+    return min(int(content["n_voxels"]), n_voxels), None if fit.per_unit else float(content["alpha"])
+
+
+def chosen_inside(study: Study, group: Group) -> list[tuple[int, float]]:
+    """Return voxel number and penalty of each fold, chosen without its stimuli."""
+    path = choice_path(study, group)
+    estimators.require_choice(path)
+    return [(int(content["n_voxels"]), float(content["alpha"])) for content in read_json(path)]

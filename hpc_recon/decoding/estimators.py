@@ -1,0 +1,202 @@
+"""The estimators of `fit.estimator` and its options behind one interface: fit a block of units, predict with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from hpc_recon.core.config import Study
+from hpc_recon.core.errors import MissingStore
+from hpc_recon.decoding import inputs
+from hpc_recon.numerics import decoder, xp
+from hpc_recon.numerics.stats import BrainStatistics, standardise
+from hpc_recon.stores import layout, statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hpc_recon.core.array import Array
+    from hpc_recon.core.fit_options import SpatialNorm
+    from hpc_recon.numerics.factorisation import ItemMaps
+    from hpc_recon.numerics.fold_scores import Predict
+    from hpc_recon.numerics.folds import Fold
+
+
+class Estimator(Protocol):
+    """Fits units to the training samples of one split and ROI."""
+
+    def fit(self, Y: Array, *, n_voxels: int, alpha: float | Array) -> decoder.UnitDecoders:
+        """Fit units Y (n_stimuli, n_units), raw; `n_voxels` and `alpha` are looked at where the estimator has them."""
+        ...
+
+    def predict(self, Z: Array, units: decoder.UnitDecoders) -> Array:
+        """Predict fitted units from z-scored items (n_items, n_voxels): (n_items, n_units) on the raw scale."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """The best voxels of each unit, ridge regression."""
+
+    brain: BrainStatistics
+    penalize_bias: bool
+
+    def fit(self, Y: Array, *, n_voxels: int, alpha: float | Array) -> decoder.UnitDecoders:
+        """Fit units."""
+        return decoder.fit_units(self.brain, Y, n_voxels=n_voxels, alpha=alpha, penalize_bias=self.penalize_bias)
+
+    def predict(self, Z: Array, units: decoder.UnitDecoders) -> Array:
+        """Predict fitted units."""
+        return decoder.predict_units(Z, units)
+
+
+@dataclass(frozen=True)
+class SparseBayes:
+    """The best voxels of each unit, automatic relevance determination (Shen 2019)."""
+
+    brain: BrainStatistics
+    study: Study
+
+    def fit(self, Y: Array, *, n_voxels: int, alpha: float | Array) -> decoder.UnitDecoders:
+        """Fit units; the penalty is not used."""
+        from hpc_recon.numerics import ard
+
+        options = ard.ArdOptions(**self.study.fit.ard.model_dump())
+        return ard.fit_units(self.brain, Y, n_voxels=n_voxels, options=options)
+
+    def predict(self, Z: Array, units: decoder.UnitDecoders) -> Array:
+        """Predict fitted units."""
+        return decoder.predict_units(Z, units)
+
+
+@dataclass(frozen=True)
+class SpatiallyNormed:
+    """The best voxels of each unit, each sample's pattern over them brought to one size, ridge regression."""
+
+    brain: BrainStatistics
+    #: (n_samples, n_voxels) z-scored training samples, and the stimulus of each.
+    samples: Array
+    stimulus: Array
+    norm: SpatialNorm
+    penalize_bias: bool
+
+    def fit(self, Y: Array, *, n_voxels: int, alpha: float | Array) -> decoder.UnitDecoders:
+        """Fit units, with one penalty for all."""
+        from hpc_recon.numerics import spatial_norm
+
+        assert isinstance(alpha, float), "the study has no grid with spatial_norm"
+        return spatial_norm.fit_units(
+            self.samples,
+            self.stimulus,
+            self.brain,
+            Y,
+            n_voxels=n_voxels,
+            alpha=alpha,
+            penalize_bias=self.penalize_bias,
+            norm=self.norm,
+        )
+
+    def predict(self, Z: Array, units: decoder.UnitDecoders) -> Array:
+        """Predict fitted units."""
+        from hpc_recon.numerics import spatial_norm
+
+        return spatial_norm.predict_units(Z, units, norm=self.norm)
+
+
+@dataclass(frozen=True)
+class StoredMaps:
+    """The map from targets to the weights of all voxels, of each penalty (`numerics.factorisation`), read from disk."""
+
+    #: (n_alphas, n_voxels, n_stimuli), mapped from a file.
+    maps: Array
+    alphas: tuple[float, ...]
+
+    def shared_map(self, alpha: float) -> Array:
+        """Return M (n_voxels, n_stimuli) for a penalty of the study."""
+        found: Array = xp.module().asarray(self.maps[self.alphas.index(float(alpha))])
+        return found
+
+    def item_maps(self, Z: Array, alphas: Sequence[float]) -> ItemMaps:
+        """Return what predicts z-scored items (n_items, n_voxels)."""
+        from hpc_recon.numerics.factorisation import ItemMaps
+
+        library = xp.namespace(Z)
+        return ItemMaps(library.stack([Z @ self.shared_map(alpha) for alpha in alphas]), None)
+
+
+@dataclass(frozen=True)
+class AllVoxels:
+    """Every usable voxel, ridge regression."""
+
+    brain: BrainStatistics
+    shared: StoredMaps
+    penalize_bias: bool
+
+    def fit(self, Y: Array, *, n_voxels: int, alpha: float | Array) -> decoder.UnitDecoders:
+        """Fit units; the number of voxels is that of the ROI."""
+        from hpc_recon.numerics import all_voxels
+
+        return all_voxels.fit_units(self.shared, self.brain, Y, alpha=alpha, penalize_bias=self.penalize_bias)
+
+    def predict(self, Z: Array, units: decoder.UnitDecoders) -> Array:
+        """Predict fitted units."""
+        return decoder.predict_units(Z, units)
+
+
+def estimator(study: Study, split: str, roi: str, *, known: BrainStatistics) -> Estimator:
+    """Return the study's estimator for a split and ROI."""
+    fit = study.fit
+    if fit.estimator == "ard":
+        return SparseBayes(known, study)
+    if fit.n_voxels == "all":
+        return AllVoxels(known, stored_maps(study, split, roi), fit.penalize_bias)
+    if fit.spatial_norm is not None:
+        found, library = inputs.training(study, split, roi), xp.module()
+        raw = library.asarray(found.samples)
+        Z = standardise(raw, mean=known.mean, scale=known.scale, dtype=known.sums.dtype)
+        return SpatiallyNormed(known, Z, library.asarray(found.codes), fit.spatial_norm, fit.penalize_bias)
+    return Ridge(known, fit.penalize_bias)
+
+
+def predictor(study: Study) -> Callable[[Array, decoder.UnitDecoders], Array]:
+    """Return the function that predicts stored decoders from z-scored items, as the study's estimator does."""
+    norm = study.fit.spatial_norm
+    if norm is None:
+        return decoder.predict_units
+    from hpc_recon.numerics import spatial_norm
+
+    return lambda Z, units: spatial_norm.predict_units(Z, units, norm=norm)
+
+
+def stored_maps(study: Study, split: str, roi: str, *, fold: int | None = None) -> StoredMaps:
+    """Return the maps of all training samples, or of those outside a fold."""
+    part = "maps" if fold is None else f"maps-fold-{fold}"
+    maps = statistics.read(layout.workspace_of(study), split, roi, "maps", part=part, mapped=True)
+    alphas = statistics.read(layout.workspace_of(study), split, roi, "alphas", part=part)
+    return StoredMaps(maps, tuple(float(alpha) for alpha in alphas))
+
+
+def fold_predictor(study: Study, split: str, roi: str) -> Callable[[Fold], Predict] | None:
+    """Return what predicts the held-out stimuli of the folds, in their order, for `numerics.choice.choose`.
+
+    None is its default: the best voxels of each unit, ridge regression.
+    """
+    if study.fit.n_voxels != "all":
+        return None
+    seen = iter(range(study.fit.folds))
+
+    def prepared(fold: Fold) -> Predict:
+        shared = stored_maps(study, split, roi, fold=next(seen))
+        maps = shared.item_maps(fold.test_patterns, sorted(set(study.fit.alpha_candidates)))
+        return lambda targets: maps.predict(targets)[None]
+
+    return prepared
+
+
+def require_choice(path: Path) -> None:
+    """Raise unless the `choose` stage wrote its file."""
+    if not path.exists():
+        raise MissingStore(
+            f"the choice {path} does not exist; run `python -m hpc_recon.fit --study <study file>` without --only"
+        )

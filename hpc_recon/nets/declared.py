@@ -1,0 +1,100 @@
+"""Sizes of a study whose data are not there yet: from the study file and the networks' architectures alone.
+
+`--dry-run` asks for them where the workspace holds nothing. Layers are measured on the meta device: nothing is
+allocated, and no weights are needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpc_recon.core.config import Network, Study
+from hpc_recon.core.errors import MissingStore
+from hpc_recon.core.sizes import Sizes
+from hpc_recon.nets import zoo
+from hpc_recon.nets.identity import weights_kind
+
+
+@dataclass(frozen=True)
+class DeclaredShapes:
+    """Implements `core.tiles.Shapes` from declared sizes.
+
+    Folds of a cross-validation cannot be declared: ingest decides their sizes.
+    """
+
+    networks: Mapping[str, Network]
+    sizes: Sizes
+    #: Whether repeats of test stimuli are averaged into one item (`decode.average`).
+    average: bool
+
+    def n_stimuli(self) -> int:
+        """Return the number of distinct stimuli of all datasets."""
+        return sum(dataset.stimuli for dataset in self.sizes.datasets.values() if dataset.own_stimuli)
+
+    def image_size(self) -> tuple[int, int]:
+        """Return height and width of the stimuli, pixels."""
+        return self.sizes.image_size
+
+    def n_samples(self, split: str, dataset: str) -> int:
+        """Return the number of brain samples of a dataset.
+
+        Raises
+        ------
+        MissingStore
+            If they are not declared, or the split is a fold of a cross-validation, whose sizes ingest decides.
+        """
+        self._require_whole(split)
+        return self.sizes.dataset(dataset).samples
+
+    def n_voxels(self, split: str, roi: str) -> int:
+        """Return the number of voxels of an ROI."""
+        return self.sizes.n_voxels(roi)
+
+    def n_items(self, split: str, dataset: str) -> int:
+        """Return the number of test items: distinct stimuli, or samples where repeats are not averaged."""
+        self._require_whole(split)
+        declared = self.sizes.dataset(dataset)
+        return declared.stimuli if self.average else declared.samples
+
+    def n_units(self, network: str, layer: str) -> int:
+        """Return the number of units of a layer."""
+        return zoo.n_units(self.unit_shape(network, layer))
+
+    def unit_shape(self, network: str, layer: str) -> tuple[int, ...]:
+        """Return (channels, height, width) or (n_units,) of a layer."""
+        return zoo.unit_shapes(self.networks[network], image_size=self.image_size())[layer]
+
+    def made_by(self, network: str, layer: str) -> str:
+        """Return the key below which the groups lie that make a network's features."""
+        return f"extract/{network}"
+
+    def _require_whole(self, split: str) -> None:
+        if "." in split:
+            raise MissingStore(
+                f"nothing is stored of {split}, and the sizes of folds of a cross-validation cannot be declared; run "
+                "ingest first"
+            )
+
+
+def read(study: Study, sizes: Sizes) -> DeclaredShapes:
+    """Return the declared shapes of a study; nothing is computed before a size is asked for."""
+    return DeclaredShapes(study.networks, sizes, study.decode.average)
+
+
+def without_weights(study: Study) -> tuple[Study, list[str]]:
+    """Return the study with random weights where a weights file is not there, and the names of these networks.
+
+    For projections only: what a network costs does not depend on its weights.
+    """
+    absent = [
+        name
+        for name, network in study.networks.items()
+        if weights_kind(network.weights) == "file" and not Path(network.weights).is_file()
+    ]
+    networks = {
+        name: network.model_copy(update={"weights": "random:0", "sha256": None}) if name in absent else network
+        for name, network in study.networks.items()
+    }
+    return (study.model_copy(update={"networks": networks}) if absent else study), absent

@@ -1,0 +1,235 @@
+"""Plans of runs that may never happen: a dry run, or all units of a study of which a sample was decoded.
+
+Sizes come from the workspace; what it does not hold yet, from the study file (`sizes:`, or the `simulate` section) and
+from the networks' architectures. So a study can be projected before there are any data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from hpc_recon.core import threads
+from hpc_recon.core.config import Study
+from hpc_recon.core.errors import MissingStore, ReconError, StudyError
+from hpc_recon.core.tiles import Shapes, Tile, select
+from hpc_recon.core.units import EveryNth, Units
+from hpc_recon.run import jobqueue, rates, session
+from hpc_recon.run.clusters import Place, local_threads
+from hpc_recon.run.dryrun import Forecast
+from hpc_recon.run.verbs import Verb, read_shapes
+
+if TYPE_CHECKING:
+    from hpc_recon.core.sizes import Sizes
+    from hpc_recon.run.options import Options
+
+#: Late bindings to other libraries, resolved when a size is asked for that no store holds (as `verbs.SHAPES`).
+DECLARED = "hpc_recon.nets.declared:read"
+WITHOUT_WEIGHTS = "hpc_recon.nets.declared:without_weights"
+SIMULATED = "hpc_recon.simulation.sizes:declared"
+
+
+def _bound(name: str) -> Callable[..., Any]:
+    module, _, function = name.partition(":")
+    return cast("Callable[..., Any]", getattr(importlib.import_module(module), function))
+
+
+@dataclass
+class KnownShapes:
+    """Implements `core.tiles.Shapes`: stored sizes, else declared ones; `used` says whether any was declared."""
+
+    stored: Shapes
+    declared: Shapes | None
+    used: bool = False
+
+    def _ask(self, name: str, *key: str) -> Any:
+        try:
+            return getattr(self.stored, name)(*key)
+        except MissingStore:
+            if self.declared is None:
+                raise
+            self.used = True
+            return getattr(self.declared, name)(*key)
+
+    def n_stimuli(self) -> int:
+        """Return the number of stimuli."""
+        return cast("int", self._ask("n_stimuli"))
+
+    def image_size(self) -> tuple[int, int]:
+        """Return height and width of the stimuli."""
+        return cast("tuple[int, int]", self._ask("image_size"))
+
+    def n_samples(self, split: str, dataset: str) -> int:
+        """Return the number of brain samples."""
+        return cast("int", self._ask("n_samples", split, dataset))
+
+    def n_voxels(self, split: str, roi: str) -> int:
+        """Return the number of voxels."""
+        return cast("int", self._ask("n_voxels", split, roi))
+
+    def n_items(self, split: str, dataset: str) -> int:
+        """Return the number of test items."""
+        return cast("int", self._ask("n_items", split, dataset))
+
+    def n_units(self, network: str, layer: str) -> int:
+        """Return the number of units."""
+        return cast("int", self._ask("n_units", network, layer))
+
+    def unit_shape(self, network: str, layer: str) -> tuple[int, ...]:
+        """Return the shape of a layer."""
+        return cast("tuple[int, ...]", self._ask("unit_shape", network, layer))
+
+    def made_by(self, network: str, layer: str) -> str:
+        """Return the key of the group that makes a layer."""
+        return cast("str", self._ask("made_by", network, layer))
+
+
+@dataclass
+class Forecaster:
+    """Plans the verbs of a study for a place."""
+
+    study: Study
+    options: Options
+    place: Place
+    shapes: KnownShapes
+    #: Networks whose weights are not there; planned with random ones, which cost the same.
+    absent_weights: list[str] = field(default_factory=list)
+    #: Other choices of units whose finished tiles count as measured, beside those that the workspace names.
+    measured_units: list[Units] = field(default_factory=list)
+
+    def forecast(self, verb: Verb) -> Forecast:
+        """Plan a verb for the place's workers, compared with the workspace if that holds what the verb reads.
+
+        Raises
+        ------
+        ReconError
+            If a size is neither stored nor declared, or the study is wrong.
+        """
+        with planned_for(worker_threads(self.place)):
+            selected, todo = self._tiles(verb)
+        return Forecast(verb.name, selected, todo, self._rates(verb))
+
+    def _tiles(self, verb: Verb) -> tuple[list[Tile], list[Tile]]:
+        if not self.absent_weights:
+            try:
+                planned = session.make_plan(verb, self.study, self.options)
+            except MissingStore:
+                if self.shapes.declared is None:
+                    raise
+            else:
+                return planned.selected, planned.todo
+        tiles = verb.load().plan(self.study, self.shapes)
+        selected = select(tiles, only=self.options.only, limit=None)
+        return selected, selected[: self.options.limit]
+
+    def _rates(self, verb: Verb) -> dict[str, rates.Rate]:
+        workspace = session.workspace_of(self.study)
+        chosen = dict.fromkeys([self.study.units, None, *self.measured_units, *units_on_disk(workspace, verb.name)])
+
+        def planner(study: Study) -> rates.PlanFor:
+            def plan(n_threads: int) -> list[Tile]:
+                with planned_for(n_threads):
+                    return verb.load().plan(study, self.shapes)
+
+            return plan
+
+        studies = [self.study.model_copy(update={"units": units}) for units in chosen]
+        if not (workspace / "receipts" / verb.name).is_dir():
+            return {}
+        return rates.measure(workspace, map(planner, studies), n_threads=worker_threads(self.place))
+
+
+def forecaster(study: Study, options: Options, *, place: Place) -> Forecaster:
+    """Return what plans the verbs of a study; nothing is read before a plan is asked for."""
+    planned, absent = cast("tuple[Study, list[str]]", _bound(WITHOUT_WEIGHTS)(study))
+    sizes = _sizes(planned)
+    declared = None if sizes is None else cast("Shapes", _bound(DECLARED)(planned, sizes))
+    return Forecaster(planned, options, place, KnownShapes(read_shapes(planned), declared), absent)
+
+
+def _sizes(study: Study) -> Sizes | None:
+    """Return the declared sizes: those of the section `sizes`, else those of `simulate`; None without either."""
+    if study.sizes is not None or study.simulate is None:
+        return study.sizes
+    return cast("Sizes", _bound(SIMULATED)(study.simulate, list(study.datasets)))
+
+
+def worker_threads(place: Place) -> int:
+    """Return the threads of one worker of a place: the cores of its job, or its share of this machine."""
+    if place.file.kind == "local":
+        return local_threads(place)
+    settings = jobqueue.merged(place.file.job, jobqueue.user_settings(place.file.kind))
+    return place.file.cluster.threads or int(settings.get("cores") or 1)
+
+
+@contextlib.contextmanager
+def planned_for(n_threads: int) -> Iterator[None]:
+    """Within the block plans are made for workers of so many threads."""
+    before = os.environ.get(threads.VARIABLE)
+    os.environ[threads.VARIABLE] = str(n_threads)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[threads.VARIABLE]
+        else:
+            os.environ[threads.VARIABLE] = before
+
+
+def units_on_disk(workspace: Path, verb: str) -> list[Units]:
+    """Return the choices of units of which a verb has receipts, as the names of decoded networks tell them.
+
+    A file of units cannot be told from its name; it counts only while the study names it.
+    """
+    folder = workspace / "receipts" / verb
+    names = {path.name for depth in ("*/*/*@*", "*/*/*/*@*") for path in folder.glob(depth) if path.is_dir()}
+    found: list[Units] = []
+    for label in sorted(name.rpartition("@")[2] for name in names):
+        if match := re.fullmatch(r"(every)?([1-9]\d*)", label):
+            found.append(EveryNth(every=int(match[2])) if match[1] else int(match[2]))
+    return found
+
+
+def unreadable(error: ReconError, verb: Verb, study: Study) -> str | None:
+    """Return why a verb is left out of a projection that goes on without it, None if it must stop.
+
+    Only `ingest` may be left out: it looks into the lab's files, which need not be there to project the rest.
+    """
+    if verb.name != "ingest" or study.sizes is None or not isinstance(error, StudyError):
+        return None
+    more = f", and {len(error.problems) - 1} more" if len(error.problems) > 1 else ""
+    return f"ingest is left out: {error.problems[0]}{more}"
+
+
+def forecast_all(verbs: Sequence[Verb], planner: Forecaster) -> tuple[list[Forecast], list[str]]:
+    """Plan verbs; those that cannot be planned are named in notes, but the first of them must be planned.
+
+    Raises
+    ------
+    ReconError
+        If the study is wrong, or the first verb's sizes are neither stored nor declared.
+    """
+    found: list[Forecast] = []
+    notes: list[str] = []
+    for number, verb in enumerate(verbs):
+        try:
+            found.append(planner.forecast(verb))
+        except StudyError as error:
+            note = unreadable(error, verb, planner.study)
+            if note is None or len(verbs) == 1:
+                raise
+            notes.append(note)
+        except MissingStore as error:
+            if number == 0:
+                hint = "; to project this before the data are there, declare their sizes under `sizes:` in the study"
+                raise MissingStore(f"{error}{hint if planner.shapes.declared is None else ''}") from error
+            left = ", ".join(other.name for other in verbs[number:])
+            notes.append(f"{left}: cannot be planned before the verbs above have run ({error})")
+            break
+    return found, notes

@@ -1,0 +1,64 @@
+"""Declared shapes: the published study without its data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hpc_recon.core.config import Network
+from hpc_recon.core.errors import MissingStore
+from hpc_recon.core.sizes import Sizes
+from hpc_recon.nets import declared
+from hpc_recon.nets.declared import DeclaredShapes
+
+BLOCKS = enumerate((2, 2, 4, 4, 4), 1)
+LAYERS = (*(f"conv{block}_{i}" for block, n in BLOCKS for i in range(1, n + 1)), "fc6", "fc7", "fc8")
+SIZES = Sizes.model_validate(
+    {
+        "image_size": [500, 500],
+        "voxels": {"VC": 11726},
+        "datasets": {
+            "training": {"stimuli": 1200, "samples": 6000},
+            "natural": {"stimuli": 50, "samples": 1200},
+            "imagery": {"stimuli": 50, "samples": 500, "own_stimuli": False},
+        },
+    }
+)
+
+
+def shapes(average: bool = True) -> DeclaredShapes:
+    network = Network(architecture="vgg19", weights="absent.pt", image_size=224, layers=LAYERS)
+    return DeclaredShapes({"vgg": network}, SIZES, average)
+
+
+def test_the_published_study_has_its_published_sizes():
+    found = shapes()
+    assert sum(found.n_units("vgg", layer) for layer in LAYERS) == 14_861_288
+    assert found.unit_shape("vgg", "conv1_1") == (64, 224, 224)
+    assert found.n_stimuli() == 1250
+    assert found.n_samples("S1", "training") == 6000
+    assert found.n_voxels("S1", "VC") == 11_726
+    assert (found.n_items("S1", "natural"), shapes(average=False).n_items("S1", "natural")) == (50, 1200)
+
+
+def test_what_cannot_be_declared_is_said():
+    with pytest.raises(MissingStore, match=r"sizes\.datasets\.letters"):
+        shapes().n_items("S1", "letters")
+    with pytest.raises(MissingStore, match="folds of a cross-validation"):
+        shapes().n_samples("S1.r1f01", "training")
+
+
+def test_absent_weights_are_replaced_and_named(make_study, tmp_path: Path):
+    (tmp_path / "there.pt").write_bytes(b"x")
+    networks = {
+        name: {"architecture": "vgg11_quarter", "layers": ["conv1_1"], "weights": weights}
+        for name, weights in {"a": "absent.pt", "b": "there.pt", "c": "random:3"}.items()
+    }
+    study = make_study(networks=networks)
+    replaced, absent = declared.without_weights(study)
+    assert absent == ["a"]
+    assert replaced.networks["a"].weights == "random:0"
+    assert (replaced.networks["b"], replaced.networks["c"]) == (study.networks["b"], study.networks["c"])
+    whole = make_study(networks={"c": networks["c"]})
+    assert declared.without_weights(whole) == (whole, [])

@@ -1,0 +1,137 @@
+"""Systems gathered from a Gram matrix and solved by the compiled kernel, against dense solutions in float64."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hpc_recon.numerics import systems
+from hpc_recon.numerics.microkernel import COLUMNS, ROWS
+
+
+def problem(k, n_units=20, n_voxels=700, n_samples=900, seed=0):
+    rng = np.random.default_rng(seed)
+    signal = rng.standard_normal((n_samples, 5)) @ rng.standard_normal((5, n_voxels))
+    Z = (signal + rng.standard_normal((n_samples, n_voxels))).astype(np.float32)
+    voxel = np.sort(np.argsort(rng.random((n_units, n_voxels)), axis=1)[:, :k], axis=1)
+    return Z.T @ Z, voxel, rng.standard_normal((n_units, k)).astype(np.float32)
+
+
+def dense(gram, voxel, rhs, alpha):
+    alphas = np.broadcast_to(alpha, len(voxel))
+    return np.stack(
+        [
+            np.linalg.solve(gram[np.ix_(v, v)].astype(float) + a * np.eye(len(v)), r.astype(float))
+            for v, r, a in zip(voxel, rhs, alphas, strict=True)
+        ]
+    )
+
+
+SIZES = sorted(
+    {1, 2, COLUMNS - 1, COLUMNS, COLUMNS + 1, ROWS - 1, ROWS, ROWS + 1, 3 * ROWS, 100, 3 * ROWS + COLUMNS + 3}
+)
+
+
+@pytest.mark.parametrize("refine", [False, True])
+@pytest.mark.parametrize("k", SIZES)
+def test_against_dense_solutions(k, refine) -> None:
+    gram, voxel, rhs = problem(k)
+    each = np.linspace(1, 300, len(voxel))
+    weight, failed = systems.solve(gram, voxel, rhs, [50.0, each], refine=refine, n_threads=2)
+    assert not failed.any()
+    for a, alpha in enumerate((50.0, each)):
+        expected = dense(gram, voxel, rhs, alpha)
+        error = np.abs(weight[a] - expected).max(axis=1) / np.abs(expected).max(axis=1)
+        assert error.max() < (2e-7 if refine else 1e-4)
+
+
+def test_refinement_matters_where_voxels_are_nearly_collinear() -> None:
+    gram, voxel, rhs = problem(200, n_samples=230)
+    expected = dense(gram, voxel, rhs, 1.0)
+    errors = []
+    for refine in (False, True):
+        weight, failed = systems.solve(gram, voxel, rhs, [1.0], refine=refine, n_threads=1)
+        assert not failed.any()
+        errors.append(np.abs(weight[0] - expected).max() / np.abs(expected).max())
+    assert errors[0] > 1e-5
+    assert errors[1] < errors[0] / 10
+
+
+@pytest.mark.parametrize("k", [40, 1])
+def test_bits_do_not_depend_on_threads_or_on_neighbours(k, monkeypatch) -> None:
+    gram, voxel, rhs = problem(k, n_units=70)
+    whole, _ = systems.solve(gram, voxel, rhs, [10.0], refine=True, n_threads=1)
+    threaded, _ = systems.solve(gram, voxel, rhs, [10.0], refine=True, n_threads=3)
+    np.testing.assert_array_equal(whole, threaded)
+    alone, _ = systems.solve(gram, voxel[33:34], rhs[33:34], [10.0], refine=True, n_threads=1)
+    np.testing.assert_array_equal(whole[:, 33:34], alone)
+    monkeypatch.setattr(systems, "batch_units", lambda k: 13)
+    np.testing.assert_array_equal(whole, systems.solve(gram, voxel, rhs, [10.0], refine=True, n_threads=2)[0])
+
+
+def test_systems_that_are_not_positive_definite_are_flagged() -> None:
+    gram, voxel, rhs = problem(60)
+    broken = gram.copy()
+    at = voxel[3, 57]
+    broken[at, at] = -1e4
+    uses = (voxel == at).any(axis=1)
+    weight, failed = systems.solve(broken, voxel, rhs, [1.0], refine=False, n_threads=2)
+    np.testing.assert_array_equal(failed[0], uses)
+    good = ~uses
+    expected = dense(gram, voxel[good], rhs[good], 1.0)
+    np.testing.assert_allclose(weight[0, good], expected, atol=1e-4 * np.abs(expected).max())
+    broken[at, :] = broken[:, at] = np.nan
+    assert systems.solve(broken, voxel, rhs, [1.0], refine=True, n_threads=2)[1][0].tolist() == uses.tolist()
+
+
+def test_a_mapped_gram_matrix_and_no_units(tmp_path) -> None:
+    gram, voxel, rhs = problem(30)
+    np.save(tmp_path / "gram.npy", gram)
+    mapped = np.load(tmp_path / "gram.npy", mmap_mode="r")
+    plain, _ = systems.solve(gram, voxel, rhs, [3.0], refine=False, n_threads=2)
+    np.testing.assert_array_equal(systems.solve(mapped, voxel, rhs, [3.0], refine=False, n_threads=2)[0], plain)
+    assert systems.solve(gram, voxel[:0], rhs[:0], [3.0], refine=False, n_threads=2)[0].shape == (1, 0, 30)
+
+
+def test_other_types_are_refused() -> None:
+    gram, voxel, rhs = problem(4)
+    for wrong in ((gram.astype(np.float64), voxel, rhs), (gram, voxel, rhs.astype(np.float64)), (gram.T, voxel, rhs)):
+        with pytest.raises(ValueError, match="contiguous float32"):
+            systems.solve(*wrong, [1.0], refine=False, n_threads=1)
+
+
+NARROW = """
+import numpy as np
+from hpc_recon.numerics import microkernel, systems
+assert (microkernel.LANES, microkernel.COLUMNS) == {shape}, (microkernel.LANES, microkernel.COLUMNS)
+rng = np.random.default_rng(0)
+Z = rng.standard_normal((400, 90), dtype=np.float32)
+gram, rhs = Z.T @ Z, rng.standard_normal((9, 37)).astype(np.float32)
+voxel = np.sort(np.argsort(rng.random((9, 90)), axis=1)[:, :37], axis=1)
+for refine in (False, True):
+    weight, failed = systems.solve(gram, voxel, rhs, [2.0], refine=refine, n_threads=1)
+    assert not failed.any()
+    for v, r, w in zip(voxel, rhs, weight[0]):
+        np.testing.assert_allclose(w, np.linalg.solve(gram[np.ix_(v, v)] + 2.0 * np.eye(37), r), atol=1e-6)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "features", "shape"),
+    [("haswell", "+avx,+avx2,+fma,+sse4.2", (8, 4)), ("nehalem", "+sse4.2", (4, 4))],
+    ids=["avx2", "sse"],
+)
+def test_processors_with_shorter_vectors(name, features, shape, tmp_path) -> None:
+    """The kernel is compiled for another processor of the family, which this one can imitate."""
+    if os.uname().machine != "x86_64":
+        pytest.skip(f"an {os.uname().machine} processor cannot run code for {name}")
+    env = {**os.environ, "NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", NARROW.format(shape=shape)], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
