@@ -31,7 +31,7 @@ from hpc_recon.numerics.choice import deal_folds
 from hpc_recon.numerics.factorisation import prepare, sample_statistics
 from hpc_recon.numerics.stats import standardise
 
-#: name: stimuli, samples of each, voxels, units, programs left out (slower by far for the shape, or minutes)
+#: name: stimuli, samples of each, voxels, units, programs left out (unsuited to the shape, or minutes)
 SIZES = {
     "1,200 x 4,000, 2,000 units": (1200, 1, 4000, 2000, ("RidgeCV", "sklearn")),
     "1,200 x 4,000, 20,000 units": (1200, 1, 4000, 20000, ("RidgeCV", "sklearn")),
@@ -41,7 +41,7 @@ TOY = {"toy": (40, 2, 30, 300, ()), "toy, dual": (40, 1, 90, 20, ())}
 ALPHAS = np.logspace(1, 5.5, 10)
 N_FOLDS = 5
 N_TEST = 100
-REPETITIONS = 3
+REPETITIONS = 2
 PEER = Path(__file__).parent / "peers" / "himalaya_ridge.py"
 
 

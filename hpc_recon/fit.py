@@ -30,14 +30,29 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
 
 
 def prepare(study: Study) -> None:
-    """Create the arrays of decoders; where a layer's width is chosen, the choice creates them."""
-    from hpc_recon.decoding import fitting, planning
+    """Create the arrays of decoders and out-of-fold predictions; where a layer's width is chosen, the choice does.
+
+    Raises
+    ------
+    DataError
+        If `fit.samples` or `fit.statistics_by` names a column that is not there, `fit.samples` admits nothing, or
+        there are too few training stimuli for the folds: before anything is created.
+    """
+    from hpc_recon.decoding import fitting, inputs, planning
     from hpc_recon.stores import shapes as store_shapes
 
-    shapes = store_shapes.read(study)
+    shapes, n_stimuli = store_shapes.read(study), {}
+    if study.fit.samples or study.fit.statistics_by or study.fit.needs_folds:
+        n_stimuli = {split: inputs.training_stimuli(study, split) for split in study.splits()}
+    if study.fit.needs_folds:
+        for split, n in n_stimuli.items():
+            inputs.folds_of_stimuli(study, split, n)
     for group, _, _ in planning.layer_groups(study, shapes):
         if not study.fit.chooses_per_layer or study.fit.decode:
             fitting.create(study, group, k=study.fit.most_voxels(shapes.n_voxels(*group.path[:2])))
+        if study.fit.out_of_fold:
+            own = planning.out_of_fold_group(study, group)
+            fitting.create_out_of_fold(study, own, n_stimuli=n_stimuli[own.path[0]])
 
 
 def work(study: Study, tile: Tile) -> list[Path]:

@@ -14,6 +14,7 @@ from hpc_recon.core.errors import DamagedStore, MissingStore
 from hpc_recon.core.files import read_json, write_atomic
 from hpc_recon.core.text import format_seconds
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical
+from hpc_recon.core.units import in_words
 
 if TYPE_CHECKING:
     from hpc_recon.core.array import Array
@@ -146,7 +147,7 @@ def _facts(study: Study, roi: str) -> list[tuple[str, str]]:
     samples = ", ".join(f"{sizes.n_samples(s, training):,}" for s in study.subjects)
     networks = ", ".join(
         f"{name} ({len(net.layers)} {'layer' if len(net.layers) == 1 else 'layers'}, "
-        f"{sum(study.n_decoded(sizes.n_units(name, layer)) for layer in net.layers):,} units)"
+        f"{sum(study.n_decoded(sizes.n_units(name, layer), layer) for layer in net.layers):,} units)"
         for name, net in study.networks.items()
     )
     return [
@@ -166,7 +167,7 @@ def _warnings(study: Study, summary: dict[str, Any], run: RunFigures) -> list[st
         for e in missing
     ]
     told = [f"{w.verb}: {w.text} ({w.count} {'tile' if w.count == 1 else 'tiles'})" for w in run.warned]
-    sampled = [f"only {study.units:,} units of each layer were decoded (units in the study)"] if study.units else []
+    sampled = [] if study.units is None else [f"only {in_words(study.units)} were decoded (units in the study)"]
     return [*sampled, *found, *told]
 
 

@@ -301,6 +301,8 @@ class _Decodable:
         self.latent = rng.normal(size=(len(names), 6))
         self.features: dict[str, Any] = {}
         self.brain: dict[tuple[str, str], tuple[Any, Any]] = {}
+        #: Session of each training sample: 1, 2 or 3.
+        self.session: dict[str, Any] = {}
         for layer, shape in (shapes or {"conv": (4, 5, 5), "fc": (30,)}).items():
             self.write_features(layer, shape, rng)
         self.mask = rng.random(n_voxels) < 0.5
@@ -311,7 +313,11 @@ class _Decodable:
                 rows = rng.permutation(np.repeat(np.flatnonzero(self.dataset == d), repeats if d == "training" else 2))
                 samples = self.latent[rows] @ readout + rng.normal(size=(len(rows), n_voxels)) + 30
                 samples[:, np.flatnonzero(self.mask)[:constant_voxels]] = 7.0
-                made = brain.Brain(samples.astype(np.float32), tuple(self.labels[r] for r in rows))
+                columns = {}
+                if d == "training":
+                    self.session[split] = np.arange(len(rows)) % 3 + 1.0  # `rows` are in random order
+                    columns["session"] = self.session[split].tolist()
+                made = brain.Brain(samples.astype(np.float32), tuple(self.labels[r] for r in rows), columns)
                 files += brain.write_brain(self.workspace, split, d, made, made_by=f"simulate/{split}")
                 self.brain[split, d] = (made.samples, rows)
             files += brain.write_roi(self.workspace, split, "V1", self.mask, made_by=f"simulate/{split}")

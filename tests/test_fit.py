@@ -1,11 +1,9 @@
-"""The verb fit: stored decoders against fit_decoder, choices, samples of units, decoding while fitting, memory."""
+"""The verb fit: stored decoders against fit_decoder, choices, samples of units, decoding while fitting."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -238,53 +236,3 @@ def test_large_layers_are_cut_into_shards(decodable) -> None:
     assert tiles[0].need.bytes_out == 32768 * (500 * 6 + 12)
     assert tiles[0].need.files_out == 3
     assert 10 < tiles[0].need.seconds < 600
-
-
-MEASURE = """
-import sys
-from pathlib import Path
-import numpy as np
-from hpc_recon import decode, fit
-from hpc_recon.core.loading import load_study
-from hpc_recon.numerics import choice, corrections, decoder
-from hpc_recon.stores import arrays, brain, shapes, statistics
-
-
-def peak():
-    return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) * 1024
-
-
-study, stage = load_study(Path(sys.argv[1]), []), sys.argv[2]
-verb = decode if stage in ("decode", "correct") else fit
-tile = next(tile for tile in verb.plan(study, shapes.read(study)) if tile.stage == stage)
-decoder.fit_decoder(np.random.default_rng(0).normal(size=(9, 4)), np.ones((9, 2)), 2, 1.0)
-Path("/proc/self/clear_refs").write_text("5")
-before = peak()
-verb.work(study, tile)
-print(peak() - before, tile.need.host_bytes)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("while_fitting", "stages"), [(False, ["statistics", "choose", "fit", "decode", "correct"]), (True, ["fit"])]
-)
-def test_peak_memory_stays_below_the_projection(decodable, run_verb, tmp_path, while_fitting, stages, capsys) -> None:
-    """Measured in a process of its own, from its size before the tile; sizes are large enough to matter."""
-    grids = {"n_voxels": {"grid": [50, 100]}, "alpha": {"grid": [10.0, 100.0, 1000.0]}, "folds": 2}
-    study, _ = decodable(
-        fit={**grids, "decode": while_fitting},
-        decode={"norm_correction": "train_mean_center"},
-        data={"n_voxels": 2500, "repeats": 2, "n_training": 300, "shapes": {"conv": (8, 40, 40), "fc": (9000,)}},
-    )
-    run_verb(fit, study)
-    run_verb(decode, study)
-    env = {"HPC_RECON_THREADS": "2", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HPC_RECON_XP": "numpy"}
-    for stage in stages:
-        command = [sys.executable, "-c", MEASURE, str(tmp_path / "study.yaml"), stage]
-        done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
-        assert done.returncode == 0, done.stderr
-        used, projected = (int(word) for word in done.stdout.split())
-        with capsys.disabled():
-            print(f" [{stage}: {used >> 20} of {projected >> 20} MiB projected]", end="")
-        assert used <= projected

@@ -267,7 +267,7 @@ def _check_method(study: Study, name: str, options: Any) -> list[str]:
 
 
 def _absolute_files(study: Study, base: Path) -> Study:
-    """Return the study with every path of its `ingest` and `networks` sections absolute."""
+    """Return the study with every path of its `ingest`, `networks` and `units` sections absolute."""
 
     def walk(value: Any) -> Any:
         if isinstance(value, Path):
@@ -285,4 +285,4 @@ def _absolute_files(study: Study, base: Path) -> Study:
         else network
         for key, network in study.networks.items()
     }
-    return study.model_copy(update={"ingest": walk(study.ingest), "networks": networks})
+    return study.model_copy(update={"ingest": walk(study.ingest), "networks": networks, "units": walk(study.units)})

@@ -11,10 +11,17 @@ from hpc_recon.core.errors import MemoryBudgetError
 from hpc_recon.core.text import format_bytes
 from hpc_recon.core.tiles import Tile
 
-#: While zarr reads or writes a shard it holds the array, the encoded shard and a copy of it (measured on 3.1.6).
+#: While zarr reads or writes an array, a bound for either where the array itself is counted apart; `reading_bytes` and
+#: `writing_bytes` are closer.
 SHARD_FACTOR = 2.5
-#: Resident bytes of an idle worker with dask, zarr and numpy imported; with torch about 350 MB more (measured).
-WORKER_BASE = 350 * 2**20
+#: While an array is read: itself, and its encoded chunks (measured on zarr 3.1.6: 1.4 to 2.0).
+READ_FACTOR = 2.0
+#: While a whole shard is written, beside the array: encoded chunks, the shard made of them, and its bytes (measured on
+#: zarr 3.1.6: 3.0 with chunks of 8 MB, 2.0 with chunks of 128 kB).
+WRITE_FACTOR = 3.0
+#: Resident bytes of an idle worker: 81 MiB with dask and numpy, 30 more with zarr and our modules (measured). The rest
+#: is for the first compilation of the kernels, which `needs.COMPILED_BYTES` does not cover.
+WORKER_BASE = 176 * 2**20
 
 
 def array_bytes(*shape: int, itemsize: int = 4) -> int:
@@ -32,6 +39,16 @@ def array_bytes(*shape: int, itemsize: int = 4) -> int:
 def shard_bytes(*shape: int, itemsize: int = 4) -> int:
     """Return the peak bytes while an array of this shape is read from, or written to, its shards."""
     return int(SHARD_FACTOR * array_bytes(*shape, itemsize=itemsize))
+
+
+def reading_bytes(*shape: int, itemsize: int = 4) -> int:
+    """Return the peak bytes while an array of this shape is read, with the array."""
+    return int(READ_FACTOR * array_bytes(*shape, itemsize=itemsize))
+
+
+def writing_bytes(*shape: int, itemsize: int = 4) -> int:
+    """Return the peak bytes while an array of this shape is written as one shard, without the array."""
+    return int(WRITE_FACTOR * array_bytes(*shape, itemsize=itemsize))
 
 
 def require_fit(tiles: Iterable[Tile], *, host_budget: int, device_budget: int | None = None) -> None:

@@ -17,6 +17,8 @@ from hpc_recon.numerics import choice, xp
 from hpc_recon.stores import arrays, layout, statistics
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hpc_recon.core.array import Array
     from hpc_recon.numerics.choice import Choice
 
@@ -86,17 +88,38 @@ def _choose(study: Study, split: str, roi: str, Y: Array, *, n_voxels: int, per:
     )
 
 
-def unit_penalties(study: Study, split: str, roi: str, Y: Array, *, k: int) -> tuple[Array, tuple[str, ...]]:
-    """Return the penalty of each unit (n_units,) by cross-validation with k voxels, and warnings with counts.
+def unit_penalties(study: Study, split: str, roi: str, Y: Array, *, k: int) -> Choice:
+    """Return the choice of the penalty of each unit (`unit_alpha`) by cross-validation with k voxels.
 
     Units that do not vary get the largest penalty.
     """
-    library = xp.namespace(Y)
-    varies = Y[1:] - Y[:-1]
-    if not bool(varies.any()):  # nothing to choose by; `choose` would refuse
-        return library.full(Y.shape[1], max(study.fit.alpha_candidates)), ()
-    found = _choose(study, split, roi, Y, n_voxels=k, per="unit", k=k)
-    return library.asarray(found.penalty), found.warnings
+    return _choose(study, split, roi, Y, n_voxels=k, per="unit", k=k)
+
+
+def notes_of(found: Sequence[Choice]) -> list[str]:
+    """Return the warnings of choices per unit as those of one choice: units at an end of the grid are counted together.
+
+    Parameters
+    ----------
+    found
+        Of one range of units after the other, with the same candidates.
+    """
+    grid, n_units = found[0].alpha_grid, sum(one.n_units for one in found)
+    smallest, largest = 0, 0
+    notes: dict[str, None] = {}
+    for one in found:
+        assert one.unit_alpha is not None, "chosen per unit"
+        constant = len(one.unit_alpha) - one.n_units  # they have the largest penalty without having chosen it
+        low = int((one.unit_alpha == grid[0]).sum()) if len(grid) > 1 else 0
+        high = int((one.unit_alpha == grid[-1]).sum()) - constant if len(grid) > 1 else 0
+        smallest, largest = smallest + low, largest + high
+        notes |= dict.fromkeys(one.warnings[(low > 0) + (high > 0) :])  # what comes after its own counts
+    ends = [
+        f"{n:,} of {n_units:,} units chose the {side} alpha of the grid, {alpha:g}; a wider grid may do better"
+        for side, n, alpha in (("smallest", smallest, grid[0]), ("largest", largest, grid[-1]))
+        if n
+    ]
+    return [*ends, *notes]
 
 
 def choice_path(study: Study, group: Group) -> Path:

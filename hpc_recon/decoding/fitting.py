@@ -22,6 +22,7 @@ from hpc_recon.stores import arrays, layout, shapes
 
 if TYPE_CHECKING:
     from hpc_recon.core.array import Array
+    from hpc_recon.numerics.choice import Choice
 
 
 def create(study: Study, group: Group, *, k: int) -> None:
@@ -80,19 +81,19 @@ def write_fit(study: Study, tile: Tile) -> list[Path]:
         results["voxel"] = np.full((n_units, width), np.iinfo(dtype).max, dtype)
         results["weight"] = np.zeros((n_units, width), np.float32)
     predicted = {dataset: np.empty((len(Z), n_units), np.float32) for dataset, Z in test.items()}
-    notes: dict[str, None] = {}
+    choices: list[Choice] = []
     for units, Y in blocks(study, tile, rows):
         penalty: float | Array | None = alpha
         if penalty is None:
-            penalty, found_notes = choosing.unit_penalties(study, split, roi, Y, k=k)
-            notes |= dict.fromkeys(found_notes)
+            choices.append(choosing.unit_penalties(study, split, roi, Y, k=k))
+            penalty = xp.module().asarray(choices[-1].penalty)
             results["alpha"][units, 0] = xp.to_numpy(penalty)
         found = estimator.fit(Y, n_voxels=k, alpha=penalty)
         _keep(results, units, found)
         stored = decoder.from_table(found.voxel, found.weight, xp.module().asarray(results["stats"][units]))
         for dataset, Z in test.items():
             predicted[dataset][:, units] = xp.to_numpy(estimator.predict(Z, stored))
-    for note in notes:
+    for note in choosing.notes_of(choices) if choices else []:
         warnings.warn(note, stacklevel=2)
     workspace, files = layout.workspace_of(study), []
     for part, values in results.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,16 @@ from hpc_recon.core.errors import DataError
 from hpc_recon.core.sampling import seed_of, unit_sample
 from hpc_recon.numerics import xp
 from hpc_recon.numerics.stats import BrainStatistics, standardise
-from hpc_recon.stores import arrays, brain, layout, statistics
+from hpc_recon.stores import arrays, brain, layout, statistics, tables
 
 if TYPE_CHECKING:
     from hpc_recon.core.array import Array
     from hpc_recon.core.tiles import Group
     from hpc_recon.numerics.folds import Fold
+
+
+#: The last statistics that were copied to a GPU: the tiles of a layer, and of the next one, use them again.
+_ON_DEVICE: dict[tuple[str, str, str, str, int], BrainStatistics] = {}
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,30 @@ def training(study: Study, split: str, roi: str) -> Training:
     Raises
     ------
     DataError
-        If a column that `fit.samples` or `fit.statistics_by` names is not there, or no sample is admitted.
+        As `admitted`, and if a label has no row in the stimulus table.
     """
     workspace = layout.workspace_of(study)
+    kept = admitted(study, split)
     read = brain.read_brain(workspace, split, study.training_dataset, roi)
-    columns = {name: np.asarray(values) for name, values in read.columns.items()}
+    labels = [label for label, keep in zip(read.labels, kept, strict=True) if keep]
+    rows, codes = np.unique(brain.stimulus_rows(workspace, labels), return_inverse=True)
+    samples = read.samples if kept.all() else read.samples[kept]
+    own = {name: np.asarray(values)[kept] for name, values in read.columns.items()}
+    return Training(samples, rows.astype(np.int64), codes.astype(np.int64), own)
+
+
+def admitted(study: Study, split: str) -> Array:
+    """Return which training samples of a split `fit.samples` admits (n_samples,) bool; no sample is read for it.
+
+    Raises
+    ------
+    DataError
+        If a column that `fit.samples` or `fit.statistics_by` names is not there or holds text, or no sample is
+        admitted.
+    """
+    workspace = layout.workspace_of(study)
+    columns = tables.read_checked(workspace, layout.samples_columns(split, study.training_dataset))
+    n_samples = len(columns.pop("label"))
     asked = [*study.fit.samples, *([study.fit.statistics_by] if study.fit.statistics_by else [])]
     unknown = sorted(set(asked) - set(columns))
     if unknown:
@@ -58,16 +81,31 @@ def training(study: Study, split: str, roi: str) -> Training:
             f"the training samples of {split} have no column {', '.join(unknown)}, which fit.samples or "
             f"fit.statistics_by names; there are: {', '.join(columns) or 'none'}"
         )
-    kept = np.ones(len(read.samples), np.bool_)
+    kept = np.ones(n_samples, np.bool_)
     for name, values in study.fit.samples.items():
-        kept &= np.isin(columns[name], values)
+        kept &= np.isin(np.asarray(columns[name], np.float64), values)
     if not kept.any():
-        raise DataError(f"fit.samples admits none of the {len(kept)} training samples of {split}: {study.fit.samples}")
-    labels = [label for label, keep in zip(read.labels, kept, strict=True) if keep]
-    rows, codes = np.unique(brain.stimulus_rows(workspace, labels), return_inverse=True)
-    samples = read.samples if kept.all() else read.samples[kept]
-    own = {name: values[kept] for name, values in columns.items()}
-    return Training(samples, rows.astype(np.int64), codes.astype(np.int64), own)
+        known = {name: sorted(set(columns[name])) for name in study.fit.samples}
+        raise DataError(
+            f"fit.samples admits none of the {n_samples} training samples of {split}: asked for are "
+            f"{_listed(study.fit.samples)}, and there are {_listed(known)}"
+        )
+    return kept
+
+
+def _listed(values: Mapping[str, Sequence[float]]) -> str:
+    """Return the values of each column, at most ten of one."""
+    return "; ".join(
+        f"{name} {', '.join(f'{value:g}' for value in own[:10])}{' ...' if len(own) > 10 else ''}"
+        for name, own in values.items()
+    )
+
+
+def training_stimuli(study: Study, split: str) -> int:
+    """Return the number of stimuli that the admitted training samples of a split show; no sample is read for it."""
+    workspace = layout.workspace_of(study)
+    labels = brain.read_labels(workspace, split, study.training_dataset)
+    return len({label for label, keep in zip(labels, admitted(study, split), strict=True) if keep})
 
 
 def folds_of_stimuli(study: Study, split: str, n_stimuli: int) -> Array:
@@ -86,6 +124,9 @@ def brain_statistics(study: Study, split: str, roi: str, *, part: str = "") -> t
         "" for all training samples, `fold-<i>` for those without the stimuli of a fold.
     """
     library, workspace = xp.module(), layout.workspace_of(study)
+    place = (str(workspace), split, roi, part, statistics.checksum(workspace, split, roi, "sums", part=part))
+    if place in _ON_DEVICE:
+        return _ON_DEVICE[place], statistics.read(workspace, split, roi, "rows", part=part)
     mean, scale, sums, counts, rows = (
         statistics.read(workspace, split, roi, name, part=part) for name in ("mean", "scale", "sums", "counts", "rows")
     )
@@ -94,7 +135,11 @@ def brain_statistics(study: Study, split: str, roi: str, *, part: str = "") -> t
         mapped = statistics.read(workspace, split, roi, "gram", part=part, mapped=True)
         gram = mapped if xp.namespace(mapped) is library else library.asarray(mapped)
     parts = [library.asarray(array) for array in (mean, scale, sums, counts)]
-    return BrainStatistics(int(counts.sum()), parts[0], parts[1], gram, parts[2], parts[3]), rows
+    known = BrainStatistics(int(counts.sum()), parts[0], parts[1], gram, parts[2], parts[3])
+    if library is not np and not part:
+        _ON_DEVICE.clear()
+        _ON_DEVICE[place] = known
+    return known, rows
 
 
 def folds(study: Study, split: str, roi: str) -> Iterator[Fold]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from hpc_recon.core import threads
 from hpc_recon.core.config import Study
-from hpc_recon.core.memory import array_bytes, shard_bytes
+from hpc_recon.core.memory import array_bytes, reading_bytes, writing_bytes
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges, store_seconds
-from hpc_recon.core.units import label
 from hpc_recon.numerics import needs
+from hpc_recon.numerics.stats import DIRECT_SAMPLES
 from hpc_recon.stores import layout
 
 
@@ -21,11 +21,18 @@ class Sizes:
     n_samples: int
     n_stimuli: int
     n_voxels: int
+    #: It is known that no stimulus has two samples.
+    single: bool = False
 
     @property
     def gram_bytes(self) -> int:
         """Bytes of a Gram matrix and sums per stimulus."""
-        return array_bytes(self.n_voxels, self.n_voxels + self.n_stimuli)
+        return array_bytes(self.n_voxels, (0 if self.direct() else self.n_voxels) + self.n_stimuli)
+
+    def direct(self, n_folds: int | None = None) -> bool:
+        """Return whether it is known that there is no Gram matrix (`stats.DIRECT_SAMPLES`), or none without a fold."""
+        left = self.n_samples if n_folds is None else self.n_samples - self.n_samples // n_folds
+        return self.single and left <= DIRECT_SAMPLES
 
     def held(self, n_folds: int, n: int = 1) -> int:
         """Return how many samples n folds hold out at most, if no stimulus has twice the mean number of samples."""
@@ -40,7 +47,9 @@ class Sizes:
 def sizes_of(study: Study, shapes: Shapes, split: str, roi: str) -> Sizes:
     """Return the number of training samples, the most stimuli that they can show, and the voxels."""
     n_samples = shapes.n_samples(split, study.training_dataset)
-    return Sizes(n_samples, min(n_samples, shapes.n_stimuli()), shapes.n_voxels(split, roi))
+    few = study.decode.average and n_samples <= 2 * DIRECT_SAMPLES  # else nobody asks
+    single = few and shapes.n_items(split, study.training_dataset) == n_samples
+    return Sizes(n_samples, min(n_samples, shapes.n_stimuli()), shapes.n_voxels(split, roi), single)
 
 
 def tiles(study: Study, shapes: Shapes) -> list[Tile]:
@@ -56,7 +65,7 @@ def tiles(study: Study, shapes: Shapes) -> list[Tile]:
     for group in groups:
         found += _fits(study, shapes, *group)
     if study.fit.out_of_fold:
-        own = [(_out_of_fold_group(study, group), network, layer) for group, network, layer in groups]
+        own = [(out_of_fold_group(study, group), network, layer) for group, network, layer in groups]
         if study.fit.has_grids:
             found += [_choice(study, shapes, *group, stage="choose_inside") for group in own]
         for group in own:
@@ -82,7 +91,9 @@ def _statistics(study: Study, shapes: Shapes) -> Iterator[Tile]:
     for split in study.splits():
         for roi in study.rois:
             s = sizes_of(study, shapes, split, roi)
-            host = needs.statistics_tile_bytes(s.n_samples, s.n_voxels, n_stimuli=s.n_stimuli)
+            host = needs.statistics_tile_bytes(
+                s.n_samples, s.n_voxels, n_stimuli=s.n_stimuli, direct=by is None and s.direct()
+            )
             need = Need(
                 host_bytes=host if by is None else host + 3 * s.gram_bytes,
                 device_bytes=s.gram_bytes + 2 * s.sample_bytes + array_bytes(s.n_stimuli, s.n_voxels, itemsize=8),
@@ -105,9 +116,13 @@ def _folds(study: Study, shapes: Shapes) -> Iterator[Tile]:
             own = folds.fold_bytes(
                 s.n_samples, s.n_voxels, n_held=s.held(n_folds), n_stimuli=s.n_stimuli, n_threads=n_threads
             )
+            if s.direct(n_folds):  # computed from a copy of the samples that are left
+                own = s.sample_bytes + needs.statistics_bytes(
+                    s.n_samples, s.n_voxels, n_stimuli=s.n_stimuli, n_threads=n_threads, direct=True
+                )
             all_seconds = folds.folds_seconds(s.n_samples, s.n_voxels, n_folds=n_folds, n_threads=n_threads)
             need = Need(
-                host_bytes=max(shard_bytes(s.n_samples, s.n_voxels), s.sample_bytes + own) + s.gram_bytes,
+                host_bytes=max(reading_bytes(s.n_samples, s.n_voxels), s.sample_bytes + own) + s.gram_bytes,
                 bytes_in=s.sample_bytes + s.gram_bytes,
                 bytes_out=s.gram_bytes,
                 files_out=8,
@@ -132,7 +147,7 @@ def _maps(study: Study, shapes: Shapes) -> Iterator[Tile]:
                 all_voxels.spectrum_bytes(s.n_samples, s.n_voxels, n_stimuli=s.n_stimuli, n_threads=n_threads),
             )
             need = Need(
-                host_bytes=max(shard_bytes(s.n_samples, s.n_voxels), s.sample_bytes + own + out) + s.gram_bytes,
+                host_bytes=max(reading_bytes(s.n_samples, s.n_voxels), s.sample_bytes + own + out) + s.gram_bytes,
                 bytes_in=s.sample_bytes + s.gram_bytes,
                 bytes_out=out,
                 files_out=2,
@@ -181,7 +196,10 @@ def _choice(study: Study, shapes: Shapes, group: Group, network: str, layer: str
         n_folds=n_sets,
         n_threads=n_threads,
     )
-    host += s.gram_bytes + 3 * array_bytes(s.n_stimuli, s.n_voxels) + shard_bytes(s.n_stimuli, n_units)
+    if not s.direct(fit.folds):  # the compiled kernels; their bytes include the slack
+        host += needs.COMPILED_BYTES - needs.SLACK_BYTES
+        host += array_bytes(s.n_voxels, s.n_voxels)
+    host += 4 * array_bytes(s.n_stimuli, s.n_voxels) + reading_bytes(s.n_stimuli, n_units)
     bytes_in = array_bytes(s.n_stimuli, n_units) + n_sets * s.gram_bytes
     if inside:
         host += s.sample_bytes + folds.folds_bytes(
@@ -213,11 +231,16 @@ def _fits(study: Study, shapes: Shapes, group: Group, network: str, layer: str) 
         bytes_out = array_bytes(n, 3) + (array_bytes(n, sum(items)) if items else needs.decoder_bytes(n, k, s.n_voxels))
         seconds, more = _fit_seconds_and_bytes(study, s, n, k)
         need = Need(
-            host_bytes=more + needs.fit_tile_bytes(n, n_voxels=s.n_voxels, n_stimuli=s.n_stimuli, k=k, n_items=items),
-            device_bytes=needs.device_bytes(min(n, needs.UNITS_AT_ONCE), n_voxels=s.n_voxels, n_stimuli=s.n_stimuli),
+            host_bytes=more
+            + needs.fit_tile_bytes(
+                n, n_voxels=s.n_voxels, n_stimuli=s.n_stimuli, k=k, n_items=items, direct=s.direct()
+            ),
+            device_bytes=needs.device_bytes(
+                min(n, needs.UNITS_AT_ONCE), n_voxels=s.n_voxels, n_stimuli=s.n_stimuli, k=k
+            ),
             bytes_in=bytes_in,
             bytes_out=bytes_out,
-            files_out=1 + (len(items) or 2),
+            files_out=1 + (len(items) or 2) + study.fit.per_unit,
             seconds=store_seconds(bytes_in + bytes_out) + seconds,
         )
         yield Tile(group, "fit", start, stop, need)
@@ -270,8 +293,10 @@ def _out_of_fold(study: Study, shapes: Shapes, group: Group, network: str, layer
         need = Need(
             host_bytes=host
             + 2 * s.gram_bytes
-            + 2 * shard_bytes(s.n_stimuli, at_once)
-            + shard_bytes(n, s.n_stimuli + 2),
+            + needs.COMPILED_BYTES
+            + array_bytes(s.n_stimuli, at_once)
+            + reading_bytes(s.n_stimuli, at_once)
+            + writing_bytes(n, s.n_stimuli + 2),
             bytes_in=bytes_in,
             bytes_out=bytes_out,
             files_out=2,
@@ -292,10 +317,14 @@ def layer_groups(study: Study, shapes: Shapes) -> Iterator[tuple[Group, str, str
             upstream.append(f"fit/{split}/{roi}/_folds")
         if study.fit.n_voxels == "all":
             upstream.append(f"fit/{split}/{roi}/_all_voxels")
-        yield Group("fit", path, _settings(study, split), tuple(upstream)), network, layer
+        yield Group("fit", path, canonical(_settings_of(study, split)), tuple(upstream)), network, layer
 
 
-def _settings(study: Study, split: str) -> str:
+#: Settings of decoders that say which test data are decoded while fitting; training stimuli know nothing of them.
+_OF_TEST_DATA = ("decode", "datasets", "average")
+
+
+def _settings_of(study: Study, split: str) -> dict[str, object]:
     """Return what decoders depend on, beyond what the groups that they read depend on."""
     fit = study.fit
     settings: dict[str, object] = {
@@ -314,12 +343,14 @@ def _settings(study: Study, split: str) -> str:
     if fit.decode:
         settings |= {"datasets": study.test_datasets(split), "average": study.decode.average}
     if fit.has_grids or study.units is not None:
-        settings |= {"units": None if study.units is None else label(study.units), "seed": study.seed}
-    return canonical(settings)
+        settings |= {"units": study.units, "seed": study.seed}
+    return settings
 
 
-def _out_of_fold_group(study: Study, group: Group) -> Group:
+def out_of_fold_group(study: Study, group: Group) -> Group:
+    """Return the group of a layer's out-of-fold predictions; `group` is that of its decoders."""
     split, roi, decoded_name, layer = group.path
-    settings = {"decoders": group.settings, "folds": study.fit.folds, "seed": study.seed}
+    decoders = {key: value for key, value in _settings_of(study, split).items() if key not in _OF_TEST_DATA}
+    settings = {"decoders": decoders, "folds": study.fit.folds, "seed": study.seed}
     upstream = dict.fromkeys((*group.upstream, f"fit/{split}/{roi}/_folds"))
     return Group("fit", (split, roi, "_out_of_fold", decoded_name, layer), canonical(settings), tuple(upstream))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,25 +13,43 @@ from hpc_recon.decoding import estimators, inputs
 from hpc_recon.numerics import decoder, needs, xp
 from hpc_recon.stores import arrays, layout
 
+if TYPE_CHECKING:
+    from hpc_recon.core.array import Array
+
 
 def write_predictions(study: Study, tile: Tile) -> list[Path]:
     """Predict a range of units for every test dataset, block by block."""
     split, roi, decoded_name, layer = tile.group.path
-    workspace, library, units = layout.workspace_of(study), xp.module(), slice(tile.start, tile.stop)
+    workspace, library = layout.workspace_of(study), xp.module()
     test = inputs.test_patterns(study, split, roi)
     predict = estimators.predictor(study)
-    voxel, weight, table = (
-        arrays.read(workspace, layout.decoder(split, roi, decoded_name, layer, part), units)
-        for part in ("voxel", "weight", "stats")
-    )
-    predicted = {dataset: np.empty((len(Z), len(table)), np.float32) for dataset, Z in test.items()}
-    for start, stop in ranges(len(table), needs.UNITS_AT_ONCE):
-        stored = decoder.from_table(*(library.asarray(array[start:stop]) for array in (voxel, weight, table)))
+    n_units = tile.stop - tile.start
+    predicted = {dataset: np.empty((len(Z), n_units), np.float32) for dataset, Z in test.items()}
+    for start, stop in ranges(n_units, needs.UNITS_AT_ONCE):
+        # Whole chunks of the stores: decoders of a tile can be ten times as large as what they predict.
+        units = slice(tile.start + start, tile.start + stop)
+        voxel, weight, table = (
+            arrays.read(workspace, layout.decoder(split, roi, decoded_name, layer, part), units)
+            for part in ("voxel", "weight", "stats")
+        )
+        n_used = _n_used(voxel, weight)
+        stored = decoder.from_table(
+            library.asarray(voxel[:, :n_used]), library.asarray(weight[:, :n_used]), library.asarray(table)
+        )
         for dataset, Z in test.items():
             predicted[dataset][:, start:stop] = xp.to_numpy(predict(Z, stored))
-    del voxel, weight
+        del voxel, weight, stored
     files = []
     for dataset, values in predicted.items():
         ref = layout.decoded(split, roi, dataset, decoded_name, layer)
         files += arrays.write(workspace, ref, (0, tile.start), values)
     return files
+
+
+def _n_used(voxel: Array, weight: Array) -> int:
+    """Return how many slots units have in use: as many for each of a layer, the rest hold the fill value.
+
+    Unused slots weigh nothing, but would count as voxels in the size of a spatially normalised pattern.
+    """
+    unused = (voxel == np.iinfo(voxel.dtype).max).all(axis=0) & ~weight.any(axis=0)
+    return int(voxel.shape[1] - unused.sum())

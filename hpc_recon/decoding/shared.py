@@ -36,8 +36,9 @@ def write_statistics(study: Study, tile: Tile) -> list[Path]:
 
     files: list[Path] = []
     total: SampleSums | None = None
+    reference = sums.shared_reference(study, split, roi, found)
     for value in np.unique(found.columns[study.fit.statistics_by]):
-        part, written = sums.of_value(study, split, roi, found, value=float(value))
+        part, written = sums.of_value(study, split, roi, found, value=float(value), reference=reference)
         files += written
         total = part if total is None else additive.combined(total, part, sign=1, out=total.products)
         del part
@@ -82,8 +83,9 @@ def write_maps(study: Study, tile: Tile) -> list[Path]:
     found, library = inputs.training(study, split, roi), xp.module()
     fold = tile.start - 1
     known, rows = inputs.brain_statistics(study, split, roi, part="" if fold < 0 else f"fold-{fold}")
-    kept = np.isin(found.rows[found.codes], rows)
-    stimulus = library.asarray(np.searchsorted(rows, found.rows[found.codes[kept]]))
+    shown = found.rows[found.codes] if fold < 0 else found.codes  # the rows of a fold count the training stimuli
+    kept = np.isin(shown, rows)
+    stimulus = library.asarray(np.searchsorted(rows, shown[kept]))
     alphas = sorted(set(study.fit.alpha_candidates))
     samples = library.asarray(found.samples[kept])
     shared = factorisation.prepare(samples, stimulus, known, n_alphas=len(alphas))

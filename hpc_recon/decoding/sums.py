@@ -27,16 +27,20 @@ _OWN = ("digest", "stimuli")
 
 
 def of_value(
-    study: Study, split: str, roi: str, found: Training, *, value: float
+    study: Study, split: str, roi: str, found: Training, *, value: float, reference: tuple[Array, Array]
 ) -> tuple[additive.SampleSums, list[Path]]:
-    """Return the sums over the training samples with one value of `fit.statistics_by`, and their files."""
-    assert study.fit.statistics_by is not None, "asked by the caller"
-    chosen = found.columns[study.fit.statistics_by] == value
-    part, workspace, library = f"sums-{value:.12g}", layout.workspace_of(study), xp.module()
-    centre, unit = _reference(study, split, roi, found.samples)
-    digest = _digest(found.samples[chosen], found.rows[found.codes[chosen]], centre, unit)
-    folder = (workspace / statistics.place(split, roi, "digest", part=part).path).parent
-    stored = _stored(folder, digest=digest, rows=found.rows)
+    """Return the sums over the training samples with one value of `fit.statistics_by`, and their files.
+
+    Parameters
+    ----------
+    reference
+        See `shared_reference`.
+    """
+    chosen = _of(study, found, value)
+    workspace, library = layout.workspace_of(study), xp.module()
+    centre, unit = reference
+    folder, digest = _folder(study, split, roi, value), _digest(found, chosen)
+    stored = _stored(folder, digest=digest, rows=found.rows, reference=reference)
     if stored is not None:
         ready = {name: array if name == "n_samples" else library.asarray(array) for name, array in stored.items()}
         return additive.SampleSums(**ready), [folder / f"{name}.npy" for name in (*_FIELDS, *_OWN)]
@@ -47,44 +51,80 @@ def of_value(
         centre=library.asarray(centre),
         unit=library.asarray(unit),
     )
-    content: dict[str, Array] = {"n_samples": np.array(made.n_samples)}
+    content: dict[str, Array] = {"n_samples": np.array([made.n_samples])}
     content |= {name: xp.to_numpy(getattr(made, name)) for name in _FIELDS if name != "n_samples"}
-    content |= {"digest": np.frombuffer(digest, np.uint8), "stimuli": found.rows}
-    return made, statistics.write(workspace, split, roi, content, part=part)
+    content |= {"stimuli": found.rows, "digest": np.frombuffer(digest, np.uint8)}
+    (folder / "digest.npy").unlink(missing_ok=True)  # written last: without it, half-written sums are not taken
+    return made, statistics.write(workspace, split, roi, content, part=folder.name)
 
 
-def _reference(study: Study, split: str, roi: str, samples: Array) -> tuple[Array, Array]:
-    """Return the centre and unit that all sums share: those of the first sums that were ever stored."""
-    folder = (layout.workspace_of(study) / statistics.place(split, roi, "mean").path).parent
-    for known in sorted(folder.glob("sums-*/centre.npy")):
-        centre, unit = np.load(known), np.load(known.with_name("unit.npy"))
-        if len(centre) == samples.shape[1]:
-            return centre, unit
-    return additive.reference(samples)
+def shared_reference(study: Study, split: str, roi: str, found: Training) -> tuple[Array, Array]:
+    """Return the centre and unit that all sums share: those of stored sums that are still of use, else new ones.
+
+    Sums whose samples have changed do not count: other samples may lie far from their centre, and lose digits there.
+    """
+    for value in np.unique(found.columns[_column(study)]):
+        folder = _folder(study, split, roi, value)
+        digest = _digest(found, _of(study, found, value))
+        if _is_of(folder, digest=digest, rows=found.rows):
+            return np.load(folder / "centre.npy"), np.load(folder / "unit.npy")
+    return additive.reference(found.samples)
 
 
-def _digest(*arrays: Array) -> bytes:
+def _column(study: Study) -> str:
+    assert study.fit.statistics_by is not None, "asked by the caller"
+    return study.fit.statistics_by
+
+
+def _of(study: Study, found: Training, value: float) -> Array:
+    """Return which training samples have a value (n_samples,) bool."""
+    chosen: Array = found.columns[_column(study)] == value
+    return chosen
+
+
+def _folder(study: Study, split: str, roi: str, value: float) -> Path:
+    """Return where the sums over the samples with a value lie."""
+    ref = statistics.place(split, roi, "digest", part=f"sums-{value:.12g}")
+    return (layout.workspace_of(study) / ref.path).parent
+
+
+def _digest(found: Training, chosen: Array) -> bytes:
+    """Return the sha256 of the chosen samples and the rows of their stimuli."""
     content = hashlib.sha256()
-    for array in arrays:
+    for array in (found.samples[chosen], found.rows[found.codes[chosen]]):
         content.update(np.ascontiguousarray(array).tobytes())
     return content.digest()
 
 
-def _stored(folder: Path, *, digest: bytes, rows: Array) -> dict[str, Any] | None:
-    """Return stored sums if they are of these very samples.
+def _is_of(folder: Path, *, digest: bytes, rows: Array) -> bool:
+    """Return whether whole sums of these very samples are stored; `rows` are those of all training stimuli.
 
     They are looked for without receipts, which are gone while the tile is computed anew; each file is whole or absent.
     """
     if not all((folder / f"{name}.npy").exists() for name in (*_FIELDS, *_OWN)):
-        return None
-    stimuli = np.load(folder / "stimuli.npy")
-    if np.load(folder / "digest.npy").tobytes() != digest or not np.isin(stimuli, rows).all():
+        return False
+    known = np.load(folder / "digest.npy").tobytes() == digest
+    return known and bool(np.isin(_shown(folder), rows).all())
+
+
+def _shown(folder: Path) -> Array:
+    """Return the rows of the stimulus table that stored sums have samples of; other rows of them are 0."""
+    shown: Array = np.load(folder / "stimuli.npy")[np.load(folder / "counts.npy") > 0]
+    return shown
+
+
+def _stored(folder: Path, *, digest: bytes, rows: Array, reference: tuple[Array, Array]) -> dict[str, Any] | None:
+    """Return stored sums if they are of these very samples and have the reference."""
+    if not _is_of(folder, digest=digest, rows=rows):
         return None
     content: dict[str, Any] = {name: np.load(folder / f"{name}.npy") for name in _FIELDS}
-    content["n_samples"] = int(content["n_samples"])
-    place = np.searchsorted(rows, stimuli)  # a new day may show new stimuli: the rows of old sums move
+    if any(not np.array_equal(content[name], own) for name, own in zip(("centre", "unit"), reference, strict=True)):
+        return None
+    content["n_samples"] = int(content["n_samples"][0])
+    own = content["counts"] > 0  # another day may show other stimuli: the rows of old sums move
+    place = np.searchsorted(rows, _shown(folder))
     for name in ("stimulus_sums", "counts"):
         old = content[name]
         content[name] = np.zeros((len(rows), *old.shape[1:]), old.dtype)
-        content[name][place] = old
+        content[name][place] = old[own]
     return content

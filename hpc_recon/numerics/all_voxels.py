@@ -18,14 +18,20 @@ from hpc_recon.numerics.decoder import UNIT_BLOCK, UnitDecoders, standardised_ta
 from hpc_recon.numerics.factorisation import (
     SPECTRUM_FROM,
     ItemMaps,
-    Spectrum,
-    System,
+    Shared,
     checked_alpha,
     prepare,
     sample_statistics,
 )
 from hpc_recon.numerics.parallel import for_each
-from hpc_recon.numerics.stats import COLUMNS_AT_ONCE, ROWS_AT_ONCE, BrainStatistics, average_by, standardise
+from hpc_recon.numerics.stats import (
+    COLUMNS_AT_ONCE,
+    ROWS_AT_ONCE,
+    BrainStatistics,
+    average_by,
+    require_finite_units,
+    standardise,
+)
 from hpc_recon.numerics.xp import namespace, to_numpy
 
 #: Speed of one core in float64, three quarters of the slowest measured at 960 to 3,600 unknowns: products and Cholesky
@@ -35,7 +41,7 @@ EIGEN_PER_SECOND = 3e10
 Z_SCORE_PER_SECOND = 1.2e8
 
 
-def fold_predictions(shared: System | Spectrum, Z: Array, targets: Array, alphas: Sequence[float]) -> Array:
+def fold_predictions(shared: Shared, Z: Array, targets: Array, alphas: Sequence[float]) -> Array:
     """Return predictions (n_alphas, n_test, n_units) of held-out items on the z-scored scale, intercept left out.
 
     Parameters
@@ -117,7 +123,7 @@ def fold_errors(
 
 
 def fit_units(
-    shared: System | Spectrum,
+    shared: Shared,
     brain: BrainStatistics,
     Y: Array,
     *,
@@ -142,11 +148,17 @@ def fit_units(
     UnitDecoders
         Every unit reads every usable voxel: `voxel` is one row, repeated without being copied (read-only for numpy).
 
+    Raises
+    ------
+    DataError
+        If values of Y are not finite, or alpha is too small.
+
     Notes
     -----
     Memory: `fit_bytes`; a weight for each voxel and unit. `predict_items` needs none of them.
     """
     xp = namespace(Y, brain.sums)
+    require_finite_units(Y)
     usable = xp.flatnonzero(brain.scale > 0)
     n_units = Y.shape[1]
     weight = xp.empty((n_units, len(usable)), dtype=brain.sums.dtype)
@@ -165,7 +177,7 @@ def fit_units(
 
 
 def predict_items(
-    shared: System | Spectrum,
+    shared: Shared,
     brain: BrainStatistics,
     Z: Array,
     Y: Array,
@@ -188,6 +200,7 @@ def predict_items(
     (n_items, n_units) on the raw scale of the units, in the working type
     """
     xp = namespace(Z, Y, brain.sums)
+    require_finite_units(Y)
     n_units = Y.shape[1]
     predicted: Array = xp.empty((Z.shape[0], n_units), dtype=brain.sums.dtype)
     groups = list(_by_penalty(alpha, n_units))

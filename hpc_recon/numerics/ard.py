@@ -22,7 +22,7 @@ from hpc_recon.numerics import ard_compiled, ard_kernel
 from hpc_recon.numerics.decoder import UNIT_BLOCK, UnitDecoders, scores, standardised_targets
 from hpc_recon.numerics.parallel import for_each
 from hpc_recon.numerics.ridge import SAMPLES_A_VOXEL
-from hpc_recon.numerics.stats import BrainStatistics
+from hpc_recon.numerics.stats import BrainStatistics, require_finite_units
 from hpc_recon.numerics.voxels import top_voxels
 from hpc_recon.numerics.xp import Namespace, namespace
 
@@ -130,6 +130,11 @@ def fit_units(
         the weight of the constant column, 0 if that was pruned. Constant units have weights and bias 0. `n_redone`
         is 0.
 
+    Raises
+    ------
+    DataError
+        If values of Y are not finite.
+
     Notes
     -----
     Computed in float64 whatever the data. With one sample a stimulus and fewer than three samples a voxel, products of
@@ -140,42 +145,29 @@ def fit_units(
     """
     options = options or ArdOptions()
     xp = namespace(brain.sums, Y)
+    require_finite_units(Y)
     k = min(n_voxels, brain.n_usable)
     n_units, dtype = Y.shape[1], brain.sums.dtype
     count = 1 if xp is not np else n_threads or threads.available()
-    voxel, right = xp.empty((n_units, k), dtype=xp.int32), xp.empty((n_units, k))
-    squares, total, y_mean, y_scale = (xp.empty(n_units) for _ in range(4))
-    shown = brain.counts.astype(xp.float64)
-
-    def select(start: int) -> None:
-        units = slice(start, start + UNIT_BLOCK)
-        targets, y_mean[units], y_scale[units] = standardised_targets(Y[:, units], dtype=dtype)
-        score, products = scores(brain, targets)
-        voxel[units] = chosen = top_voxels(score, k)
-        right[units] = xp.take_along_axis(products, chosen, axis=1)
-        doubled = targets.astype(xp.float64)
-        squares[units], total[units] = (doubled * doubled) @ shown, doubled @ shown
-
-    for_each(select, range(0, n_units, UNIT_BLOCK), n_threads=count)
+    chosen = _select(brain, Y, k, n_threads=count)
     weight, bias = xp.zeros((n_units, k), dtype=dtype), xp.zeros(n_units, dtype=dtype)
-    varying = xp.flatnonzero(y_scale > 0)
+    varying = xp.flatnonzero(chosen.y_scale > 0)
     in_step = _in_step(xp)
     size = max(1, _DEVICE_NUMBERS // (k * k)) if in_step else 1
     grams, rules = _Grams(brain, k), options.rules()
 
     def regress(start: int) -> int:
         units = varying[start : start + size]
-        gram = grams.of(voxel[units])
+        gram = grams.of(chosen.voxel[units])
         if in_step:
-            batch = ard_kernel.systems(
-                gram, right[units], squares=squares[units], total=total[units], n_samples=brain.n_samples
-            )
+            own = {"squares": chosen.squares[units], "total": chosen.total[units], "n_samples": brain.n_samples}
+            batch = ard_kernel.systems(gram, chosen.right[units], **own)
             solved, broken = ard_kernel.iterate(batch, n_samples=brain.n_samples, rules=rules)
             n_broken = int(broken.sum())
         else:
             unit = int(units[0])
-            own = {"squares": squares[unit], "total": total[unit], "n_samples": brain.n_samples}
-            solved, n_broken = ard_compiled.regress(gram[0], right[unit], rules=rules, **own)
+            own = {"squares": chosen.squares[unit], "total": chosen.total[unit], "n_samples": brain.n_samples}
+            solved, n_broken = ard_compiled.regress(gram[0], chosen.right[unit], rules=rules, **own)
         weight[units], bias[units] = solved[..., :k], solved[..., k]
         return n_broken
 
@@ -187,7 +179,46 @@ def fit_units(
             n_failed,
             n_units,
         )
-    return UnitDecoders(voxel, weight, bias, y_mean, y_scale, 0)
+    return UnitDecoders(chosen.voxel, weight, bias, chosen.y_mean, chosen.y_scale, 0)
+
+
+@dataclass(frozen=True)
+class _Selection:
+    """The selected voxels of all units and the products of their targets; float64."""
+
+    #: (n_units, k) int32, ascending.
+    voxel: Array
+    #: (n_units, k) X'y of them.
+    right: Array
+    #: (n_units,) y'y and the sum of y over samples.
+    squares: Array
+    total: Array
+    #: (n_units,) of the rows of Y.
+    y_mean: Array
+    y_scale: Array
+
+
+def _select(brain: BrainStatistics, Y: Array, k: int, *, n_threads: int) -> _Selection:
+    """Select the voxels of all units, in blocks of constant size."""
+    xp = namespace(Y)
+    n_units = Y.shape[1]
+    voxel, right = xp.empty((n_units, k), dtype=xp.int32), xp.empty((n_units, k))
+    squares, total, y_mean, y_scale = (xp.empty(n_units) for _ in range(4))
+    shown = brain.counts.astype(xp.float64)
+
+    def select(start: int) -> None:
+        units = slice(start, start + UNIT_BLOCK)
+        targets, y_mean[units], y_scale[units] = standardised_targets(Y[:, units], dtype=brain.sums.dtype)
+        score, products = scores(brain, targets)
+        voxel[units] = chosen = top_voxels(score, k)
+        right[units] = xp.take_along_axis(products, chosen, axis=1)
+        doubled = targets.astype(xp.float64)
+        weighted = doubled * shown
+        # Not products with `shown`: the bits of a unit would vary with its place in the block.
+        squares[units], total[units] = (weighted * doubled).sum(axis=1), weighted.sum(axis=1)
+
+    for_each(select, range(0, n_units, UNIT_BLOCK), n_threads=n_threads)
+    return _Selection(voxel, right, squares, total, y_mean, y_scale)
 
 
 def _in_step(xp: Namespace) -> bool:

@@ -36,8 +36,8 @@ from hpc_recon.numerics.needs import (
     SORT_PER_SECOND,
     solve_bytes,
 )
-from hpc_recon.numerics.ridge import batch_size, triangle_numbers
-from hpc_recon.numerics.stats import DIRECT_SAMPLES, mean_and_scale
+from hpc_recon.numerics.ridge import batch_size
+from hpc_recon.numerics.stats import DIRECT_SAMPLES, mean_and_scale, require_finite_units
 from hpc_recon.numerics.xp import namespace, to_numpy
 
 
@@ -157,7 +157,8 @@ def choose(
     Raises
     ------
     DataError
-        If a row of Y is held out never or twice, or no unit varies (per layer; per unit all get the largest penalty).
+        If values of Y are not finite, a row of Y is held out never or twice, or no unit varies (per layer; per unit all
+        get the largest penalty).
 
     Notes
     -----
@@ -165,6 +166,7 @@ def choose(
     """
     ks, penalties = tuple(sorted(set(n_voxels))), tuple(sorted(set(alphas)))
     table = UnitScores.empty(len(ks), len(penalties), n_units=Y.shape[1])
+    require_finite_units(Y)
     _, whole_scale = mean_and_scale(Y)
     held = np.zeros(Y.shape[0], np.int64)
     n_folds = 0
@@ -207,6 +209,7 @@ def choose_nested(
     """
     ks, penalties = tuple(sorted(set(n_voxels))), tuple(sorted(set(alphas)))
     n_folds = int(np.max(fold_of_stimulus)) + 1
+    require_finite_units(Y)
     tables = [UnitScores.empty(len(ks), len(penalties), n_units=Y.shape[1]) for _ in range(n_folds)]
     xp, dealt = namespace(Y), np.asarray(fold_of_stimulus)
     scales = [mean_and_scale(Y[xp.asarray(np.flatnonzero(dealt != fold))])[1] for fold in range(n_folds)]
@@ -306,9 +309,8 @@ def choose_bytes(
     ranking = 14 * UNIT_BLOCK * n_voxels + 4 * 8 * UNIT_BLOCK * (n_stimuli + k)
     solving = solve_bytes(k, n_units=UNIT_BLOCK)
     if n_stimuli <= max(k, DIRECT_SAMPLES):
-        solving = max(
-            solving, solve_bytes(k, n_units=1) + array_bytes(n_stimuli, n_voxels + k * batch_size(k, n_samples=n_stimuli))
-        )
+        direct = array_bytes(n_stimuli, n_voxels + k * batch_size(k, n_samples=n_stimuli))
+        solving = max(solving, solve_bytes(k, n_units=1) + direct)
     weights = array_bytes(UNIT_BLOCK, k * n_alphas) + max(4 * PATTERN_NUMBERS, array_bytes(k, n_test))
     predictions = 4 * array_bytes(UNIT_BLOCK, n_k * n_alphas * n_test, itemsize=8)
     block = ranking + solving + weights + predictions

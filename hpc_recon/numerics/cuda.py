@@ -340,12 +340,7 @@ def _checked(status: Array, alpha: Array, *, k: int, dtype: np.dtype[Any]) -> in
     """Return how many units were solved again, and say so; raise if any failed."""
     failed = np.flatnonzero(status == FAILED)
     if len(failed):
-        raise DataError(
-            f"the ridge penalty must make each unit's system of {k} unknowns positive definite, but "
-            f"alpha={float(alpha[failed].min())} is too small for data of type {dtype} "
-            f"({len(failed)} of {len(status)} units, first: unit {failed[0]}); "
-            "take a larger alpha, fewer voxels, or give float64 data"
-        )
+        raise ridge.too_small(alpha[failed], dtype, n=k)
     redone = int((status == REDONE).sum())
     if redone:
         logger.warning("%d of %d units had to be solved again in float64", redone, len(status))

@@ -12,7 +12,7 @@ import numpy as np
 from hpc_recon.core import threads
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
-from hpc_recon.numerics import ridge
+from hpc_recon.numerics import cuda, ridge
 from hpc_recon.numerics.parallel import for_each, one_blas_thread
 from hpc_recon.numerics.stats import (
     BrainStatistics,
@@ -20,9 +20,10 @@ from hpc_recon.numerics.stats import (
     computing_dtype,
     mean_and_scale,
     require_finite,
+    require_finite_units,
     standardise,
 )
-from hpc_recon.numerics.voxels import top_voxels
+from hpc_recon.numerics.voxels import products_of, top_voxels
 from hpc_recon.numerics.xp import namespace
 
 logger = logging.getLogger(__name__)
@@ -159,7 +160,7 @@ def fit_decoder(
     if not (math.isfinite(alpha) and alpha > 0):
         raise DataError(f"alpha must be a finite number above 0, got {alpha}; use a small one for weak shrinkage")
     require_finite(X, name="X", rows="sample", columns="voxel")
-    require_finite(Y, name="Y", rows="row", columns="unit")
+    require_finite_units(Y)
     dtype = computing_dtype(X, Y)
     brain = brain_statistics(X.astype(dtype, copy=False), stimulus, n_stimuli=Y.shape[0])
     fitted = fit_units(brain, Y, n_voxels=int(n_voxels), alpha=float(alpha), penalize_bias=penalize_bias)
@@ -202,20 +203,28 @@ def fit_units(
     alpha
         Ridge penalty, or one for each unit (n_units,).
     n_threads
-        Default: what the worker may use; 1 with cupy.
+        Default: what the worker may use; not looked at with cupy, which takes `numerics.cuda.fit_units`.
+
+    Raises
+    ------
+    DataError
+        If values of Y are not finite, or a system is singular in float64 too: alpha is too small for the data.
 
     Notes
     -----
     Memory: `numerics.needs.fit_bytes`. The result does not depend on `n_threads`.
     """
     xp = namespace(brain.sums, Y)
+    require_finite_units(Y)
+    if xp is not np:
+        return cuda.fit_units(brain, Y, n_voxels=n_voxels, alpha=alpha, penalize_bias=penalize_bias)
     k = min(n_voxels, brain.n_usable)
     n_units, dtype = Y.shape[1], brain.sums.dtype
     voxel = xp.empty((n_units, k), dtype=xp.int32)
     weight, rhs = xp.empty((n_units, k), dtype=dtype), xp.empty((n_units, k), dtype=dtype)
     totals = xp.empty(n_units, dtype=xp.float64)
     y_mean, y_scale = xp.empty(n_units, dtype=xp.float64), xp.empty(n_units, dtype=xp.float64)
-    count = 1 if xp is not np else n_threads or threads.available()
+    count = n_threads or threads.available()
     size = max(UNIT_BLOCK, ridge.batch_units(k) // UNIT_BLOCK * UNIT_BLOCK)
 
     def fit_batch(first: int) -> int:
@@ -284,8 +293,7 @@ def voxel_products(brain: BrainStatistics, targets: Array) -> Array:
     if n_units < UNIT_BLOCK:  # the same matrix product for every block: see UNIT_BLOCK
         filled = xp.zeros((UNIT_BLOCK, targets.shape[1]), dtype=targets.dtype)
         filled[:n_units] = targets
-    products: Array = filled @ brain.sums
-    return products[:n_units]
+    return products_of(filled, brain.sums)[:n_units]
 
 
 def scores(brain: BrainStatistics, targets: Array) -> tuple[Array, Array]:
@@ -313,11 +321,12 @@ def predict_units(Z: Array, units: UnitDecoders, *, n_threads: int | None = None
     -------
     (n, n_units), dtype of the weights
     """
-    xp = namespace(Z, units.weight)
+    if namespace(Z, units.weight) is not np:
+        return cuda.predict_units(Z, units)
     n_units, n_voxels = units.weight.shape[0], Z.shape[1]
     dtype = units.weight.dtype
-    predicted: Array = xp.empty((Z.shape[0], n_units), dtype=dtype)
-    sparse = xp is np and dtype == np.float32
+    predicted: Array = np.empty((Z.shape[0], n_units), dtype=dtype)
+    sparse = dtype == np.float32
     patterns = np.ascontiguousarray(Z.T, dtype=np.float32) if sparse else Z
 
     def predict_block(start: int) -> None:
@@ -327,14 +336,13 @@ def predict_units(Z: Array, units: UnitDecoders, *, n_threads: int | None = None
 
             z = weighted_sums(patterns, units.voxel[block], units.weight[block]).T + units.bias[block]
         else:
-            dense = xp.zeros((UNIT_BLOCK, n_voxels + 1), dtype=dtype)  # the last column takes the unused slots
-            column = xp.minimum(units.voxel[block], n_voxels).astype(xp.int64)
-            dense[xp.arange(len(column))[:, None], column] = units.weight[block]
+            dense = np.zeros((UNIT_BLOCK, n_voxels + 1), dtype=dtype)  # the last column takes the unused slots
+            column = np.minimum(units.voxel[block], n_voxels).astype(np.int64)
+            dense[np.arange(len(column))[:, None], column] = units.weight[block]
             z = (Z @ dense[:, :n_voxels].T)[:, : len(column)] + units.bias[block]
         predicted[:, block] = z * units.y_scale[block] + units.y_mean[block]
 
-    count = 1 if xp is not np else n_threads or threads.available()
-    for_each(predict_block, range(0, n_units, UNIT_BLOCK), n_threads=count)
+    for_each(predict_block, range(0, n_units, UNIT_BLOCK), n_threads=n_threads or threads.available())
     return predicted
 
 

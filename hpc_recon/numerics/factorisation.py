@@ -24,7 +24,7 @@ import ctypes
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from scipy.linalg import eigh
@@ -33,7 +33,7 @@ from threadpoolctl import threadpool_limits
 from hpc_recon.core import threads
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
-from hpc_recon.numerics.lapack import _routine
+from hpc_recon.numerics.lapack import routine_of
 from hpc_recon.numerics.parallel import for_each
 from hpc_recon.numerics.stats import (
     COLUMNS_AT_ONCE,
@@ -99,6 +99,18 @@ class ItemMaps:
             difference *= difference
             errors[a] = difference.sum(axis=0, dtype=xp.float64)
         return errors
+
+
+class Shared(Protocol):
+    """What decoders of all voxels share, for any penalty."""
+
+    def shared_map(self, alpha: float) -> Array:
+        """Return M (n_voxels, n_stimuli) in the working type; the weights of a unit are M @ targets."""
+        ...
+
+    def item_maps(self, Z: Array, alphas: Sequence[float]) -> ItemMaps:
+        """Return what predicts the items Z (n_items, n_voxels), z-scored with the training statistics."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -356,7 +368,7 @@ def _posv_rows(A: Array, rows: Array) -> bool:
     assert rows.flags.c_contiguous
     order, count, status = ctypes.c_int(len(A)), ctypes.c_int(len(rows)), ctypes.c_int(0)
     at, triangle = ctypes.addressof, ctypes.c_char(b"U")
-    _routine("float64")(
+    routine_of("float64")(
         at(triangle), at(order), at(count), A.ctypes.data, at(order), rows.ctypes.data, at(order), at(status)
     )  # fmt: skip
     return status.value != 0

@@ -9,11 +9,11 @@ ctypes calls them without it, and numba's compiled functions take their addresse
 from __future__ import annotations
 
 import ctypes
+import importlib
 from functools import cache
 from typing import Any
 
 import numpy as np
-from scipy.linalg import cython_blas, cython_lapack
 
 from hpc_recon.core.array import Array
 
@@ -21,9 +21,9 @@ _ROUTINES = {"float32": "sposv", "float64": "dposv"}
 
 
 @cache
-def _routine(dtype: str) -> Any:
+def routine_of(dtype: str) -> Any:
     """Return `?posv` as a ctypes function; eight pointers, nothing returned."""
-    address = _address(cython_lapack, _ROUTINES[dtype], 8, b"void (char *, int *, int *,")
+    address = _address("cython_lapack", _ROUTINES[dtype], 8, b"void (char *, int *, int *,")
     return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 8)(address)
 
 
@@ -34,21 +34,22 @@ def factor_addresses() -> tuple[int, int, int, int]:
     They take 5, 6, 11 and 10 pointers, to char, int (32 bits) and double, without lengths of strings.
     """
     return (
-        _address(cython_lapack, "dpotrf", 5, b"void (char *, int *,"),
-        _address(cython_lapack, "dtrtri", 6, b"void (char *, char *, int *,"),
-        _address(cython_blas, "dtrmm", 11, b"void (char *, char *, char *, char *, int *, int *,"),
-        _address(cython_blas, "dsyrk", 10, b"void (char *, char *, int *, int *,"),
+        _address("cython_lapack", "dpotrf", 5, b"void (char *, int *,"),
+        _address("cython_lapack", "dtrtri", 6, b"void (char *, char *, int *,"),
+        _address("cython_blas", "dtrmm", 11, b"void (char *, char *, char *, char *, int *, int *,"),
+        _address("cython_blas", "dsyrk", 10, b"void (char *, char *, int *, int *,"),
     )
 
 
-def _address(module: Any, name: str, n_arguments: int, begins: bytes) -> int:
-    """Return the address of a routine of BLAS or LAPACK.
+def _address(library: str, name: str, n_arguments: int, begins: bytes) -> int:
+    """Return the address of a routine of BLAS or LAPACK, which scipy brings: imported here, a GPU needs none of it.
 
     Raises
     ------
     RuntimeError
         If its signature is not the one that this code knows.
     """
+    module = importlib.import_module(f"scipy.linalg.{library}")
     routines: dict[str, Any] = dict(module.__pyx_capi__)
     capsule = routines[name]
     name_of = ctypes.pythonapi.PyCapsule_GetName
@@ -92,7 +93,7 @@ def posv(A: Array, b: Array) -> Array:
     failed = np.zeros(n, np.int64)
     if n == 0 or k == 0:
         return failed
-    routine = _routine(A.dtype.name)
+    routine = routine_of(A.dtype.name)
     # A lower triangle in C order is an upper one in LAPACK's order.
     triangle, order, one, status = ctypes.c_char(b"U"), ctypes.c_int(k), ctypes.c_int(1), ctypes.c_int(0)
     at = ctypes.addressof

@@ -60,18 +60,22 @@ class _Writer:
         self.builder = builder
 
     def pointer(self, address: Any) -> Any:
+        """Turn an address into a pointer to numbers."""
         return self.builder.inttoptr(address, _FLOAT.as_pointer())
 
     def offset(self, number: int) -> Any:
+        """Return a constant number of numbers."""
         return ir.Constant(_INT64, number)
 
     def load(self, base: Any, offset: Any) -> Any:
+        """Load a vector from anywhere."""
         place = self.builder.bitcast(self.builder.gep(base, [offset]), _VECTOR.as_pointer())
         value = self.builder.load(place)
         value.align = 4
         return value
 
     def store(self, value: Any, base: Any, offset: int) -> None:
+        """Store a vector anywhere."""
         place = self.builder.bitcast(self.builder.gep(base, [self.offset(offset)]), _VECTOR.as_pointer())
         self.builder.store(value, place).align = 4
 
@@ -84,9 +88,11 @@ class _Writer:
         return self.builder.shuffle_vector(first, nothing, lanes)
 
     def minus_product(self, c: Any, a: Any, b: Any) -> Any:
+        """Compute c - a * b."""
         return self.builder.fsub(c, self.builder.fmul(a, b, flags=_FUSED), flags=_FUSED)
 
     def plus_product(self, c: Any, a: Any, b: Any) -> Any:
+        """Compute c + a * b."""
         return self.builder.fadd(c, self.builder.fmul(a, b, flags=_FUSED), flags=_FUSED)
 
     def sum(self, value: Any) -> Any:

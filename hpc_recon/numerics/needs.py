@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hpc_recon.core import threads
-from hpc_recon.core.memory import array_bytes, shard_bytes
+from hpc_recon.core.memory import array_bytes, reading_bytes, shard_bytes, writing_bytes
+from hpc_recon.numerics import cuda
 from hpc_recon.numerics.decoder import UNIT_BLOCK
 from hpc_recon.numerics.ridge import batch_size, batch_units, triangle_numbers
 from hpc_recon.numerics.stats import COLUMNS_AT_ONCE, DIRECT_SAMPLES, ROWS_AT_ONCE
@@ -26,24 +27,29 @@ PREDICT_PER_SECOND = 5e9
 UNITS_AT_ONCE = 16 * UNIT_BLOCK
 #: float64 copies of one item's features while its spread is computed.
 COPIES_OF_AN_ITEM = 4
-#: Resident bytes of numba, LLVM and the compiled kernels: 107 MB where they are cached (measured), more where they
-#: are compiled first.
-COMPILED_BYTES = 192 << 20
-#: An array is freed to the allocator, not always to the system; small objects and the loaded libraries come on top.
-SLACK_BYTES = 64 << 20
+#: Of the largest devices in use (H200: 132, B200: 148).
+MULTIPROCESSORS = 148
+#: Resident bytes of numba, LLVM and the compiled kernels: 50 to 110 MiB where they are cached, 100 more where they are
+#: compiled first (measured); `memory.WORKER_BASE` has room for the rest of that.
+COMPILED_BYTES = 128 << 20
+#: An array is freed to the allocator, not always to the system: measured 10 to 35 MiB.
+SLACK_BYTES = 36 << 20
 
 
-def statistics_bytes(n_samples: int, n_voxels: int, *, n_stimuli: int, n_threads: int, itemsize: int = 4) -> int:
-    """Return the peak bytes of `stats.brain_statistics`, without X itself.
+def statistics_bytes(
+    n_samples: int, n_voxels: int, *, n_stimuli: int, n_threads: int, itemsize: int = 4, direct: bool = False
+) -> int:
+    """Return the peak bytes of `stats.brain_statistics`, without X itself; `direct` as in `fit_bytes`.
 
     Z, the Gram matrix and the sums are n_samples x n_voxels, n_voxels^2 and n_stimuli x n_voxels. Beside them stands
     the largest of: three blocks of 512 rows in float64 (z-scoring), three float64 sums of 1,024 columns, and for each
     thread four float64 pieces of 1,024 x 1,024 of the Gram matrix.
     """
-    arrays = itemsize * n_voxels * (n_samples + n_voxels + n_stimuli)
+    side = 0 if direct else n_voxels
+    arrays = itemsize * n_voxels * (n_samples + side + n_stimuli)
     rows = 3 * 8 * min(ROWS_AT_ONCE, n_samples) * n_voxels
     columns = 3 * 8 * min(COLUMNS_AT_ONCE, n_voxels) * n_stimuli
-    pieces = 4 * 8 * min(COLUMNS_AT_ONCE, n_voxels) ** 2 * n_threads
+    pieces = 4 * 8 * min(COLUMNS_AT_ONCE, side) ** 2 * n_threads
     return arrays + max(rows, columns, pieces) + SLACK_BYTES
 
 
@@ -58,23 +64,36 @@ def solve_bytes(k: int, *, n_units: int, n_threads: int = 1, itemsize: int = 4) 
     return max(compiled, n_threads * (2 * itemsize + 8) * k * k * batch_size(k))
 
 
-def fit_bytes(n_units: int, n_voxels: int, *, k: int, n_stimuli: int, n_threads: int, itemsize: int = 4) -> int:
+def fit_bytes(
+    n_units: int, n_voxels: int, *, k: int, n_stimuli: int, n_threads: int, itemsize: int = 4, direct: bool = False
+) -> int:
     """Return the peak bytes of `decoder.fit_units`, without its inputs.
 
     The results are n_units x k voxel numbers (4 bytes), weights and right-hand sides. A batch of units has its targets
     and `solve_bytes`; each thread holds, for a block of units, the products, for float64 data also their absolute
     values, a partly sorted copy and a mask (n_voxels each), and the targets in float64 and the working type; with few
     samples also all of them, transposed, and those of a batch's voxels.
+
+    Parameters
+    ----------
+    direct
+        It is known that no stimulus has two samples and there are at most `stats.DIRECT_SAMPLES`: no Gram matrix is
+        looked up, so nothing is gathered from it.
     """
-    block, batch = min(UNIT_BLOCK, max(n_units, 1)), min(max(batch_units(k), UNIT_BLOCK), n_units)
+    block = min(UNIT_BLOCK, max(n_units, 1))
+    batch = min(max(batch_units(k) // UNIT_BLOCK * UNIT_BLOCK, UNIT_BLOCK), n_units)
     ranking = UNIT_BLOCK * n_voxels * itemsize
     if itemsize > 4:
         ranking += 2 * block * n_voxels * (itemsize + 1)
     own = ranking + (3 * block + UNIT_BLOCK) * n_stimuli * 8 + block * k * (8 + itemsize)
-    if n_stimuli <= max(k, DIRECT_SAMPLES):
-        own += itemsize * n_stimuli * (n_voxels + k * batch_size(k, n_samples=n_stimuli))
     together = batch * n_stimuli * itemsize
-    together += solve_bytes(k, n_units=n_units, n_threads=n_threads, itemsize=itemsize)
+    if n_stimuli <= max(k, DIRECT_SAMPLES):
+        systems = batch_size(k, n_samples=n_stimuli)
+        own += itemsize * n_stimuli * (n_voxels + k * systems)
+        if direct:
+            own += (2 * itemsize + 8) * min(k, n_stimuli) ** 2 * systems
+    if not direct:
+        together += solve_bytes(k, n_units=batch, n_threads=n_threads, itemsize=itemsize)
     return n_units * (k * (4 + 2 * itemsize) + 28) + together + n_threads * own + SLACK_BYTES
 
 
@@ -90,12 +109,20 @@ def predict_bytes(n_items: int, n_units: int, *, n_voxels: int, k: int, n_thread
     return itemsize * n_items * (n_units + n_voxels) + n_threads * block + SLACK_BYTES
 
 
-def device_bytes(n_units: int, *, n_voxels: int, n_stimuli: int) -> int:
-    """Return the peak bytes on a GPU while `n_units` units are fitted there.
+def device_bytes(n_units: int, *, n_voxels: int, n_stimuli: int, k: int) -> int:
+    """Return the peak bytes on a GPU while `n_units` units are fitted there (`cuda.fit_units`).
 
-    Gram matrix, sums, units, four arrays of a block's products, and three batches of systems of 512 MiB each.
+    Gram matrix and sums; for `cuda.UNITS_AT_ONCE` units the products, their targets with three float64 copies, voxels
+    and right-hand sides; the units and their decoders; and the workspace of a device with `MULTIPROCESSORS`.
     """
-    return array_bytes(n_voxels, n_voxels + n_stimuli + 4 * UNIT_BLOCK) + array_bytes(n_stimuli, n_units) + (3 << 29)
+    block = array_bytes(cuda.UNITS_AT_ONCE, n_voxels + 7 * n_stimuli + 3 * k)
+    units = array_bytes(n_units, n_stimuli + 3 * k + 8)
+    return (
+        array_bytes(n_voxels, n_voxels + n_stimuli)
+        + block
+        + units
+        + cuda.workspace_bytes(min(k, cuda.MAX_VOXELS), multiprocessors=MULTIPROCESSORS)
+    )
 
 
 def decoder_bytes(n_units: int, k: int, n_voxels: int) -> int:
@@ -103,50 +130,56 @@ def decoder_bytes(n_units: int, k: int, n_voxels: int) -> int:
     return n_units * k * (4 + (2 if n_voxels <= 65535 else 4))
 
 
-def statistics_tile_bytes(n_samples: int, n_voxels: int, *, n_stimuli: int) -> int:
+def statistics_tile_bytes(n_samples: int, n_voxels: int, *, n_stimuli: int, direct: bool = False) -> int:
     """Return the peak bytes of a `statistics` tile: the samples while they are read, or with their statistics."""
-    own = statistics_bytes(n_samples, n_voxels, n_stimuli=n_stimuli, n_threads=threads.available())
-    return max(shard_bytes(n_samples, n_voxels), array_bytes(n_samples, n_voxels) + own)
+    own = statistics_bytes(n_samples, n_voxels, n_stimuli=n_stimuli, n_threads=threads.available(), direct=direct)
+    return max(reading_bytes(n_samples, n_voxels) + SLACK_BYTES, array_bytes(n_samples, n_voxels) + own)
 
 
-def fit_tile_bytes(n_units: int, *, n_voxels: int, n_stimuli: int, k: int, n_items: Sequence[int]) -> int:
-    """Return the peak bytes of a `fit` tile.
+def fit_tile_bytes(
+    n_units: int, *, n_voxels: int, n_stimuli: int, k: int, n_items: Sequence[int], direct: bool = False
+) -> int:
+    """Return the peak bytes of a `fit` tile; `direct` as in `fit_bytes`.
 
-    The compiled kernels; the Gram matrix (mapped, but its pages count) and the sums; the features of `UNITS_AT_ONCE`
-    units, and of the next ones while they are read; the results; and the larger of what fitting these units takes and
-    what writing the results takes. With `n_items` (decoding while fitting) the results are predictions, and the test
-    samples stand in memory beside them.
+    The compiled kernels; the Gram matrix (mapped, but its pages count) and the sums; the results; and what is larger:
+    the features of `UNITS_AT_ONCE` units, those of the next ones while they are read, and what fitting these units
+    takes; or what writing the largest part of the results takes. With `n_items` (decoding while fitting) the results
+    are predictions, and the test samples stand in memory beside them.
     """
     n_threads, at_once = threads.available(), min(n_units, UNITS_AT_ONCE)
-    brain = array_bytes(n_voxels, n_voxels + 2 * n_stimuli)
-    fitting = fit_bytes(at_once, n_voxels, k=k, n_stimuli=n_stimuli, n_threads=n_threads)
+    brain = array_bytes(n_voxels, (0 if direct else n_voxels) + 2 * n_stimuli)
+    fitting = fit_bytes(at_once, n_voxels, k=k, n_stimuli=n_stimuli, n_threads=n_threads, direct=direct)
+    features = array_bytes(n_stimuli, at_once)
+    following = reading_bytes(n_stimuli, min(n_units - at_once, at_once))
     if n_items:
         most = max(n_items)
         results = array_bytes(n_units, sum(n_items) + 3)
         test = 3 * array_bytes(sum(n_items), n_voxels)
-        fitting += test + predict_bytes(most, at_once, n_voxels=n_voxels, k=k, n_threads=n_threads)
-        writing = shard_bytes(n_units, most) + test
+        predicting = predict_bytes(most, at_once, n_voxels=n_voxels, k=k, n_threads=n_threads)
+        # The right-hand sides are gone by then, and so is what solving took.
+        fitting = test + max(fitting, predicting + array_bytes(at_once, 2 * k + 7))
+        writing = writing_bytes(n_units, most) + test
     else:
         results = decoder_bytes(n_units, k, n_voxels) + array_bytes(n_units, 3)
-        writing = shard_bytes(n_units, k) + SLACK_BYTES
-    features = array_bytes(n_stimuli, at_once) + shard_bytes(n_stimuli, at_once)
-    return COMPILED_BYTES + brain + features + results + max(fitting, writing)
+        writing = writing_bytes(n_units, k) + SLACK_BYTES
+    return COMPILED_BYTES + brain + results + max(features + following + fitting, writing)
 
 
 def decode_tile_bytes(n_units: int, *, n_voxels: int, k: int, n_items: Sequence[int], n_samples: int) -> int:
     """Return the peak bytes of a `decode` tile.
 
-    The compiled kernels; the samples of the largest test dataset (`n_samples`) while they are read and averaged, with
-    all test items in raw and z-scored form; then the decoders while their shards are read; then the predictions of
-    `n_items` while they are computed or written.
+    The compiled kernels, and all test items in raw and z-scored form; beside them the largest of: the samples of the
+    largest test dataset (`n_samples`) while they are read and averaged; the predictions with the decoders of
+    `UNITS_AT_ONCE` units, while these are read or predict; the predictions while they are written.
     """
+    at_once, most = min(n_units, UNITS_AT_ONCE), max(n_items)
     items = 3 * array_bytes(sum(n_items), n_voxels)
-    reading = shard_bytes(n_samples, n_voxels) + array_bytes(n_samples, n_voxels, itemsize=8)
-    decoders = decoder_bytes(n_units, k, n_voxels) + shard_bytes(n_units, k)
-    at_once = min(n_units, UNITS_AT_ONCE)
-    own = predict_bytes(max(n_items), at_once, n_voxels=n_voxels, k=k, n_threads=threads.available())
-    writing = array_bytes(sum(n_items), n_units) + shard_bytes(n_units, max(n_items))
-    return COMPILED_BYTES + items + max(reading, decoders + writing + own)
+    reading = reading_bytes(n_samples, n_voxels) + SLACK_BYTES
+    predicted = array_bytes(sum(n_items), n_units)
+    predicting = predict_bytes(most, at_once, n_voxels=n_voxels, k=k, n_threads=threads.available())
+    # While weights are read the voxel numbers are there.
+    own = predicted + decoder_bytes(at_once, k, n_voxels) + max(array_bytes(at_once, k), predicting)
+    return COMPILED_BYTES + items + max(reading, own, predicted + writing_bytes(n_units, most)) + SLACK_BYTES
 
 
 def correct_tile_bytes(n_units: int, *, n_stimuli: int) -> int:

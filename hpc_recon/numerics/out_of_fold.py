@@ -25,6 +25,7 @@ from hpc_recon.numerics.decoder import fit_units, predict_units
 from hpc_recon.numerics.fold_scores import deviations
 from hpc_recon.numerics.folds import Fold
 from hpc_recon.numerics.needs import UNITS_AT_ONCE, fit_bytes, fit_seconds, predict_bytes, predict_seconds
+from hpc_recon.numerics.stats import require_finite_units
 from hpc_recon.numerics.xp import namespace, to_numpy
 
 #: From a fold, the training rows of a block of units (n_train, n_units), n_voxels and alpha to predictions of the
@@ -80,7 +81,7 @@ def predict(
     Raises
     ------
     DataError
-        If a row of Y is held out never or twice, or `alpha` has another length.
+        If values of Y are not finite, a row of Y is held out never or twice, or `alpha` has another length.
 
     Notes
     -----
@@ -128,6 +129,7 @@ def _predict(
 ) -> OutOfFold:
     """Predict each fold with its own number of voxels and penalty."""
     xp = namespace(Y)
+    require_finite_units(Y)
     n_stimuli, n_units = Y.shape
     held = np.zeros(n_stimuli, np.int64)
     residual, cross, own, truth = (xp.zeros(n_units, dtype=xp.float64) for _ in range(4))

@@ -6,9 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
-
-from threadpoolctl import threadpool_limits
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -20,7 +18,7 @@ class _Limit:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.users = 0
-        self.limits: threadpool_limits | None = None
+        self.limits: Any = None
 
 
 _limit = _Limit()
@@ -32,6 +30,8 @@ def one_blas_thread() -> Iterator[None]:
 
     Finding the loaded libraries takes 1 to 5 ms (measured), as long as twenty units.
     """
+    from threadpoolctl import threadpool_limits  # here: a GPU's work needs none of it
+
     with _limit.lock:
         if _limit.users == 0:
             _limit.limits = threadpool_limits(1, user_api="blas")

@@ -202,7 +202,7 @@ def _solved_in_double(systems: Array, right: Array, alpha: float | Array) -> Arr
     diagonal = np.arange(A.shape[1])
     A[:, diagonal, diagonal] += _column(alpha, A)
     if posv(A, b).any():
-        raise _too_small(alpha, systems.dtype, n=A.shape[1])
+        raise too_small(alpha, systems.dtype, n=A.shape[1])
     return b
 
 
@@ -214,18 +214,23 @@ def _solved_on_device(systems: Array, right: Array, alpha: float | Array) -> Arr
     A[:, diagonal, diagonal] += _column(alpha, A)
     solution: Array = xp.linalg.solve(A, right[:, :, None])[:, :, 0]
     if not bool(xp.isfinite(solution).all()):
-        raise _too_small(alpha, systems.dtype, n=A.shape[1])
+        raise too_small(alpha, systems.dtype, n=A.shape[1])
     return solution
 
 
 def _column(alpha: float | Array, like: Array) -> Array:
-    """Return the penalties as a column of the type of `like`, for adding to a batch of diagonals."""
+    """Return the penalties as a column of the type of `like`, for adding to a batch of diagonals.
+
+    What is too large for the type becomes its largest number, which makes weights 0 just as well.
+    """
     xp = namespace(like)
-    column: Array = xp.asarray(alpha, dtype=like.dtype).reshape(-1, 1)
+    largest = float(xp.finfo(like.dtype).max)
+    column: Array = xp.minimum(xp.asarray(alpha, dtype=xp.float64), largest).astype(like.dtype).reshape(-1, 1)
     return column
 
 
-def _too_small(alpha: float | Array, dtype: np.dtype[Any], *, n: int) -> DataError:
+def too_small(alpha: float | Array, dtype: np.dtype[Any], *, n: int) -> DataError:
+    """Return the error for systems of n unknowns that are singular even in float64."""
     least = float(alpha.min()) if hasattr(alpha, "min") else alpha
     return DataError(
         f"the ridge penalty must make each unit's system of {n} unknowns positive definite, but alpha={least} is too "

@@ -35,7 +35,7 @@ from hpc_recon.numerics.decoder import UNIT_BLOCK, UnitDecoders, select, standar
 from hpc_recon.numerics.factorisation import checked_alpha
 from hpc_recon.numerics.lapack import posv
 from hpc_recon.numerics.parallel import for_each
-from hpc_recon.numerics.stats import CONSTANT, BrainStatistics
+from hpc_recon.numerics.stats import CONSTANT, BrainStatistics, require_finite_units
 from hpc_recon.numerics.xp import namespace
 
 Norm: TypeAlias = Literal["norm1", "norm2", "std1", "std1mean0", "norm1mean0", "norm2mean0"]
@@ -141,7 +141,8 @@ def fit_units(
     Raises
     ------
     DataError
-        If shapes do not match, the norm is unknown or has no meaning for so few voxels, or alpha is too small.
+        If shapes do not match, values of Y are not finite, the norm is unknown or has no meaning for so few voxels, or
+        alpha is too small.
 
     Notes
     -----
@@ -154,6 +155,7 @@ def fit_units(
             f"samples and stimuli must be those of the brain statistics, {brain.n_samples} x {brain.sums.shape[1]}, "
             f"got {Z.shape} and {stimulus.shape}; z-score and pass the samples of which the statistics are"
         )
+    require_finite_units(Y)
     alpha, k = checked_alpha(alpha), min(n_voxels, brain.n_usable)
     checked_norm(norm, k)
     n_units, dtype = Y.shape[1], brain.sums.dtype
@@ -168,7 +170,7 @@ def fit_units(
         targets, y_mean[units], y_scale[units] = standardised_targets(Y[:, units], dtype=dtype)
         voxel[units], _ = select(brain, targets, k)
         for first in range(0, len(targets), size):
-            own = targets[first : first + size, stimulus]  # (units, n_samples)
+            own = xp.ascontiguousarray(targets[first : first + size, stimulus])  # (units, n_samples)
             batch = slice(start + first, start + first + len(own))
             patterns = normalised(by_voxel[voxel[batch]], norm)  # (units, k, n_samples)
             weight[batch], bias[batch] = _solved(patterns, own, alpha, penalize_bias=penalize_bias)

@@ -74,6 +74,11 @@ def require_finite(X: Array, *, name: str, rows: str, columns: str) -> None:
             )
 
 
+def require_finite_units(Y: Array) -> None:
+    """Raise a DataError unless all values of the units Y (n_stimuli, n_units) are finite."""
+    require_finite(Y, name="Y", rows="row", columns="unit")
+
+
 def mean_and_scale(X: Array) -> tuple[Array, Array]:
     """Return mean and standard deviation (ddof 1) of each column, float64; 0 for constant columns.
 
@@ -84,6 +89,15 @@ def mean_and_scale(X: Array) -> tuple[Array, Array]:
     ----------
     X : (n, m), n >= 2, any real type
 
+    Raises
+    ------
+    DataError
+        If values are not finite, or so large that their squares overflow.
+
+    Notes
+    -----
+    With numpy a column's bits depend neither on the other columns nor on the order of X in memory.
+
     Examples
     --------
     >>> mean, scale = mean_and_scale(np.array([[1.0, 0.1], [3.0, 0.1], [5.0, 0.1]]))
@@ -92,19 +106,43 @@ def mean_and_scale(X: Array) -> tuple[Array, Array]:
     """
     xp = namespace(X)
     n = X.shape[0]
-    mean = xp.zeros(X.shape[1], dtype=xp.float64)
-    for start in range(0, n, ROWS_AT_ONCE):
-        mean += X[start : start + ROWS_AT_ONCE].sum(axis=0, dtype=xp.float64)
-    mean /= n
-    squares = xp.zeros_like(mean)
-    rest = xp.zeros_like(mean)
-    for start in range(0, n, ROWS_AT_ONCE):
-        centred = X[start : start + ROWS_AT_ONCE] - mean
-        rest += centred.sum(axis=0)
-        squares += (centred * centred).sum(axis=0)
-    mean += rest / n
-    scale = xp.sqrt(xp.maximum(squares - rest * rest / n, 0.0) / (n - 1))
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes of them is refused below
+        mean = xp.zeros(X.shape[1], dtype=xp.float64)
+        for start in range(0, n, ROWS_AT_ONCE):
+            mean += _column_sums(_doubled(X[start : start + ROWS_AT_ONCE]))
+        mean /= n
+        squares = xp.zeros_like(mean)
+        rest = xp.zeros_like(mean)
+        for start in range(0, n, ROWS_AT_ONCE):
+            centred = _doubled(X[start : start + ROWS_AT_ONCE])
+            centred -= mean
+            rest += _column_sums(centred)
+            centred *= centred
+            squares += _column_sums(centred)
+        mean += rest / n
+        scale = xp.sqrt(xp.maximum(squares - rest * rest / n, 0.0) / (n - 1))
+    fine = xp.isfinite(mean) & xp.isfinite(scale)
+    if not bool(fine.all()):
+        bad = xp.flatnonzero(~fine)
+        raise DataError(
+            f"mean and standard deviation must be finite, but those of {len(bad)} of {len(mean)} columns are not "
+            f"(first: column {int(bad[0])} of these); remove values that are NaN, infinite or larger than 1e150"
+        )
     return mean, xp.where(scale > CONSTANT * xp.abs(mean), scale, 0.0)
+
+
+def _doubled(rows: Array) -> Array:
+    """Return a copy in float64, row after row in memory."""
+    copy: Array = namespace(rows).array(rows, dtype=np.float64, order="C")
+    return copy
+
+
+def _column_sums(rows: Array) -> Array:
+    """Return the sum of each column, adding row after row: numpy would sum a single column, or one of many that lie
+    column after column in memory, in another order.
+    """
+    sums: Array = rows.sum(axis=0) if rows.shape[1] != 1 else rows.cumsum(axis=0)[-1]
+    return sums
 
 
 def standardise(X: Array, *, mean: Array, scale: Array, dtype: Any) -> Array:

@@ -80,7 +80,7 @@ def solve(
         return weight, failed
     penalty = np.empty((len(alphas), n_units), np.float32)
     for a, alpha in enumerate(alphas):
-        penalty[a] = alpha
+        penalty[a] = np.minimum(alpha, float(np.finfo(np.float32).max))  # a larger one makes weights 0 just as well
     chosen = np.ascontiguousarray(voxel, dtype=np.uint32)
     right = np.ascontiguousarray(rhs)
     size = min(batch_units(k), n_units)

@@ -150,11 +150,13 @@ def main(verb: str, argv: Sequence[str] | None = None) -> int:
     @click.command(help=f"{step(verb).summary.capitalize()}.", context_settings={"help_option_names": ["-h", "--help"]})
     @common_options
     def command(**values: Any) -> int:
-        if values.pop("decode", False):
-            values["assignments"] = (*values["assignments"], "fit.decode=true")
+        for flag in ("decode", "out_of_fold"):
+            if values.pop(flag, False):
+                values["assignments"] = (*values["assignments"], f"fit.{flag}=true")
         return run([verb], values)
 
     if verb == "fit":
         decode = click.option("--decode", is_flag=True, help="decode while fitting; store predictions, no decoders")
-        command = decode(command)
+        predict = click.option("--out-of-fold", is_flag=True, help="predict training stimuli too, held out in turn")
+        command = decode(predict(command))
     return execute(f"python -m hpc_recon.{verb}", command, argv)

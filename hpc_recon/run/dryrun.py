@@ -16,7 +16,6 @@ from hpc_recon.core.tiles import Tile, stages
 from hpc_recon.run import jobqueue, security
 from hpc_recon.run.clusters import Place, local_threads
 from hpc_recon.run.lease import certificate_folder
-from hpc_recon.run.ledger import GroupEntry
 from hpc_recon.run.rates import Rate
 
 #: Columns where the output is not a terminal; prose is never wider, tables and job scripts may be.
@@ -207,15 +206,6 @@ def print_forecasts(forecasts: Sequence[Forecast], *, title: str, place: Place, 
         print_prose(line)
 
 
-def print_plan(
-    verb: str, tiles: Sequence[Tile], todo: Sequence[Tile], *, entries: Mapping[str, GroupEntry], place: Place
-) -> None:
-    """Print the table of one verb's stages to standard output, times as projected."""
-    out = stdout()
-    out.print(f"{verb}: {len(todo):,} of {len(tiles):,} tiles in {len(entries):,} groups", markup=False)
-    out.print(table([Forecast(verb, tiles, todo)], workers=place.wanted.most, gpu=True)[0])
-
-
 def print_prose(text: str) -> None:
     """Print a sentence to standard output, broken into lines between words; a list item keeps its indent."""
     out = stdout()
@@ -230,11 +220,6 @@ def _wrapped(text: str, *, width: int, indent: int) -> list[str]:
 
     lines = textwrap.wrap(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
     return [lines[0], *(line[indent:] for line in lines[1:])] if lines else [""]
-
-
-def print_note(text: str) -> None:
-    """Print a line to standard output."""
-    print_prose(text)
 
 
 def print_place(place: Place, *, workspace: Path, job_name: str, nonce: str) -> None:

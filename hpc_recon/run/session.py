@@ -16,13 +16,13 @@ from pathlib import Path
 from hpc_recon.core import receipts
 from hpc_recon.core.cluster_file import WALLTIME_MARGIN, load_cluster
 from hpc_recon.core.config import Study
-from hpc_recon.core.errors import ClusterError, MissingStore, ReconError
+from hpc_recon.core.errors import ClusterError, ReconError
 from hpc_recon.core.files import write_atomic
 from hpc_recon.core.loading import load_study, save_study
 from hpc_recon.core.memory import require_fit
 from hpc_recon.core.text import format_bytes, format_seconds
 from hpc_recon.core.tiles import Tile, select, stages
-from hpc_recon.run import clusters, dryrun, failures, jobqueue, ledger
+from hpc_recon.run import clusters, failures, jobqueue, ledger
 from hpc_recon.run.clusters import Place, Pool
 from hpc_recon.run.environment import Inspector
 from hpc_recon.run.lease import Lease, hold
@@ -250,8 +250,6 @@ def run_verbs(verbs: Sequence[Verb], options: Options) -> int:
         memory=options.memory,
     )
     workspace = workspace_of(study)
-    if options.dry_run:
-        return _dry_run(verbs, study, options, place=place)
     clusters.require_scheduler(place.file.kind)
     if place.file.kind != "local":
         jobqueue.plan_jobs(place.file, folder=workspace / "jobs", job_name="check", xp=options.xp)
@@ -293,20 +291,3 @@ def _tidy(workspace: Path) -> Iterator[None]:
 
 def _any_receipt(workspace: Path) -> bool:
     return any(path.name != receipts.GROUP_FILE for path in (workspace / "receipts").glob("*/**/*.json"))
-
-
-def _dry_run(verbs: Sequence[Verb], study: Study, options: Options, *, place: Place) -> int:
-    """Print what would be done; a verb of a chain whose input does not exist yet cannot be planned, which is said."""
-    for number, verb in enumerate(verbs):
-        try:
-            planned = make_plan(verb, study, options)
-        except MissingStore as error:
-            if number == 0:
-                raise
-            names = ", ".join(v.name for v in verbs[number:])
-            dryrun.print_note(f"{names}: cannot be planned before the verbs above have run ({error})")
-            break
-        require_room(planned.todo, place)
-        dryrun.print_plan(verb.name, planned.selected, planned.todo, entries=planned.entries, place=place)
-    dryrun.print_place(place, workspace=workspace_of(study), job_name=f"hpc_recon-{study.name}-NONCE", nonce="NONCE")
-    return DONE

@@ -83,6 +83,12 @@ def read(workspace: Path, split: str, roi: str, name: str, *, part: str = "", ma
     return array
 
 
+def checksum(workspace: Path, split: str, roi: str, name: str, *, part: str = "") -> int:
+    """Return the checksum that the receipt of an array states, 0 where there is none."""
+    found = group_records(workspace, made_by(split, roi, part=part)).get(place(split, roi, name, part=part).path)
+    return 0 if found is None else found.crc32
+
+
 def has(workspace: Path, split: str, roi: str, name: str, *, part: str = "") -> bool:
     """Return whether a finished tile wrote an array."""
     return place(split, roi, name, part=part).path in group_records(workspace, made_by(split, roi, part=part))

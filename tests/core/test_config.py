@@ -12,8 +12,8 @@ import pytest
 from pydantic import ValidationError
 
 from hpc_recon.core.config import Study, base_subject
-from hpc_recon.core.fit_options import AlphaGrid
 from hpc_recon.core.errors import StudyError
+from hpc_recon.core.fit_options import AlphaGrid
 from hpc_recon.core.loading import load_study, save_study
 from hpc_recon.core.sampling import unit_sample
 from hpc_recon.core.text import SAFE_NAME

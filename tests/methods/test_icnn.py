@@ -67,7 +67,7 @@ def loss_and_gradient(wanted: dict[str, np.ndarray], images: np.ndarray, network
 def test_absolute_targets_are_met_by_the_true_image_and_by_no_other(pictures: np.ndarray):
     wanted = {layer: np.abs(values) for layer, values in features(pictures).items()}
     loss, gradient = loss_and_gradient(wanted, pictures, ABSOLUTE)
-    # Relative squared errors in float32: rounding is about eps^2 = 1.4e-14, more where other kernels run with gradients.
+    # Relative squared errors in float32: rounding is about eps^2 = 1.4e-14, more where gradients choose other kernels.
     assert (loss < 1e-12).all()
     other, steep = loss_and_gradient(wanted, pictures[::-1].copy(), ABSOLUTE)
     assert (other[[0, 2]] > 0.01).all()

@@ -312,7 +312,7 @@ def test_results_do_not_depend_on_the_schedule_or_the_grid(on_cpu) -> None:
     alpha = np.full(5, 2.0)
     weight, _ = cuda.solve(gram, voxel, rhs, alpha, refine=True)
     chosen, products = cuda.select(np.tile(gram[:5], 4), np.ones(4 * len(gram), np.uint8), 50)
-    for seed in range(1, 6):
+    for seed in range(1, 4):
         on_cpu.set_seed(seed)
         size = cuda.workspace_bytes(70, multiprocessors=seed)
         again, _ = cuda.solve(gram, voxel, rhs, alpha, refine=True, workspace=np.empty(size, np.uint8))
@@ -416,7 +416,7 @@ def test_a_hopeless_penalty_is_an_error(on_cpu) -> None:
     rng = np.random.default_rng(0)
     X = np.repeat(rng.normal(size=(300, 2)), 5, axis=1).astype(np.float32)
     brain = brain_statistics(X)
-    with pytest.raises(DataError, match=r"alpha=1e-30 is too small for data of type float32 \(3 of 3 units"):
+    with pytest.raises(DataError, match="alpha=1e-30 is too small for data of type float32"):
         cuda.fit_units(brain, rng.normal(size=(300, 3)).astype(np.float32), n_voxels=10, alpha=1e-30)
 
 
@@ -473,13 +473,14 @@ import numpy as np, test_cuda
 from hpc_recon.numerics import cuda, decoder
 cuda._launch = test_cuda.launcher(ctypes.CDLL({library!r}))
 cuda._multiprocessors = lambda xp: 1
-gram, voxel, rhs = test_cuda.systems(4, 70, n_samples=200, dtype=np.float32)
-gram[voxel[1, 3], voxel[1, 3]] = -1
-status = cuda.solve(gram, voxel, rhs, np.ones(4), refine=True)[1]
+gram, voxel, rhs = test_cuda.systems(2, 70, n_samples=200, dtype=np.float32)
+odd = np.setdiff1d(voxel[1], voxel[0])[0]
+gram[odd, odd] = -1
+status = cuda.solve(gram, voxel, rhs, np.ones(2), refine=True)[1]
 assert set(status.tolist()) == {{0, 2}}, status
-chosen, products = cuda.select(np.tile(gram[:2], 9), np.ones(9 * len(gram), np.uint8), 50)
-units = decoder.UnitDecoders(voxel, rhs, rhs[:, 0].copy(), np.ones(4), np.ones(4), 0)
-cuda.predict_units(gram, units)
+chosen, products = cuda.select(np.tile(gram[:1], 9), np.ones(9 * len(gram), np.uint8), 50)
+units = decoder.UnitDecoders(voxel, rhs, rhs[:, 0].copy(), np.ones(2), np.ones(2), 0)
+cuda.predict_units(gram[:33], units)
 print("done")
 """
 

@@ -49,6 +49,38 @@ def test_against_dense_solutions(k, refine) -> None:
         assert error.max() < (2e-7 if refine else 1e-4)
 
 
+@pytest.mark.parametrize("refine", [False, True])
+@pytest.mark.parametrize("k", [499, 500, 1024, 1100])
+def test_one_unit_of_many_voxels(k, refine) -> None:
+    """One unit, all voxels or nearly: more panels than any cache holds, and a batch and a task of one."""
+    gram, voxel, rhs = problem(k, n_units=1, n_voxels=k + k % 3, n_samples=3 * k)
+    weight, failed = systems.solve(gram, voxel, rhs, [20.0], refine=refine, n_threads=2)
+    assert not failed.any()
+    expected = dense(gram, voxel, rhs, 20.0)
+    assert np.abs(weight[0] - expected).max() < (2e-7 if refine else 1e-4) * np.abs(expected).max()
+
+
+def test_penalties_beyond_the_range_of_float32() -> None:
+    """They make weights zero, as in any arithmetic with a wider range, and nothing fails or warns."""
+    gram, voxel, rhs = problem(37)
+    each = np.geomspace(1e30, 1e300, len(voxel))
+    for alpha in (1e39, each):
+        weight, failed = systems.solve(gram, voxel, rhs, [alpha], refine=True, n_threads=1)
+        assert not failed.any()
+        np.testing.assert_allclose(weight[0], dense(gram, voxel, rhs, alpha), rtol=0, atol=1e-29)
+    assert weight[0, 0].any()  # 1e-30 is no problem
+
+
+@pytest.mark.parametrize("size", [1e-42, 1e-38, 1e-30])
+def test_subnormal_right_hand_sides(size) -> None:
+    gram, voxel, rhs = problem(37)
+    tiny = (rhs * np.float32(size)).astype(np.float32)
+    weight, failed = systems.solve(gram, voxel, tiny, [5.0], refine=True, n_threads=1)
+    assert not failed.any()
+    expected = dense(gram, voxel, tiny, 5.0)
+    np.testing.assert_allclose(weight[0], expected, rtol=0, atol=1e-6 * np.abs(expected).max() + 37 * 2e-45)
+
+
 def test_refinement_matters_where_voxels_are_nearly_collinear() -> None:
     gram, voxel, rhs = problem(200, n_samples=230)
     expected = dense(gram, voxel, rhs, 1.0)

@@ -23,7 +23,7 @@ def test_totals_are_over_the_tiles_to_do_and_time_is_shared_by_workers():
     assert row["files"] == "12"
     assert row["read"] == "6.0 MiB"
     assert row["written"] == "12.0 MiB"
-    assert row["memory"] == "1.3 GiB"
+    assert row["memory"] == "1.2 GiB"
     assert row["GPU"] == "2.0 GiB"
     assert (row["work"], row["elapsed"]) == ("3.0 min", "1.5 min")
 

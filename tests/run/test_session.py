@@ -80,15 +80,6 @@ def test_bad_data_are_the_users_to_correct_and_leave_nothing(run, write_study, t
     assert not (tmp_path / "ws" / "receipts").exists()
 
 
-def test_dry_run_touches_nothing(run, write_study, tmp_path, capsys):
-    study = write_study()
-    assert run(study, dry_run=True) == DONE
-    printed = capsys.readouterr().out
-    assert "fit: 10 of 10 tiles in 1 groups" in printed
-    assert "7.8 KiB" in printed
-    assert not (tmp_path / "ws").exists()
-
-
 def test_tiles_too_large_for_memory_or_walltime_are_refused_before_anything_is_written(fake, write_study, tmp_path):
     study = write_study(seconds=100)
     with pytest.raises(MemoryBudgetError, match=r"fit/S1/VC/net/layer.*has 1\.0 MiB"):
@@ -96,5 +87,5 @@ def test_tiles_too_large_for_memory_or_walltime_are_refused_before_anything_is_w
     cluster = tmp_path / "short.yaml"
     cluster.write_text("jobqueue: {slurm: {cores: 1, memory: 1GiB, walltime: '00:05:00'}}")
     with pytest.raises(ClusterError, match=r"projected to take 1 min 40 s.*longer walltime"):
-        run_verbs([fake], Options(study=study, cluster_file=cluster, dry_run=True))
+        run_verbs([fake], Options(study=study, cluster_file=cluster))
     assert not (tmp_path / "ws").exists()

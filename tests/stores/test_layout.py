@@ -73,5 +73,5 @@ def test_study_that_was_not_loaded_has_no_workspace(make_study):
 def test_names_that_would_collide_or_do_not_exist_are_refused():
     with pytest.raises(DataError, match="no dataset may be called 'roi'"):
         layout.samples("S1", "roi")
-    with pytest.raises(ValueError, match="part must be one of voxel, weight, stats; got 'bias'"):
+    with pytest.raises(ValueError, match="part must be one of voxel, weight, stats, alpha; got 'bias'"):
         layout.decoder("S1", "VC", "vgg", "fc8", "bias")
