@@ -120,6 +120,8 @@ class Fit(FitSection):
                 "out_of_fold is there for ridge on selected voxels with one penalty a layer: give numbers or grids per "
                 "layer for n_voxels and alpha"
             )
+        if self.out_of_fold and self.has_grids and self.folds < 3:
+            raise ValueError("out_of_fold with grids chooses inside each fold from the others: give folds of 3 or more")
         if self.spatial_norm and (self.has_grids or self.n_voxels == "all" or self.out_of_fold):
             raise ValueError(
                 "spatial_norm needs one number each for n_voxels and alpha, and no out_of_fold: its systems are formed "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import MissingStore
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from hpc_recon.core.array import Array
     from hpc_recon.core.fit_options import SpatialNorm
-    from hpc_recon.numerics.factorisation import ItemMaps, System
+    from hpc_recon.numerics.factorisation import ItemMaps
     from hpc_recon.numerics.fold_scores import Predict
     from hpc_recon.numerics.folds import Fold
 
@@ -137,8 +137,7 @@ class AllVoxels:
         """Fit units; the number of voxels is that of the ROI."""
         from hpc_recon.numerics import all_voxels
 
-        shared = cast("System", self.shared)  # all that is asked of it is `shared_map`
-        return all_voxels.fit_units(shared, self.brain, Y, alpha=alpha, penalize_bias=self.penalize_bias)
+        return all_voxels.fit_units(self.shared, self.brain, Y, alpha=alpha, penalize_bias=self.penalize_bias)
 
     def predict(self, Z: Array, units: decoder.UnitDecoders) -> Array:
         """Predict fitted units."""

@@ -95,7 +95,7 @@ def _statistics(study: Study, shapes: Shapes) -> Iterator[Tile]:
                 s.n_samples, s.n_voxels, n_stimuli=s.n_stimuli, direct=by is None and s.direct()
             )
             need = Need(
-                host_bytes=host if by is None else host + 3 * s.gram_bytes,
+                host_bytes=host if by is None else host + 3 * array_bytes(s.n_voxels, s.n_voxels + s.n_stimuli),
                 device_bytes=s.gram_bytes + 2 * s.sample_bytes + array_bytes(s.n_stimuli, s.n_voxels, itemsize=8),
                 bytes_in=s.sample_bytes,
                 bytes_out=s.gram_bytes,

@@ -269,9 +269,9 @@ def fit_units(
 
     Notes
     -----
-    float32 systems are refined where `decoder.fit_units` would solve them in float64: with fewer than
-    `ridge.SAMPLES_A_VOXEL` samples a voxel. Shapes that `solve` does not take go through `ridge.solve`, which is slower
-    and waits for the device: no Gram matrix, the dual form, or more than MAX_VOXELS voxels.
+    float32 systems are refined where `ridge.refines` says so, as on the CPU. Shapes that `solve` does not take go
+    through `ridge.solve`, which is slower and waits for the device: no Gram matrix, the dual form, or more than
+    MAX_VOXELS voxels.
 
     It waits for the device twice before the first unit and once after the last one. Memory besides the results:
     UNITS_AT_ONCE rows of products (n_voxels each), the standardised targets of as many units with float64 copies, and
@@ -292,7 +292,7 @@ def fit_units(
     weight, bias = xp.empty((n_units, k), dtype=dtype), xp.empty(n_units, dtype=dtype)
     y_mean, y_scale = xp.empty(n_units), xp.empty(n_units)
     status = xp.full(n_units, SOLVED, dtype=np.int32)
-    refine = brain.n_samples < ridge.SAMPLES_A_VOXEL * k
+    refine = ridge.refines(brain, k, [penalty]) if n_units else False
     n_redone = 0
     filled = xp.empty((UNITS_AT_ONCE, Y.shape[0]), dtype=dtype)
     for start in range(0, n_units, UNITS_AT_ONCE):

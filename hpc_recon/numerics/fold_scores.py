@@ -174,7 +174,8 @@ def score_fold(
         units = slice(start, start + UNIT_BLOCK)
         targets, mean, scale = standardised_targets(Y[fold.train_rows, units], dtype=fold.brain.sums.dtype)
         truth = standardise(Y[fold.test_rows, units], mean=mean, scale=scale, dtype=xp.float64)  # (n_test, units)
-        intercepts = (targets @ counts) / divisors[:, None]  # (n_alphas, units); not 0 where repeats are unbalanced
+        # (n_alphas, units), not 0 where repeats are unbalanced; not a product, whose last bits would vary.
+        intercepts = (targets * counts).sum(axis=1) / divisors[:, None]
         predicted = predict(targets) + intercepts[:, None, :]
         for places, whole_scale, table in parts:
             own = predicted[:, :, places]

@@ -179,7 +179,8 @@ def decode_tile_bytes(n_units: int, *, n_voxels: int, k: int, n_items: Sequence[
     predicting = predict_bytes(most, at_once, n_voxels=n_voxels, k=k, n_threads=threads.available())
     # While weights are read the voxel numbers are there.
     own = predicted + decoder_bytes(at_once, k, n_voxels) + max(array_bytes(at_once, k), predicting)
-    return COMPILED_BYTES + items + max(reading, own, predicted + writing_bytes(n_units, most)) + SLACK_BYTES
+    writing = predicted + writing_bytes(n_units, most) + SLACK_BYTES
+    return COMPILED_BYTES + items + max(reading, own, writing)
 
 
 def correct_tile_bytes(n_units: int, *, n_stimuli: int) -> int:

@@ -141,8 +141,7 @@ def fit_units(
     Raises
     ------
     DataError
-        If shapes do not match, values of Y are not finite, the norm is unknown or has no meaning for so few voxels, or
-        alpha is too small.
+        If shapes do not match, Y is not finite, the norm is unknown or needs more voxels, or alpha is too small.
 
     Notes
     -----

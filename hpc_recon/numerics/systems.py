@@ -28,6 +28,10 @@ from hpc_recon.numerics.microkernel import (
 from hpc_recon.numerics.parallel import for_each, one_blas_thread
 from hpc_recon.numerics.ridge import batch_units, triangle_numbers
 
+#: A correction above this share of the solution means a factor too rough for one step to mend (as on a GPU).
+MAX_CHANGE = 1e-3
+#: Squares of numbers that float32 holds with few digits anyway.
+SUBNORMAL = 1e-76
 #: Units that a thread solves before it takes the next ones.
 _UNITS_A_TASK = 16
 #: Pieces into which the rows of the Gram matrix are dealt to threads.
@@ -65,7 +69,8 @@ def solve(
     -------
     weight : (n_alphas, n_units, k) float32
     failed : (n_alphas, n_units) bool
-        Systems that are not positive definite in float32; their weights are meaningless.
+        Systems that are not positive definite in float32, or whose refinement changed the solution by more than
+        `MAX_CHANGE`; their weights are not to be used.
 
     Notes
     -----
@@ -187,8 +192,12 @@ def _solve_units(
             residual[k:] = 0
             _substitute_forward(panels, inverse, residual, y, n_panels, n_columns)
             _substitute_back(panels, inverse, y, w, sums, k, n_panels, n_columns)
+            size, change = 0.0, 0.0
             for j in range(k):
+                size += exact[j] * exact[j]
+                change += np.float64(w[j]) * np.float64(w[j])
                 weight[u, j] = exact[j] + w[j]
+            failed[u] = not change <= MAX_CHANGE * MAX_CHANGE * size + SUBNORMAL  # also if it is NaN
 
 
 @_compiled

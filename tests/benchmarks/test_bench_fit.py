@@ -25,7 +25,7 @@ WITHOUT = """
 import importlib.abc, runpy, sys
 class Refuse(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name.split(".")[0] in {"scipy", "threadpoolctl", "pydantic", "zarr", "dask", "yaml", "h5py", "click", "rich"}:
+        if name.split(".")[0] in {"scipy", "threadpoolctl", "pydantic", "zarr", "dask", "yaml", "h5py", "click"}:
             raise ImportError(name)
 sys.meta_path.insert(0, Refuse())
 sys.argv = ["bench_fit.py", "--help"]

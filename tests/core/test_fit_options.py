@@ -83,6 +83,7 @@ def test_sections_may_be_given_as_objects() -> None:
         ({"spatial_norm": "std1", "alpha": LAYER}, "spatial_norm needs one number each"),
         ({"spatial_norm": "std1", "alpha": UNIT}, "spatial_norm needs one number each"),
         ({"spatial_norm": "std1", "out_of_fold": True}, "spatial_norm needs one number each"),
+        ({"out_of_fold": True, "alpha": {"grid": [1, 2]}, "folds": 2}, "folds of 3 or more"),
     ],
     ids=str,
 )

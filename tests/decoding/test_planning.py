@@ -187,6 +187,12 @@ def test_sizes(decodable) -> None:
     assert s.held(3, 2) == 72  # never more than there are
 
 
+def test_sums_have_products_where_statistics_have_no_gram_matrix(decodable) -> None:
+    study, _ = decodable(data={"repeats": 1, "n_voxels": 5000})
+    plain, by = plan(study)[0].need, plan(study, statistics_by="session")[0].need
+    assert by.host_bytes - plain.host_bytes >= 3 * 4 * 5000 * 5000
+
+
 def test_files_of_a_tile_are_counted(decodable, run_verb, tmp_path) -> None:
     """On one shard each: what is projected is what a tile writes."""
     from hpc_recon.core import receipts

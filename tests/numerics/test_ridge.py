@@ -42,3 +42,20 @@ def test_a_hopeless_penalty_is_an_error() -> None:
         ridge.solve(
             brain, np.arange(10)[None], rhs=np.ones((1, 10), np.float32), targets=np.ones((1, 300)), alphas=[1e-30]
         )
+
+
+@pytest.mark.parametrize("alpha", [1e-4, 1e-2, 0.5])
+def test_near_copies_with_a_tiny_penalty_are_solved_as_in_double(alpha) -> None:
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(900, 10))
+    X = np.repeat(base, 5, axis=1) + 1e-3 * rng.normal(size=(900, 50))
+    targets = rng.normal(size=(20, 900))
+    targets -= targets.mean(axis=1, keepdims=True)
+    voxel = np.tile(np.arange(50), (20, 1))
+    brain = brain_statistics(X.astype(np.float32))
+    rhs = (targets @ brain.sums).astype(np.float32)
+    weight, _ = ridge.solve(brain, voxel, rhs=rhs, targets=targets.astype(np.float32), alphas=[alpha])
+    gram = brain.gram.astype(float)
+    error = weight[0] - np.linalg.solve(gram + alpha * np.eye(50), rhs.T.astype(float)).T
+    off = np.sqrt(np.einsum("uv,vw,uw->u", error, gram, error) / 900)  # of the predictions, in a unit's spread
+    assert off.max() < 1e-4
