@@ -59,6 +59,8 @@ def work(study: Study, tile: Tile) -> list[Path]:
     """Compute and write one tile; return the files."""
     from hpc_recon.decoding import choosing, fitting, shared
 
+    if tile.stage not in ("statistics", "folds", "maps"):
+        fitting.compile_kernels()
     if tile.stage == "choose":
         files, width = choosing.write_choice(study, tile)
         if not study.fit.decode:

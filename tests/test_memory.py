@@ -48,6 +48,15 @@ def test_projections_hold(bench, tmp_path, shape, stages) -> None:
 
 
 @pytest.mark.slow
+def test_compiling_first_needs_no_more(bench, tmp_path, monkeypatch) -> None:
+    """Kernels that are compiled in the tile do not keep what they are called with: a batch of systems, 128 MB here."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "kernels"))
+    found = bench.measure_shape(tmp_path, (2500, 400, 3, 250, 4096), stages=["statistics", "fit"], n_threads=2)
+    assert any((tmp_path / "kernels").rglob("*.nbc"))
+    assert found["stages"]["fit"]["measured"] <= found["stages"]["fit"]["projected"]
+
+
+@pytest.mark.slow
 def test_a_worker_stays_within_its_memory_for_any_number_of_units(bench, tmp_path) -> None:
     """Ten times the units, the same peak; a million units are in the benchmark."""
     few, many = (bench.worker_peaks(tmp_path / str(n), n, size=bench.WORKER_SIZE) for n in (10_000, 100_000))

@@ -333,7 +333,7 @@ def _takes_primal_form(brain: BrainStatistics, k: int) -> bool:
     """Return whether `solve` is the way; as `ridge.solve`, the dual form where it is smaller and each sample counts."""
     if brain.gram is None or k > MAX_VOXELS:
         return False
-    return brain.n_samples >= k or not bool((brain.counts == 1).all())
+    return not ridge.takes_dual_form(brain, k)
 
 
 def _checked(status: Array, alpha: Array, *, k: int, dtype: np.dtype[Any]) -> int:

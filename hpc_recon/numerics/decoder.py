@@ -220,38 +220,26 @@ def fit_units(
         return cuda.fit_units(brain, Y, n_voxels=n_voxels, alpha=alpha, penalize_bias=penalize_bias)
     k = min(n_voxels, brain.n_usable)
     n_units, dtype = Y.shape[1], brain.sums.dtype
-    voxel = xp.empty((n_units, k), dtype=xp.int32)
-    weight, rhs = xp.empty((n_units, k), dtype=dtype), xp.empty((n_units, k), dtype=dtype)
-    totals = xp.empty(n_units, dtype=xp.float64)
-    y_mean, y_scale = xp.empty(n_units, dtype=xp.float64), xp.empty(n_units, dtype=xp.float64)
+    voxel, rhs = np.empty((n_units, k), np.int32), np.empty((n_units, k), dtype)
+    totals, y_mean, y_scale = np.empty(n_units), np.empty(n_units), np.empty(n_units)
+    targets = np.empty((n_units, Y.shape[0]), dtype) if ridge.takes_dual_form(brain, k) else None
     count = n_threads or threads.available()
-    size = max(UNIT_BLOCK, ridge.batch_units(k) // UNIT_BLOCK * UNIT_BLOCK)
 
-    def fit_batch(first: int) -> int:
-        batch = slice(first, min(first + size, n_units))
-        targets = xp.empty((batch.stop - first, Y.shape[0]), dtype=dtype)
-
-        def select_block(start: int) -> None:
-            units = slice(start, start + UNIT_BLOCK)
-            block, y_mean[units], y_scale[units] = standardised_targets(Y[:, units], dtype=dtype)
-            voxel[units], rhs[units] = select(brain, block, k)
-            totals[units] = (block * brain.counts.astype(xp.float64)).sum(axis=1)  # not a product: bits would vary
-            targets[start - first : start - first + len(block)] = block
-
-        for_each(select_block, range(first, batch.stop, UNIT_BLOCK), n_threads=count)
-        penalty = ridge.of_units(alpha, batch)
-        solved, redone = ridge.solve(
-            brain, voxel[batch], rhs=rhs[batch], targets=targets, alphas=[penalty], n_threads=count
-        )
-        weight[batch] = solved[0]
-        return redone
+    def select_block(start: int) -> None:
+        units = slice(start, start + UNIT_BLOCK)
+        block, y_mean[units], y_scale[units] = standardised_targets(Y[:, units], dtype=dtype)
+        voxel[units], rhs[units] = select(brain, block, k)
+        totals[units] = (block * brain.counts.astype(np.float64)).sum(axis=1)  # not a product: bits would vary
+        if targets is not None:
+            targets[units] = block
 
     with one_blas_thread():
-        n_redone = sum(fit_batch(first) for first in range(0, n_units, size))
+        for_each(select_block, range(0, n_units, UNIT_BLOCK), n_threads=count)
+        solved, n_redone = ridge.solve(brain, voxel, rhs=rhs, targets=targets, alphas=[alpha], n_threads=count)
     if n_redone:
         logger.warning("%d of %d units had to be solved again in float64", n_redone, n_units)
     bias = (totals / (brain.n_samples + (alpha if penalize_bias else 0.0))).astype(dtype)
-    return UnitDecoders(voxel, weight, bias, y_mean, y_scale, n_redone)
+    return UnitDecoders(voxel, solved[0], bias, y_mean, y_scale, n_redone)
 
 
 def select(brain: BrainStatistics, targets: Array, k: int) -> tuple[Array, Array]:

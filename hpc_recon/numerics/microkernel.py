@@ -133,28 +133,40 @@ class _Writer:
         return final
 
 
-def _load_tile(w: _Writer, tile: Any) -> list[Any]:
-    return [w.load(tile, w.offset(c * ROWS + v * LANES)) for c in range(COLUMNS) for v in range(VECTORS)]
+def _load_tile(w: _Writer, tile: Any, vectors: range) -> list[Any]:
+    return [w.load(tile, w.offset(c * ROWS + v * LANES)) for c in range(COLUMNS) for v in vectors]
 
 
-def _store_tile(w: _Writer, tile: Any, values: list[Any]) -> None:
+def _store_tile(w: _Writer, tile: Any, values: list[Any], vectors: range) -> None:
     for at, value in enumerate(values):
-        w.store(value, tile, (at // VECTORS) * ROWS + (at % VECTORS) * LANES)
+        w.store(value, tile, (at // len(vectors)) * ROWS + vectors[at % len(vectors)] * LANES)
 
 
-def _subtracted(w: _Writer, tile: Any, left: Any, right: Any, count: Any) -> list[Any]:
+def _subtracted(w: _Writer, tile: Any, left: Any, right: Any, count: Any, vectors: range) -> list[Any]:
     """Return tile - sum over `count` earlier columns of left (ROWS a column) times right (COLUMNS a column)."""
 
     def body(i: Any, held: list[Any]) -> list[Any]:
         row, column = w.builder.mul(i, w.offset(ROWS)), w.builder.mul(i, w.offset(COLUMNS))
-        a = [w.load(left, w.builder.add(row, w.offset(v * LANES))) for v in range(VECTORS)]
-        changed = []
+        a = [w.load(left, w.builder.add(row, w.offset(v * LANES))) for v in vectors]
+        changed: list[Any] = []
         for c in range(COLUMNS):
             b = w.spread(right, w.builder.add(column, w.offset(c)))
-            changed += [w.minus_product(held[c * VECTORS + v], a[v], b) for v in range(VECTORS)]
+            changed += [w.minus_product(held[c * len(a) + v], a[v], b) for v in range(len(a))]
         return changed
 
-    return w.loop(count, _load_tile(w, tile), body)
+    return w.loop(count, _load_tile(w, tile, vectors), body)
+
+
+def _subtract_rows(vectors: range) -> Any:
+    """Return the types and the code of `subtract` for some of the vectors of a column."""
+
+    def code(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        w = _Writer(builder)
+        to, a, b = (w.pointer(address) for address in arguments[:3])
+        _store_tile(w, to, _subtracted(w, to, a, b, arguments[3], vectors), vectors)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 4), code
 
 
 @intrinsic
@@ -169,14 +181,42 @@ def subtract(_context: Any, tile: Any, left: Any, right: Any, count: Any) -> Any
     count : int
         Number of earlier columns.
     """
+    return _subtract_rows(range(VECTORS))
+
+
+@intrinsic
+def subtract_lower_half(_context: Any, tile: Any, left: Any, right: Any, count: Any) -> Any:
+    """Subtract earlier columns from the lower half of a tile's rows; parameters as in `subtract`."""
+    return _subtract_rows(range(VECTORS // 2, VECTORS))
+
+
+@intrinsic
+def pack(_context: Any, rows: Any, packed: Any, count: Any) -> Any:
+    """Copy `COLUMNS` rows of `count` columns of a panel, column after column without gaps.
+
+    Parameters
+    ----------
+    rows, packed : int
+        Addresses of the first row in the first column, and of where to.
+    """
 
     def code(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         w = _Writer(builder)
-        to, a, b = (w.pointer(address) for address in arguments[:3])
-        _store_tile(w, to, _subtracted(w, to, a, b, arguments[3]))
+        source, to = (w.pointer(address) for address in arguments[:2])
+        piece = ir.VectorType(_FLOAT, COLUMNS).as_pointer()
+
+        def body(i: Any, held: list[Any]) -> list[Any]:
+            places = (builder.gep(base, [builder.mul(i, w.offset(n))]) for base, n in ((source, ROWS), (to, COLUMNS)))
+            origin, target = (builder.bitcast(place, piece) for place in places)
+            value = builder.load(origin)
+            value.align = 4
+            builder.store(value, target).align = 4
+            return held
+
+        w.loop(arguments[2], [], body)
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 4), code
+    return types.void(*[types.intp] * 3), code
 
 
 @intrinsic
@@ -193,7 +233,7 @@ def subtract_and_solve(_context: Any, tile: Any, left: Any, right: Any, count: A
         w = _Writer(builder)
         to, a, b = (w.pointer(address) for address in arguments[:3])
         factor = w.pointer(arguments[4])
-        values = _subtracted(w, to, a, b, arguments[3])
+        values = _subtracted(w, to, a, b, arguments[3], range(VECTORS))
         solved: _Tile = []
         for c in range(COLUMNS):
             column = values[c * VECTORS : (c + 1) * VECTORS]
@@ -202,7 +242,7 @@ def subtract_and_solve(_context: Any, tile: Any, left: Any, right: Any, count: A
                 column = [w.minus_product(column[v], solved[d][v], b_cd) for v in range(VECTORS)]
             inverse = w.spread(factor, w.offset(c * COLUMNS + c))
             solved.append([builder.fmul(column[v], inverse) for v in range(VECTORS)])
-        _store_tile(w, to, [value for column in solved for value in column])
+        _store_tile(w, to, [value for column in solved for value in column], range(VECTORS))
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 5), code

@@ -69,10 +69,10 @@ def fit_bytes(
 ) -> int:
     """Return the peak bytes of `decoder.fit_units`, without its inputs.
 
-    The results are n_units x k voxel numbers (4 bytes), weights and right-hand sides. A batch of units has its targets
-    and `solve_bytes`; each thread holds, for a block of units, the products, for float64 data also their absolute
-    values, a partly sorted copy and a mask (n_voxels each), and the targets in float64 and the working type; with few
-    samples also all of them, transposed, and those of a batch's voxels.
+    The results are n_units x k voxel numbers (4 bytes), weights and right-hand sides, and the targets where samples are
+    fewer than voxels. A batch of units takes `solve_bytes`; each thread holds, for a block of units, the products, for
+    float64 data also their absolute values, a partly sorted copy and a mask (n_voxels each), and the targets in float64
+    and the working type; with few samples also all of them, transposed, and those of a batch's voxels.
 
     Parameters
     ----------
@@ -81,12 +81,12 @@ def fit_bytes(
         looked up, so nothing is gathered from it.
     """
     block = min(UNIT_BLOCK, max(n_units, 1))
-    batch = min(max(batch_units(k) // UNIT_BLOCK * UNIT_BLOCK, UNIT_BLOCK), n_units)
+    batch = min(batch_units(k), n_units)
     ranking = UNIT_BLOCK * n_voxels * itemsize
     if itemsize > 4:
         ranking += 2 * block * n_voxels * (itemsize + 1)
     own = ranking + (3 * block + UNIT_BLOCK) * n_stimuli * 8 + block * k * (8 + itemsize)
-    together = batch * n_stimuli * itemsize
+    together = n_units * n_stimuli * itemsize if n_stimuli < k else 0
     if n_stimuli <= max(k, DIRECT_SAMPLES):
         systems = batch_size(k, n_samples=n_stimuli)
         own += itemsize * n_stimuli * (n_voxels + k * systems)

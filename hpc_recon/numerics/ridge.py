@@ -43,7 +43,7 @@ def solve(
     voxel: Array,
     *,
     rhs: Array,
-    targets: Array,
+    targets: Array | None,
     alphas: Sequence[float | Array],
     n_threads: int = 1,
 ) -> tuple[Array, int]:
@@ -58,7 +58,7 @@ def solve(
     rhs : (n_units, k)
         Z_S'y, the product of each selected voxel with the unit's z-scored targets.
     targets : (n_units, n_stimuli)
-        z-scored targets; used in the dual form only.
+        z-scored targets; None will do where `takes_dual_form` says no.
     alphas
         Ridge penalties, > 0: each a number, or one for each unit (n_units,).
     n_threads
@@ -82,7 +82,9 @@ def solve(
     """
     xp = namespace(voxel, rhs)
     k = voxel.shape[1]
-    dual = brain.n_samples < k and bool((brain.counts == 1).all())
+    dual = takes_dual_form(brain, k)
+    if dual and targets is None:
+        raise ValueError("the dual form needs the targets")
     if xp is np and rhs.dtype == np.float32 and brain.gram is not None and not dual:
         return _solve_gathered(brain, voxel, rhs=rhs, alphas=alphas, n_threads=n_threads)
     n_units = len(voxel)
@@ -99,7 +101,7 @@ def solve(
             systems = patterns.transpose(0, 2, 1) @ patterns  # (units, N, N)
         else:
             systems = patterns @ patterns.transpose(0, 2, 1)  # (units, k, k)
-        right = targets[units] if dual else rhs[units]
+        right = targets[units] if dual and targets is not None else rhs[units]
         n_redone = 0
         for a, alpha in enumerate(_of_units(alphas, units)):
             if not dual and brain.n_samples < SAMPLES_A_VOXEL * k:
@@ -146,6 +148,11 @@ def batch_size(k: int, *, n_samples: int | None = None, on_device: bool = False)
     if on_device:
         return max(1, _DEVICE_NUMBERS // numbers)
     return max(1, min(_BATCH_SYSTEMS, _BATCH_NUMBERS // numbers))
+
+
+def takes_dual_form(brain: BrainStatistics, k: int) -> bool:
+    """Return whether the N x N system is solved instead of the k x k one: fewer samples than voxels, no repeats."""
+    return brain.n_samples < k and bool((brain.counts == 1).all())
 
 
 def refines(brain: BrainStatistics, k: int, alphas: Sequence[float | Array]) -> bool:

@@ -9,6 +9,7 @@ rides along as one more row of the matrix, so that the forward substitution cost
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,8 +23,10 @@ from hpc_recon.numerics.microkernel import (
     columns_times,
     copy_column,
     minus_columns,
+    pack,
     subtract,
     subtract_and_solve,
+    subtract_lower_half,
 )
 from hpc_recon.numerics.parallel import for_each, one_blas_thread
 from hpc_recon.numerics.ridge import batch_units, triangle_numbers
@@ -36,6 +39,8 @@ SUBNORMAL = 1e-76
 _UNITS_A_TASK = 16
 #: Pieces into which the rows of the Gram matrix are dealt to threads.
 _ROW_TASKS = 32
+
+_room = threading.local()
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 _summing = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
@@ -89,7 +94,7 @@ def solve(
     chosen = np.ascontiguousarray(voxel, dtype=np.uint32)
     right = np.ascontiguousarray(rhs)
     size = min(batch_units(k), n_units)
-    triangles = np.empty((size, triangle_numbers(k) + ROWS), np.float32)  # columns are copied ROWS numbers at a time
+    triangles = _scratch(size, triangle_numbers(k) + ROWS)  # columns are copied ROWS numbers at a time
     with one_blas_thread():
         for start in range(0, n_units, size):
             stop = min(start + size, n_units)
@@ -104,6 +109,14 @@ def solve(
 
             for_each(work, tasks, n_threads=n_threads)
     return weight, failed
+
+
+def _scratch(n_rows: int, n_columns: int) -> Array:
+    """Return memory for triangles, the same again for each call of a thread: fresh pages take time to be cleared."""
+    found: Array | None = getattr(_room, "numbers", None)
+    if found is None or found.size < n_rows * n_columns:
+        _room.numbers = found = np.empty(n_rows * n_columns, np.float32)
+    return found[: n_rows * n_columns].reshape(n_rows, n_columns)
 
 
 def _gather(gram: Array, voxel: Array, triangles: Array, *, n_threads: int) -> None:
@@ -233,11 +246,12 @@ def _factorise(
     for first in range(0, n_columns, COLUMNS):
         own = first // ROWS
         at = own * n_columns * ROWS + first % ROWS
-        for j in range(first):
-            for c in range(COLUMNS):
-                packed[j * COLUMNS + c] = panels[at + j * ROWS + c]
+        pack(base + 4 * at, rows, first)
         tile, left = base + 4 * (own * n_columns + first) * ROWS, base + 4 * own * n_columns * ROWS
-        subtract(tile, left, rows, first)
+        if first % ROWS >= ROWS // 2:  # rows above the pivot block are never looked at
+            subtract_lower_half(tile, left, rows, first)
+        else:
+            subtract(tile, left, rows, first)
         if not _factorise_pivot(panels, (own * n_columns + first) * ROWS + first % ROWS, pivot, k - first):
             return False
         for c in range(COLUMNS):

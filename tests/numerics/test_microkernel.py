@@ -16,6 +16,16 @@ def call_subtract(tile, left, right, count):
 
 
 @njit
+def call_subtract_lower_half(tile, left, right, count):
+    microkernel.subtract_lower_half(tile.ctypes.data, left.ctypes.data, right.ctypes.data, count)
+
+
+@njit
+def call_pack(rows, packed, count):
+    microkernel.pack(rows.ctypes.data, packed.ctypes.data, count)
+
+
+@njit
 def call_subtract_and_solve(tile, left, right, count, pivot):
     microkernel.subtract_and_solve(tile.ctypes.data, left.ctypes.data, right.ctypes.data, count, pivot.ctypes.data)
 
@@ -46,6 +56,24 @@ def test_subtract(count) -> None:
     expected = tile - right[:count].T.astype(float) @ left[:count]
     call_subtract(tile, left, right, count)
     np.testing.assert_allclose(tile, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [0, 9])
+def test_subtract_lower_half_leaves_the_upper_one(count) -> None:
+    tile, left, right = numbers(COLUMNS, ROWS), numbers(count + 1, ROWS, seed=1), numbers(count + 1, COLUMNS, seed=2)
+    expected = tile - right[:count].T.astype(float) @ left[:count]
+    expected[:, : ROWS // 2] = tile[:, : ROWS // 2]
+    call_subtract_lower_half(tile, left, right, count)
+    np.testing.assert_allclose(tile, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [0, 1, 6])
+def test_pack(count) -> None:
+    panel, packed = numbers(7, ROWS), np.zeros((7, COLUMNS), np.float32)
+    call_pack(panel.reshape(-1)[COLUMNS:], packed, count)
+    expected = np.zeros_like(packed)
+    expected[:count] = panel[:count, COLUMNS : 2 * COLUMNS]
+    np.testing.assert_array_equal(packed, expected)
 
 
 @pytest.mark.parametrize("count", [0, 5])
