@@ -31,8 +31,8 @@ TOY = {"n_voxels": 60, "n_stimuli": 20, "repeats": 2, "k": 10, "n_units": 300}
 BLOCK = 4096
 
 
-def kernel_seconds(study, *, n_threads):
-    """Return the seconds of fitting every unit, features read beforehand."""
+def kernel_seconds(study, *, n_threads, most_units=None):
+    """Return the seconds of fitting every unit (or as many as `most_units`), features read beforehand."""
     from hpc_recon.decoding import inputs
     from hpc_recon.numerics.decoder import fit_units
     from hpc_recon.stores import arrays, layout
@@ -40,6 +40,7 @@ def kernel_seconds(study, *, n_threads):
     brain, rows = inputs.brain_statistics(study, "S1", "VC")
     total = 0.0
     n_units = arrays.describe(study.workspace, layout.features("net", "fc")).shape[1]
+    n_units = min(n_units, most_units or n_units)
     for start in range(0, n_units, BLOCK):
         Y = arrays.read(study.workspace, layout.features("net", "fc"), rows, slice(start, min(start + BLOCK, n_units)))
         begin = time.perf_counter()
@@ -82,7 +83,7 @@ def measure_at(folder, size, *, repetitions):
     for n, path in clusters.items():
         path.write_text(f"cluster: {{kind: local, jobs: '1', threads: {n}}}\n")
     command(study_file, cluster=clusters[2], only="_brain", redo=False)
-    kernel_seconds(study, n_threads=2)  # compiles, and warms the file cache
+    kernel_seconds(study, n_threads=2, most_units=BLOCK)  # compiles
     found = {n: {"kernel": [], "command": [], "tiles": []} for n in clusters}
     for repetition in range(repetitions):
         for n, cluster in clusters.items():

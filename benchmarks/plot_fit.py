@@ -141,18 +141,18 @@ def draw_growth(seconds, memory, growth):
 
 def draw_limit(axes, cases):
     """Draw the share of the machine's limit that ours reaches in every case."""
-    shown = set()
     for row, case in enumerate(cases.values()):
         ours = {name: result for name, result in case["programs"].items() if "share_of_limit" in result}
         colour = colours(case["programs"])
         for number, (name, result) in enumerate(ours.items()):
             share = result["share_of_limit"]
             place = row + (number - (len(ours) - 1) / 2) * 0.38
-            axes.barh(place, share, height=0.34, color=colour[name], label=None if name in shown else name)
+            axes.barh(place, share, height=0.34, color=colour[name])
+            inside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 8.5}
+            axes.annotate(name.partition(", ")[2], (0, place), color="white" if number == 0 else "black", **inside)
             axes.annotate(
                 f"{share:.0%}", (share, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8.5
             )
-            shown.add(name)
     names = [f"{case['n_samples']:,} {TIMES} {case['n_voxels']:,}\n{case['data']}" for case in cases.values()]
     axes.set_yticks(range(len(names)), names, fontsize=8.5)
     axes.tick_params(axis="y", length=0)
@@ -162,7 +162,6 @@ def draw_limit(axes, cases):
     axes.grid(axis="x")
     axes.set_xlabel("necessary arithmetic at the rate of a matrix product")
     axes.set_title("c  Share of the machine's limit")
-    axes.legend(loc="lower right", frameon=True, framealpha=1, edgecolor=FAINT, fontsize=8.5)
 
 
 def figure(peers, growth, *, names):
