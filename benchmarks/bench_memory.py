@@ -2,7 +2,7 @@
 
 Matrix: for each shape, stores are made and each stage runs in a process of its own, which has imported what a worker
 has imported. Measured is what its resident size grows by at most while it computes the first tile of the stage;
-projected is that tile's `need.host_bytes`. The rule: measured <= projected <= max(1.5 x measured, measured + 128 MiB).
+projected is that tile's `need.host_bytes`. The rule: measured <= projected <= max(1.5 x measured, measured + 160 MiB).
 
 Worker: `fit` and `decode` with `--memory 2GiB` on a local worker, for few and for many units; the peak resident size of
 the worker, everything included, comes from the receipts.
@@ -35,8 +35,9 @@ from hpc_recon.core.tiles import Group, Tile
 from hpc_recon.run import ledger, measure
 
 MIB = 2**20
-#: Projected may exceed measured by this factor, or by this many bytes where little is needed.
-FACTOR, FLOOR = 1.5, 128 * MIB
+#: Projected may exceed measured by this factor, or by this many bytes where little is needed: what the same stage
+#: takes differs by up to 50 MiB from run to run, and kernels may be loaded already.
+FACTOR, FLOOR = 1.5, 160 * MIB
 #: Test items of the two test datasets, two samples each.
 ITEMS = {"natural": 50, "shapes": 40}
 NAMES = ("n_voxels", "n_stimuli", "repeats", "k", "n_units")

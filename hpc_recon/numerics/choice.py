@@ -310,7 +310,7 @@ def choose_bytes(
     solving = solve_bytes(k, n_units=UNIT_BLOCK)
     if n_stimuli <= max(k, DIRECT_SAMPLES):
         direct = array_bytes(n_stimuli, n_voxels + k * batch_size(k, n_samples=n_stimuli))
-        solving = max(solving, solve_bytes(k, n_units=1) + direct)
+        solving = max(solving, solve_bytes(k, n_units=1, plain=True) + direct)
     weights = array_bytes(UNIT_BLOCK, k * n_alphas) + max(4 * PATTERN_NUMBERS, array_bytes(k, n_test))
     predictions = 4 * array_bytes(UNIT_BLOCK, n_k * n_alphas * n_test, itemsize=8)
     block = ranking + solving + weights + predictions

@@ -53,14 +53,17 @@ def statistics_bytes(
     return arrays + max(rows, columns, pieces) + SLACK_BYTES
 
 
-def solve_bytes(k: int, *, n_units: int, n_threads: int = 1, itemsize: int = 4) -> int:
-    """Return the peak bytes of `ridge.solve`, the larger of its two ways.
+def solve_bytes(k: int, *, n_units: int, n_threads: int = 1, itemsize: int = 4, plain: bool = False) -> int:
+    """Return the peak bytes of `ridge.solve`.
 
     Compiled: the triangles of a batch with the lists of who chose what, and for each thread the panels of one system.
-    Plain (float64 data, few samples): for each thread a batch of systems, a copy, and one in float64.
+    Plain (float64 data, or `plain`: fewer samples than voxels): for each thread a batch of systems, a copy, and one in
+    float64, if that is more.
     """
     batch = min(batch_units(k), n_units)
     compiled = batch * (itemsize * triangle_numbers(k) + 16 * k) + n_threads * itemsize * (k + 64) * (k + 64)
+    if itemsize == 4 and not plain:
+        return compiled
     return max(compiled, n_threads * (2 * itemsize + 8) * k * k * batch_size(k))
 
 
@@ -93,7 +96,7 @@ def fit_bytes(
         if direct:
             own += (2 * itemsize + 8) * min(k, n_stimuli) ** 2 * systems
     if not direct:
-        together += solve_bytes(k, n_units=batch, n_threads=n_threads, itemsize=itemsize)
+        together += solve_bytes(k, n_units=batch, n_threads=n_threads, itemsize=itemsize, plain=n_stimuli < k)
     return n_units * (k * (4 + 2 * itemsize) + 28) + together + n_threads * own + SLACK_BYTES
 
 
