@@ -112,7 +112,7 @@ _call: Any = intrinsic(_write_call)
 
 
 @_compiled
-def _leaf(A: Array, V: Array, start: int, stop: int, tools: Any) -> int:  # pragma: no cover - compiled
+def _leaf(A: Array, V: Array, start: int, stop: int, tools: Any) -> int:
     """Factorise and invert a small part of the matrix by LAPACK."""
     routines, letters, _, sizes = tools
     letter, size = letters.ctypes.data, sizes.ctypes.data
@@ -129,7 +129,7 @@ def _leaf(A: Array, V: Array, start: int, stop: int, tools: Any) -> int:  # prag
 
 
 @_compiled
-def _eliminate(A: Array, V: Array, start: int, middle: int, stop: int, tools: Any) -> None:  # pragma: no cover
+def _eliminate(A: Array, V: Array, start: int, middle: int, stop: int, tools: Any) -> None:
     """With the first half done: L21 = A21 V11', A22 <- A22 - L21 L21'.
 
     A lower triangle in C order is an upper one in the routines' order, which see A21', V11' and so on.
@@ -146,7 +146,7 @@ def _eliminate(A: Array, V: Array, start: int, middle: int, stop: int, tools: An
 
 
 @_compiled
-def _join(A: Array, V: Array, start: int, middle: int, stop: int, tools: Any) -> None:  # pragma: no cover
+def _join(A: Array, V: Array, start: int, middle: int, stop: int, tools: Any) -> None:
     """With both halves done: V21 = -V22 L21 V11."""
     routines, letters, signs, sizes = tools
     letter, one, size = letters.ctypes.data, signs.ctypes.data, sizes.ctypes.data
@@ -163,7 +163,7 @@ def _join(A: Array, V: Array, start: int, middle: int, stop: int, tools: Any) ->
 
 
 @_compiled
-def _factor_and_invert(A: Array, V: Array, m: int, tools: Any) -> int:  # pragma: no cover - compiled
+def _factor_and_invert(A: Array, V: Array, m: int, tools: Any) -> int:
     """Do the first m rows and columns, by halves of halves.
 
     With a stack of its own: a compiled function that calls itself crashes when it comes from numba's cache (0.68).
@@ -194,9 +194,7 @@ def _factor_and_invert(A: Array, V: Array, m: int, tools: Any) -> int:  # pragma
 
 
 @_compiled
-def _posterior(
-    gram: Array, a: Array, right: Array, w: Array, g: Array, m: int, B: Array, V: Array, tools: Any
-) -> bool:  # pragma: no cover - compiled
+def _posterior(gram: Array, a: Array, right: Array, w: Array, g: Array, m: int, B: Array, V: Array, tools: Any) -> bool:
     """Compute w and g of the m voxels in use; return whether the matrix could be factorised."""
     s, scaled = np.empty(m), np.empty(m)
     for i in range(m):
@@ -229,9 +227,7 @@ def _posterior(
 
 
 @_compiled
-def _noise(
-    gram: Array, a: Array, right: Array, w: Array, m: int, squares: float, n_samples: float
-) -> float:  # pragma: no cover - compiled
+def _noise(gram: Array, a: Array, right: Array, w: Array, m: int, squares: float, n_samples: float) -> float:
     """Return sigma^2; the constant column is number m of a, right and w."""
     explained = 0.0
     for i in range(m + 1):
@@ -257,7 +253,7 @@ def _regress(
     gram: Array, right: Array, squares: float, total: float, n_samples: float, iterations: int, geometric: int,
     prune_by_weight: bool, threshold: float, converge_after: int, tolerance: float, weight: Array, B: Array, V: Array,
     tools: Any,
-) -> bool:  # pragma: no cover - compiled  # fmt: skip
+) -> bool:  # fmt: skip
     """Iterate; write the weights; return whether the unit failed. The constant column is number m of all vectors."""
     m = right.size
     column, place = np.arange(m), np.empty(m, np.int64)

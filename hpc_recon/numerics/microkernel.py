@@ -5,6 +5,8 @@ for large matrices and copies its operands into another order first. Here a syst
 the inner loop reads: *panels* of `ROWS` rows, each stored column by column, so that a column of a panel is `ROWS`
 contiguous numbers. A *tile* is `ROWS` x `COLUMNS` numbers, held in registers while all earlier columns are subtracted
 from it. Plain loops do not do: LLVM keeps such a tile in registers only when it is told to.
+
+numba keeps what it compiled by the date of the calling file alone: after a change here, save `systems.py` too.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def weighted_sums(patterns: Array, voxel: Array, weight: Array) -> Array:
 
 
 @_compiled
-def _weighted_sums(patterns: Array, voxel: Array, weight: Array, sums: Array) -> None:  # pragma: no cover - compiled
+def _weighted_sums(patterns: Array, voxel: Array, weight: Array, sums: Array) -> None:
     n_voxels, n_items = patterns.shape
     for u in range(voxel.shape[0]):
         total = sums[u]

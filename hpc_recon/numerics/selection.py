@@ -53,7 +53,7 @@ def strongest(products: Array, usable: Array, k: int) -> tuple[Array, Array]:
 
 
 @_compiled
-def _strongest(bits: Array, usable: Array, k: int, voxel: Array, chosen: Array) -> None:  # pragma: no cover - compiled
+def _strongest(bits: Array, usable: Array, k: int, voxel: Array, chosen: Array) -> None:
     """Work on the bits of the products; `chosen` receives the bits too."""
     magnitude = np.uint32(0x7FFFFFFF)
     n = usable.size
@@ -98,7 +98,7 @@ def _strongest(bits: Array, usable: Array, k: int, voxel: Array, chosen: Array) 
 @_compiled
 def _bin_of_the_last(
     values: Array, n: int, shift: np.uint32, mask: np.uint32, k: int, count: Array
-) -> tuple[np.uint32, int]:  # pragma: no cover - compiled
+) -> tuple[np.uint32, int]:
     """Return which bin holds the k-th largest of n values, and its place among those in the bin, from 1."""
     count[:] = 0
     for i in range(n):

@@ -176,9 +176,7 @@ def _aligned(n: int) -> Any:
 
 
 @_compiled
-def _solve_units(
-    triangles: Array, rhs: Array, alpha: Array, weight: Array, failed: Array, refine: bool
-) -> None:  # pragma: no cover - compiled
+def _solve_units(triangles: Array, rhs: Array, alpha: Array, weight: Array, failed: Array, refine: bool) -> None:
     """Solve the systems of a few units, one after the other."""
     n_units, k = rhs.shape
     n_columns = (k + COLUMNS - 1) // COLUMNS * COLUMNS
@@ -214,7 +212,7 @@ def _solve_units(
 
 
 @_compiled
-def _unpack(triangle: Array, rhs: Array, alpha: float, panels: Array) -> None:  # pragma: no cover
+def _unpack(triangle: Array, rhs: Array, alpha: float, panels: Array) -> None:
     """Put a triangle into panels, alpha on its diagonal, the right-hand side as row k; zeros elsewhere."""
     k = rhs.size
     n_panels, n_columns = k // ROWS + 1, (k + COLUMNS - 1) // COLUMNS * COLUMNS
@@ -240,7 +238,7 @@ def _unpack(triangle: Array, rhs: Array, alpha: float, panels: Array) -> None:  
 @_compiled
 def _factorise(
     panels: Array, packed: Array, pivot: Array, inverse: Array, k: int, n_panels: int, n_columns: int
-) -> bool:  # pragma: no cover - compiled
+) -> bool:
     """Factorise in place, block column by block column; return whether the matrix is positive definite."""
     base, rows, factor = panels.ctypes.data, packed.ctypes.data, pivot.ctypes.data
     for first in range(0, n_columns, COLUMNS):
@@ -264,7 +262,7 @@ def _factorise(
 
 
 @_compiled
-def _factorise_pivot(panels: Array, at: int, pivot: Array, n_real: int) -> bool:  # pragma: no cover - compiled
+def _factorise_pivot(panels: Array, at: int, pivot: Array, n_real: int) -> bool:
     """Factorise a block on the diagonal into `pivot`, with inverted diagonal; columns from `n_real` on become 0."""
     for c in range(COLUMNS):
         if c >= n_real:
@@ -287,7 +285,7 @@ def _factorise_pivot(panels: Array, at: int, pivot: Array, n_real: int) -> bool:
 @_compiled
 def _substitute_back(
     panels: Array, inverse: Array, y: Array, w: Array, sums: Array, k: int, n_panels: int, n_columns: int
-) -> None:  # pragma: no cover - compiled
+) -> None:
     """Solve L' w = y; w is zero beyond k."""
     base, vector = panels.ctypes.data, w.ctypes.data
     w[:] = 0
@@ -306,7 +304,7 @@ def _substitute_back(
 @_compiled
 def _substitute_forward(
     panels: Array, inverse: Array, residual: Array, y: Array, n_panels: int, n_columns: int
-) -> None:  # pragma: no cover - compiled
+) -> None:
     """Solve L y = residual; the residual is used up."""
     base, factors, vector = panels.ctypes.data, y.ctypes.data, residual.ctypes.data
     for first in range(0, n_columns, COLUMNS):
@@ -322,7 +320,7 @@ def _substitute_forward(
 
 
 @_summing
-def _residual(triangle: Array, alpha: float, rhs: Array, w: Array, residual: Array) -> None:  # pragma: no cover
+def _residual(triangle: Array, alpha: float, rhs: Array, w: Array, residual: Array) -> None:
     """Compute r - (A + alpha I) w in float64."""
     k = rhs.size
     for j in range(k):

@@ -79,3 +79,12 @@ def test_a_missing_upstream_names_its_command(write_study, capfd, tmp_path):
 def test_study_comes_from_the_environment(write_study, capfd, monkeypatch):
     monkeypatch.setenv("HPC_RECON_STUDY", "/absent/by/environment.yaml")
     assert "/absent/by/environment.yaml" in fails([], capfd)
+
+
+@pytest.mark.parametrize(("flag", "key"), [("--decode", "fit.decode=true"), ("--out-of-fold", "fit.out_of_fold=true")])
+def test_flags_of_fit_are_settings_of_the_study(flag, key, monkeypatch):
+    seen = []
+    monkeypatch.setattr(cli, "run", lambda verbs, values: seen.append((verbs, values)) or 0)
+    assert cli.main("fit", [flag, "--set", "fit.alpha=3"]) == 0
+    assert seen[0][0] == ["fit"]
+    assert seen[0][1]["assignments"] == ("fit.alpha=3", key)
