@@ -24,6 +24,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from give import give
 
 from hpc_recon.core import threads
 from hpc_recon.numerics.all_voxels import fold_errors, predict_items
@@ -152,12 +153,7 @@ def main(argv=None):
         for name, size in sizes.items()
         if options.only in name
     }
-    text = json.dumps({"machine": described, "results": results}, indent=1)
-    print(text)
-    if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(text + "\n")
-    return 0
+    return give({"machine": described, "results": results}, options.output)
 
 
 if __name__ == "__main__":

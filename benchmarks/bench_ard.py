@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import json
 import platform
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.linalg
+from give import give
 from threadpoolctl import threadpool_limits
 
 from hpc_recon.core import threads
@@ -202,12 +202,7 @@ def main(argv=None):
     }
     one_thread = {str(k): steps(k) for k in ((30,) if options.toy else (100, 250, 500))}
     content = {"machine": machine(library, n_threads), "results": results, "milliseconds_on_one_thread": one_thread}
-    text = json.dumps(content, indent=1)
-    print(text)
-    if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(text + "\n")
-    return 0
+    return give(content, options.output)
 
 
 if __name__ == "__main__":

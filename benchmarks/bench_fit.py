@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import json
 import platform
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from give import give
 
 from hpc_recon.core import threads
 from hpc_recon.numerics import cuda, needs, xp
@@ -141,12 +141,7 @@ def main(argv=None):
     results = {
         name: measure(library, size, n_threads=n_threads) for name, size in (TOY if options.toy else SIZES).items()
     }
-    text = json.dumps({"machine": machine(library, n_threads), "results": results}, indent=1)
-    print(text)
-    if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(text + "\n")
-    return 0
+    return give({"machine": machine(library, n_threads), "results": results}, options.output)
 
 
 if __name__ == "__main__":

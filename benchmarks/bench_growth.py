@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from give import give
 from machine import machine
 
 from hpc_recon.core import threads
@@ -159,12 +160,7 @@ def main(argv=None):
             content[axis].append(
                 in_a_process(one_point, changed, n_units=n_units, repetitions=options.repetitions, n_threads=n_threads)
             )
-    text = json.dumps(content, indent=1)
-    print(text)
-    if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(text + "\n")
-    return 0
+    return give(content, options.output)
 
 
 if __name__ == "__main__":

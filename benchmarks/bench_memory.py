@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from give import give
 from machine import machine
 
 from hpc_recon.core import memory, receipts
@@ -290,12 +291,7 @@ def main(argv=None):
         for n_units in TOY_UNITS if options.toy else UNITS:
             with tempfile.TemporaryDirectory(dir=options.folder) as folder:
                 content["worker"].append(worker_peaks(Path(folder), n_units, size=WORKER_SIZE))
-    text = json.dumps(content, indent=1)
-    if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(text + "\n")
-    print(text)
-    return 0
+    return give(content, options.output)
 
 
 if __name__ == "__main__":

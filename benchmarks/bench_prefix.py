@@ -10,12 +10,12 @@ multiplications it saves m^3/3 for a common beginning of m voxels. This script f
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from give import give
 
 from hpc_recon.numerics.decoder import select, standardised_targets
 from hpc_recon.numerics.stats import BrainStatistics
@@ -88,12 +88,7 @@ def main(argv=None):
         )
         for name in names
     }
-    text = json.dumps({"k": options.k, "layers": result}, indent=1)
-    print(text)
-    if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(text + "\n")
-    return 0
+    return give({"k": options.k, "layers": result}, options.output)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 
 from bench_memory import make_stores, write_study
+from give import give
 from machine import machine
 
 SIZE = {"n_voxels": 11_726, "n_stimuli": 1200, "repeats": 5, "k": 500, "n_units": 98_304}
@@ -120,12 +121,7 @@ def main(argv=None):
         result = measure_at(folder, size, repetitions=options.repetitions)
     finally:
         shutil.rmtree(folder)
-    text = json.dumps({"machine": described, **result}, indent=1, default=float)
-    print(text)
-    if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(text + "\n")
-    return 0
+    return give({"machine": described, **result}, options.output)
 
 
 if __name__ == "__main__":

@@ -133,6 +133,7 @@ def draw_growth(seconds, memory, growth):
     peak = [point["peak_bytes"] / 1e9 for point in points]
     memory.plot(units, peak, **style)
     memory.annotate(f"{peak[-1]:.2g} GB", (units[-1], peak[-1]), xytext=(-7, 6), textcoords="offset points", ha="right")
+    seconds.yaxis.set_minor_formatter(NullFormatter())
     memory.set(xscale="log", ylabel="peak GB", xlabel=label, ylim=(0, 1.7 * max(peak)))
     memory.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     memory.xaxis.set_minor_formatter(NullFormatter())
