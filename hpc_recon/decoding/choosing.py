@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hpc_recon.core.config import Study
+from hpc_recon.core.errors import MissingStore
 from hpc_recon.core.files import read_json, write_json
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.tiles import Group, Tile
@@ -27,7 +28,7 @@ def write_choice(study: Study, tile: Tile) -> tuple[list[Path], int]:
     """Choose for a layer, on a random sample of its units; return the file and the voxels that its decoders read."""
     split, roi, _, _ = inputs.names(tile.group)
     Y, n_voxels = _sample(study, tile.group)
-    chosen = _choose(study, split, roi, Y, n_voxels=n_voxels, per="layer")
+    chosen = _choose(study, split, roi, Y, n_voxels=study.fit.voxel_candidates or [n_voxels], per_unit=False)
     for note in chosen.warnings:
         warnings.warn(note, stacklevel=2)
     return [write_json(choice_path(study, tile.group), chosen.as_dict())], min(chosen.n_voxels, n_voxels)
@@ -75,14 +76,13 @@ def _sample(study: Study, group: Group) -> tuple[Array, int]:
     return xp.module().asarray(inputs.features(study, group, rows, units, 0, len(units))), n_voxels
 
 
-def _choose(study: Study, split: str, roi: str, Y: Array, *, n_voxels: int, per: str, k: int | None = None) -> Choice:
-    candidates = [k] if k is not None else list(study.fit.voxel_candidates) or [n_voxels]
+def _choose(study: Study, split: str, roi: str, Y: Array, *, n_voxels: Sequence[int], per_unit: bool) -> Choice:
     return choice.choose(
         inputs.folds(study, split, roi),
         Y,
-        n_voxels=candidates,
+        n_voxels=n_voxels,
         alphas=study.fit.alpha_candidates,
-        per="unit" if per == "unit" else "layer",
+        per="unit" if per_unit else "layer",
         penalize_bias=study.fit.penalize_bias,
         predictor=estimators.fold_predictor(study, split, roi),
     )
@@ -93,7 +93,7 @@ def unit_penalties(study: Study, split: str, roi: str, Y: Array, *, k: int) -> C
 
     Units that do not vary get the largest penalty.
     """
-    return _choose(study, split, roi, Y, n_voxels=k, per="unit", k=k)
+    return _choose(study, split, roi, Y, n_voxels=[k], per_unit=True)
 
 
 def notes_of(found: Sequence[Choice]) -> list[str]:
@@ -136,14 +136,19 @@ def chosen(study: Study, group: Group, *, n_voxels: int) -> tuple[int, float | N
     if not fit.chooses_per_layer:
         k = fit.most_voxels(n_voxels)
         return k, None if fit.per_unit else fit.alpha_candidates[0]
-    path = choice_path(study, group)
-    estimators.require_choice(path)
-    content = read_json(path)
+    content = _read_choice(study, group)
     return min(int(content["n_voxels"]), n_voxels), None if fit.per_unit else float(content["alpha"])
 
 
 def chosen_inside(study: Study, group: Group) -> list[tuple[int, float]]:
     """Return voxel number and penalty of each fold, chosen without its stimuli."""
+    return [(int(content["n_voxels"]), float(content["alpha"])) for content in _read_choice(study, group)]
+
+
+def _read_choice(study: Study, group: Group) -> Any:
     path = choice_path(study, group)
-    estimators.require_choice(path)
-    return [(int(content["n_voxels"]), float(content["alpha"])) for content in read_json(path)]
+    if not path.exists():
+        raise MissingStore(
+            f"the choice {path} does not exist; run `python -m hpc_recon.fit --study <study file>` without --only"
+        )
+    return read_json(path)

@@ -1,13 +1,11 @@
-"""The estimators of `fit.estimator` and its options behind one interface: fit a block of units, predict with them."""
+"""The estimators of `fit.estimator` and its options behind one interface, and the function that predicts with them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from hpc_recon.core.config import Study
-from hpc_recon.core.errors import MissingStore
 from hpc_recon.decoding import inputs
 from hpc_recon.numerics import decoder, xp
 from hpc_recon.numerics.stats import BrainStatistics, standardise
@@ -30,10 +28,6 @@ class Estimator(Protocol):
         """Fit units Y (n_stimuli, n_units), raw; `n_voxels` and `alpha` are looked at where the estimator has them."""
         ...
 
-    def predict(self, Z: Array, units: decoder.UnitDecoders) -> Array:
-        """Predict fitted units from z-scored items (n_items, n_voxels): (n_items, n_units) on the raw scale."""
-        ...
-
 
 @dataclass(frozen=True)
 class Ridge:
@@ -45,10 +39,6 @@ class Ridge:
     def fit(self, Y: Array, *, n_voxels: int, alpha: float | Array) -> decoder.UnitDecoders:
         """Fit units."""
         return decoder.fit_units(self.brain, Y, n_voxels=n_voxels, alpha=alpha, penalize_bias=self.penalize_bias)
-
-    def predict(self, Z: Array, units: decoder.UnitDecoders) -> Array:
-        """Predict fitted units."""
-        return decoder.predict_units(Z, units)
 
 
 @dataclass(frozen=True)
@@ -64,10 +54,6 @@ class SparseBayes:
 
         options = ard.ArdOptions(**self.study.fit.ard.model_dump())
         return ard.fit_units(self.brain, Y, n_voxels=n_voxels, options=options)
-
-    def predict(self, Z: Array, units: decoder.UnitDecoders) -> Array:
-        """Predict fitted units."""
-        return decoder.predict_units(Z, units)
 
 
 @dataclass(frozen=True)
@@ -96,12 +82,6 @@ class SpatiallyNormed:
             penalize_bias=self.penalize_bias,
             norm=self.norm,
         )
-
-    def predict(self, Z: Array, units: decoder.UnitDecoders) -> Array:
-        """Predict fitted units."""
-        from hpc_recon.numerics import spatial_norm
-
-        return spatial_norm.predict_units(Z, units, norm=self.norm)
 
 
 @dataclass(frozen=True)
@@ -139,10 +119,6 @@ class AllVoxels:
 
         return all_voxels.fit_units(self.shared, self.brain, Y, alpha=alpha, penalize_bias=self.penalize_bias)
 
-    def predict(self, Z: Array, units: decoder.UnitDecoders) -> Array:
-        """Predict fitted units."""
-        return decoder.predict_units(Z, units)
-
 
 def estimator(study: Study, split: str, roi: str, *, known: BrainStatistics) -> Estimator:
     """Return the study's estimator for a split and ROI."""
@@ -160,7 +136,7 @@ def estimator(study: Study, split: str, roi: str, *, known: BrainStatistics) -> 
 
 
 def predictor(study: Study) -> Callable[[Array, decoder.UnitDecoders], Array]:
-    """Return the function that predicts stored decoders from z-scored items, as the study's estimator does."""
+    """Return the function that predicts fitted or stored decoders from z-scored items, on the units' raw scale."""
     norm = study.fit.spatial_norm
     if norm is None:
         return decoder.predict_units
@@ -192,11 +168,3 @@ def fold_predictor(study: Study, split: str, roi: str) -> Callable[[Fold], Predi
         return lambda targets: maps.predict(targets)[None]
 
     return prepared
-
-
-def require_choice(path: Path) -> None:
-    """Raise unless the `choose` stage wrote its file."""
-    if not path.exists():
-        raise MissingStore(
-            f"the choice {path} does not exist; run `python -m hpc_recon.fit --study <study file>` without --only"
-        )

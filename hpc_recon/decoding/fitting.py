@@ -83,7 +83,7 @@ def write_fit(study: Study, tile: Tile) -> list[Path]:
     """Fit one range of units; store the decoders, or with `fit.decode` only what they predict."""
     split, roi, decoded_name, layer = inputs.names(tile.group)
     known, rows = inputs.brain_statistics(study, split, roi)
-    estimator = estimators.estimator(study, split, roi, known=known)
+    estimator, predict = estimators.estimator(study, split, roi, known=known), estimators.predictor(study)
     n_voxels = len(known.mean)
     k, alpha = choosing.chosen(study, tile.group, n_voxels=n_voxels)
     if tile.start == 0 and study.fit.n_voxels != "all":
@@ -110,7 +110,7 @@ def write_fit(study: Study, tile: Tile) -> list[Path]:
         _keep(results, units, found)
         stored = decoder.from_table(found.voxel, found.weight, xp.module().asarray(results["stats"][units]))
         for dataset, Z in test.items():
-            predicted[dataset][:, units] = xp.to_numpy(estimator.predict(Z, stored))
+            predicted[dataset][:, units] = xp.to_numpy(predict(Z, stored))
     for note in choosing.notes_of(choices) if choices else []:
         warnings.warn(note, stacklevel=2)
     workspace, files = layout.workspace_of(study), []

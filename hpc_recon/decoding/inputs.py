@@ -41,7 +41,8 @@ class Training:
 
 def names(group: Group) -> tuple[str, str, str, str]:
     """Return split, ROI, decoded name of the network, and layer of a layer's group."""
-    return (*group.path[:2], *group.path[-2:])  # type: ignore[return-value]
+    split, roi, decoded_name, layer = (*group.path[:2], *group.path[-2:])
+    return split, roi, decoded_name, layer
 
 
 def training(study: Study, split: str, roi: str) -> Training:

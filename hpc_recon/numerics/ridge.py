@@ -103,7 +103,7 @@ def solve(
             systems = patterns @ patterns.transpose(0, 2, 1)  # (units, k, k)
         right = targets[units] if dual and targets is not None else rhs[units]
         n_redone = 0
-        for a, alpha in enumerate(_of_units(alphas, units)):
+        for a, alpha in enumerate(of_units(alpha, units) for alpha in alphas):
             if not dual and brain.n_samples < SAMPLES_A_VOXEL * k:
                 solution = _solved_in_double(systems, right, alpha)
             else:
@@ -114,11 +114,6 @@ def solve(
 
     redone = for_each(solve_batch, range(0, n_units, size), n_threads=1 if xp is not np else n_threads)
     return weight, sum(redone)
-
-
-def _of_units(alphas: Sequence[float | Array], units: slice) -> list[float | Array]:
-    """Return the penalties of a range of units."""
-    return [of_units(alpha, units) for alpha in alphas]
 
 
 def of_units(alpha: float | Array, units: slice | Array) -> float | Array:

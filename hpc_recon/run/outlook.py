@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from hpc_recon.core import expected
-from hpc_recon.core.cluster_file import load_cluster
 from hpc_recon.core.config import Study, base_subject
 from hpc_recon.core.errors import ReconError
 from hpc_recon.core.expected import Expected
@@ -27,17 +26,6 @@ if TYPE_CHECKING:
 SAMPLED = ("fit", "decode", "reconstruct", "evaluate")
 
 
-def place_of(options: Options) -> Place:
-    """Return the cluster file of the options with what the command line said about it."""
-    return Place(
-        name=options.cluster,
-        file=load_cluster(options.cluster, options.cluster_file),
-        jobs=options.jobs,
-        xp=options.xp,
-        memory=options.memory,
-    )
-
-
 def dry_run(verbs: Sequence[Verb], options: Options) -> int:
     """Print what a run would do, and with a study of some units what all of them would take; touches nothing.
 
@@ -47,7 +35,7 @@ def dry_run(verbs: Sequence[Verb], options: Options) -> int:
         If the input is wrong, or a tile does not fit a worker; in that case after everything has been printed.
     """
     study = load_study(options.study, options.assignments)
-    place = place_of(options)
+    place = session.place_of(options)
     planner = preview.forecaster(study, options, place=place)
     forecasts, notes = preview.forecast_all(verbs, planner)
     todo, selected = (sum(len(getattr(f, name)) for f in forecasts) for name in ("todo", "selected"))
@@ -74,7 +62,7 @@ def after_run(verbs: Sequence[Verb], options: Options) -> None:
         return
     study = load_study(options.study, options.assignments)
     if study.units is not None:
-        _print_outlook(names, study, options, place=place_of(options))
+        _print_outlook(names, study, options, place=session.place_of(options))
 
 
 def _origins(planner: preview.Forecaster) -> list[str]:

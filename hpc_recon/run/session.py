@@ -233,6 +233,17 @@ def conclude(planned: Planned, outcome: Outcome, *, seconds: float, stopped: boo
     return SOME_FAILED if outcome.failed or left else DONE
 
 
+def place_of(options: Options) -> Place:
+    """Return the cluster file of the options with what the command line said about it."""
+    return Place(
+        name=options.cluster,
+        file=load_cluster(options.cluster, options.cluster_file),
+        jobs=options.jobs,
+        xp=options.xp,
+        memory=options.memory,
+    )
+
+
 def run_verbs(verbs: Sequence[Verb], options: Options) -> int:
     """Run verbs one after another on one cluster and under one lease; stop at the first that does not end well.
 
@@ -242,13 +253,7 @@ def run_verbs(verbs: Sequence[Verb], options: Options) -> int:
         If the input is wrong; nothing has then been written.
     """
     study = load_study(options.study, options.assignments)
-    place = Place(
-        name=options.cluster,
-        file=load_cluster(options.cluster, options.cluster_file),
-        jobs=options.jobs,
-        xp=options.xp,
-        memory=options.memory,
-    )
+    place = place_of(options)
     workspace = workspace_of(study)
     clusters.require_scheduler(place.file.kind)
     if place.file.kind != "local":
