@@ -19,6 +19,13 @@ _OPTIONS = (
     ),
     click.option("--cluster-file", metavar="FILE", default=None, help="cluster file to use instead of one by name"),
     click.option("--jobs", metavar="N|N:M", default=None, help="jobs (workers), or a range of them"),
+    click.option(
+        "--max-jobs",
+        metavar="N",
+        type=click.IntRange(1),
+        default=None,
+        help="submit at most N jobs, replacements included",
+    ),
     click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="override the study: fit.alpha=10"),
     click.option("--xp", type=click.Choice(["auto", "numpy", "cupy"]), default="auto", help="CPU or GPU arrays"),
     click.option("--only", metavar="PATTERN", default=None, help="only tiles whose id matches, e.g. 'S1/V1/*conv5*'"),
@@ -31,6 +38,14 @@ _OPTIONS = (
     ),
     click.option("--retry-failed", is_flag=True, help="only tiles that failed last time"),
     click.option("--redo", is_flag=True, help="discard existing results of the selected tiles, compute again"),
+    click.option(
+        "--verify", is_flag=True, help="read every file of finished tiles first; compute again what is damaged"
+    ),
+    click.option(
+        "--strict-device",
+        is_flag=True,
+        help="use only nodes of the kind (device, BLAS kernels) that made the results so far",
+    ),
     click.option("--memory", metavar="SIZE", default=None, help="memory of a worker, e.g. 16GiB"),
     click.option("--dry-run", is_flag=True, help="show tiles, bytes, memory, time and the job script; touch nothing"),
 )
@@ -104,12 +119,15 @@ def options_of(values: dict[str, Any]) -> Any:
         cluster=values["cluster"],
         cluster_file=Path(values["cluster_file"]) if values["cluster_file"] else None,
         jobs=jobs,
+        max_jobs=values["max_jobs"],
         assignments=(*values["assignments"], *([units] if units else [])),
         xp=values["xp"],
         only=values["only"],
         limit=values["limit"],
         retry_failed=values["retry_failed"],
         redo=values["redo"],
+        verify=values["verify"],
+        strict_device=values["strict_device"],
         memory=memory,
         dry_run=values["dry_run"],
     )

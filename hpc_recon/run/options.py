@@ -54,12 +54,15 @@ class Options:
     cluster: str = "local"
     cluster_file: Path | None = None
     jobs: Jobs | None = None
+    max_jobs: int | None = None
     assignments: tuple[str, ...] = ()
     xp: str = "auto"
     only: str | None = None
     limit: int | None = None
     retry_failed: bool = False
     redo: bool = False
+    verify: bool = False
+    strict_device: bool = False
     memory: int | None = None
     dry_run: bool = False
 
