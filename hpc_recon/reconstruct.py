@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from hpc_recon.core.config import Study
 from hpc_recon.core.memory import array_bytes, shard_bytes
 from hpc_recon.core.options import IcnnOptions, PixelsOptions
+from hpc_recon.core.paths import require_inside
 from hpc_recon.core.sampling import seed_of, unit_sample
 from hpc_recon.core.tiles import START_SECONDS, Group, Need, Shapes, Tile, canonical, ranges
 
@@ -161,6 +162,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
     files = []
     for i, name in enumerate(targets.names):
         path = layout.image_file(study, variant, split, roi, dataset, name)
+        require_inside(layout.workspace_of(study), path.parent)
         files += images.write_picture(path, made.images[i])
         record = {
             "item": name,

@@ -15,8 +15,12 @@ from hpc_recon.run import cli
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from hpc_recon.core.config import Study
+
 #: Seconds between two looks with --watch.
 WATCH_EVERY = 5.0
+#: Damaged tiles that --verify names; the rest is counted.
+SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -37,20 +41,39 @@ class VerbStatus:
 
 def survey(workspace: Path) -> list[VerbStatus]:
     """Count tiles of every verb in pipeline order; verbs that never ran have zeros."""
-    from hpc_recon.core.files import read_json
-    from hpc_recon.core.receipts import GROUP_FILE
+    from hpc_recon.core.receipts import Listing
     from hpc_recon.run import failures
     from hpc_recon.run.verbs import STEPS
 
     found = []
     for verb in STEPS:
-        folder = workspace / "receipts" / verb.name
-        groups = sorted(folder.rglob(GROUP_FILE)) if folder.is_dir() else []
-        totals = [sum(read_json(path).get("tiles", {}).values()) for path in groups]
-        done = [sum(1 for p in path.parent.glob("*.json") if p.name != GROUP_FILE) for path in groups]
-        failed = failures.count(workspace, verb.name)
-        found.append(VerbStatus(verb.name, len(groups), sum(totals), sum(done), failed))
+        listing = Listing(workspace, verb.name)
+        keys = listing.groups()
+        total = sum(sum((listing.fingerprint(key) or {}).get("tiles", {}).values()) for key in keys)
+        done = sum(len(listing.done(key)) for key in keys)
+        found.append(VerbStatus(verb.name, len(keys), total, done, failures.count(workspace, verb.name)))
     return found
+
+
+def verify(workspace: Path, *, checksums: bool) -> tuple[int, int, dict[str, list[str]]]:
+    """Compare the files of everything that is done with their receipts.
+
+    Parameters
+    ----------
+    checksums
+        Read every file and compare its crc32; else compare lengths only.
+
+    Returns
+    -------
+    tuple
+        Number of files that receipts list, number of damaged ones, and what is wrong, by tile id.
+    """
+    from hpc_recon.core import receipts
+    from hpc_recon.run.verbs import STEPS
+
+    found = [receipts.verify(workspace, verb.name, checksums=checksums) for verb in STEPS]
+    wrong = {tile_id: reasons for one in found for tile_id, reasons in one.damaged.items()}
+    return sum(one.n_files for one in found), sum(one.n_damaged for one in found), wrong
 
 
 def table(rows: Sequence[VerbStatus]) -> Table:
@@ -67,25 +90,51 @@ def table(rows: Sequence[VerbStatus]) -> Table:
     return shown
 
 
-def _show(study_file: str | None, assignments: Sequence[str], watch: bool) -> int:
+def _verify(workspace: Path, *, checksums: bool) -> int:
+    """Print what is damaged; 1 if anything is."""
+    n_files, n_damaged, wrong = verify(workspace, checksums=checksums)
+    compared = "lengths and checksums" if checksums else "lengths"
+    click.echo(f"{workspace}: {n_damaged:,} of {n_files:,} files are damaged ({compared} compared with the receipts)")
+    for tile_id, reasons in list(wrong.items())[:SHOWN]:
+        more = f", and {len(reasons) - 1:,} more" if len(reasons) > 1 else ""
+        click.echo(f"  {tile_id}: {reasons[0]}{more}")
+    if len(wrong) > SHOWN:
+        click.echo(f"  and {len(wrong) - SHOWN:,} more tiles")
+    if wrong:
+        click.echo("Make these tiles anew by running their commands with --verify, or with --redo --only <tile>")
+    return 1 if wrong else 0
+
+
+def _show(study_file: str | None, assignments: Sequence[str], *, watch: bool) -> int:
     from rich.console import Console
 
-    from hpc_recon.core.loading import load_study
+    from hpc_recon.core import storage
     from hpc_recon.run import lease
-    from hpc_recon.run.options import default_study
 
-    study = load_study(Path(study_file) if study_file else default_study(), assignments)
-    assert study.workspace is not None
+    study, workspace = _load(study_file, assignments)
     out = Console(highlight=False)
     while True:
-        owner = lease.read(study.workspace)
+        storage.look_again()  # the workspace may have been made since
+        owner = lease.read(workspace)
         running = f"computed by {owner}, cluster {owner.cluster}" if owner else "no controller runs"
-        rows = [row for row in survey(study.workspace) if row.verb != _other_source(study.source_verb)]
-        out.print(f"{study.workspace}: {running}", markup=False, soft_wrap=True)
+        rows = [row for row in survey(workspace) if row.verb != _other_source(study.source_verb)]
+        out.print(f"{workspace}: {running}", markup=False, soft_wrap=True)
         out.print(table(rows))
         if not watch or owner is None:
             return 1 if any(row.failed for row in rows) else 0
         time.sleep(WATCH_EVERY)
+
+
+def _load(study_file: str | None, assignments: Sequence[str]) -> tuple[Study, Path]:
+    """Load the study and its workspace, and make sure that this has its arrays where the study says."""
+    from hpc_recon.core import storage
+    from hpc_recon.core.loading import load_study
+    from hpc_recon.run.options import default_study
+
+    study = load_study(Path(study_file) if study_file else default_study(), assignments)
+    assert study.workspace is not None
+    storage.check(study.workspace, study.arrays)
+    return study, study.workspace
 
 
 def _other_source(source: str) -> str:
@@ -99,8 +148,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     @click.option("--study", metavar="FILE", default=None, help="study file  [default: $HPC_RECON_STUDY, ./study.yaml]")
     @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="override the study")
     @click.option("--watch", is_flag=True, help=f"show again every {WATCH_EVERY:.0f} s until the controller ends")
-    def command(study: str | None, assignments: tuple[str, ...], watch: bool, **_: Any) -> int:
-        return cli.guarded(lambda: _show(study, assignments, watch))
+    @click.option("--verify", is_flag=True, help="compare the length of every file with its receipt")
+    @click.option("--checksums", is_flag=True, help="with --verify: read every file and compare its checksum too")
+    def command(
+        study: str | None, assignments: tuple[str, ...], watch: bool, verify: bool, checksums: bool, **_: Any
+    ) -> int:
+        if not verify and checksums:
+            raise click.UsageError("--checksums goes with --verify")
+        if not verify:
+            return cli.guarded(lambda: _show(study, assignments, watch=watch))
+        return cli.guarded(lambda: _verify(_load(study, assignments)[1], checksums=checksums))
 
     return cli.execute("python -m hpc_recon.status", command, argv)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import uuid
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -62,6 +63,37 @@ def _write_group(workspace: Path, group: Group, tiles: list[Tile]) -> None:
     counts = Counter(tile.stage for tile in tiles if tile.group.key == group.key)
     content = {**fingerprint, "digest": digest(fingerprint), "tiles": dict(counts)}
     write_json(receipts.group_folder(workspace, group) / receipts.GROUP_FILE, content)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Return the URL of a real S3 server on loopback, which lives as long as the tests."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else it logs every request
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the URL of a new bucket, with its server and credentials in the environment as on a cluster."""
+    import boto3
+
+    name = f"lab-{uuid.uuid4().hex[:12]}"
+    for key, value in {
+        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "key-of-the-test",
+        "AWS_SECRET_ACCESS_KEY": "secret-of-the-test",
+    }.items():
+        monkeypatch.setenv(key, value)
+    boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1").create_bucket(Bucket=name)
+    return f"s3://{name}"
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ LIBRARIES: dict[str, set[str]] = {
 HOMES: dict[str, set[str]] = {
     "zarr": {"stores"},
     "h5py": {"stores"},
+    "obstore": {"core", "stores"},
     "dask": {"run"},
     "distributed": {"run"},
     "dask_jobqueue": {"run"},

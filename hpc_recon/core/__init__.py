@@ -1,1 +1,1 @@
-"""Layer 0: errors, the study, tiles, receipts, memory and text. Standard library, numpy and pydantic only."""
+"""Layer 0: errors, the study, tiles, receipts, memory and text. Standard library, numpy, pydantic; obstore if asked."""

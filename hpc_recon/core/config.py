@@ -6,20 +6,22 @@ Unknown keys are errors. `core.loading` reads the files and collects all mistake
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from hpc_recon.core import storage
 from hpc_recon.core import units as unit_choice
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.fit_options import Fit
 from hpc_recon.core.options import IcnnOptions, PixelsOptions
 from hpc_recon.core.sizes import Sizes
-from hpc_recon.core.text import SAFE_NAME
+from hpc_recon.core.text import checked_name
 
-Name = Annotated[str, Field(pattern=SAFE_NAME.pattern)]
-SubjectName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_+-]{0,60}$")]
+Name = Annotated[str, AfterValidator(checked_name)]
+SubjectName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_+-]{0,60}$"), AfterValidator(checked_name)]
 
 
 #: Architectures without weights: the image itself in colour, and its luminance.
@@ -191,6 +193,26 @@ class Report(Section):
     gallery: int = Field(24, ge=1, description="images shown per dataset at most")
 
 
+@dataclass(frozen=True)
+class _Hidden:
+    """A text that must not be repeated in an error message: a URL may hold a token."""
+
+    text: str = field(repr=False)
+
+
+def _hide(value: Any) -> Any:
+    return _Hidden(value) if isinstance(value, str) else value
+
+
+def _checked_url(value: Any) -> Any:
+    if not isinstance(value, _Hidden):
+        return value
+    return storage.normalise(value.text)
+
+
+#: Validators run from the last to the first, so the one that checks is given, and pydantic reports, the hidden text.
+ArraysUrl = Annotated[str | None, BeforeValidator(_checked_url), BeforeValidator(_hide)]
+
 UnitChoice = Annotated[int | unit_choice.EveryNth | unit_choice.UnitFile | None, BeforeValidator(unit_choice.parse)]
 
 Reconstruct = Annotated[IcnnOptions | PixelsOptions, Field(discriminator="method")]
@@ -201,6 +223,11 @@ class Study(Section):
 
     name: Name = Field(description="names the workspace and the report")
     workspace: Path | None = Field(None, description="folder of everything computed; default: runs/<name>")
+    arrays: ArraysUrl = Field(
+        None,
+        description="where arrays and receipts lie: s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or "
+        "an absolute path; credentials come from the environment; default: in the workspace",
+    )
     seed: int = Field(0, ge=0, description="seed of everything random")
     subjects: tuple[SubjectName, ...] = Field(min_length=1, description="subjects to decode")
     rois: tuple[Name, ...] = Field(

@@ -40,8 +40,16 @@ class DamagedStore(ReconError, OSError):
     """A stored file is short, empty, or fails its checksum; names the file and the command that makes it anew."""
 
 
+class StoreUnreachable(ReconError, ConnectionError):
+    """An object store does not answer, or refuses; the message holds no secret of its URL."""
+
+
 class ChangedStudy(ReconError, ValueError):
     """Results exist that were made with other settings; names the keys that changed."""
+
+
+class WorkspaceError(ReconError, OSError):
+    """The workspace takes no more: its disk is full, over a quota, or read-only; says what is free and what to do."""
 
 
 class ClusterError(ReconError, RuntimeError):

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import re
 import uuid
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from hpc_recon.core.errors import WorkspaceError
+from hpc_recon.core.text import format_bytes
+
+#: Errors of a disk that is full, or of a quota that is used up.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+#: What numpy says when an array did not fit on the disk: an error without a number.
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
+#: How a study is computed into another folder.
+_ELSEWHERE = "--set workspace=..."
 
 
 def sync_folder(folder: Path) -> None:
@@ -83,3 +95,64 @@ def checksum(path: Path) -> int:
         while piece := stream.read(1 << 22):
             value = zlib.crc32(piece, value)
     return value
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether an error says that the disk is full or that a quota is used up."""
+    if not isinstance(error, OSError):
+        return False
+    return error.errno in _FULL or (error.errno is None and _SHORT_WRITE.fullmatch(str(error)) is not None)
+
+
+def is_storage_failure(error: BaseException) -> bool:
+    """Return whether an error says that the disk takes no more: full, over a quota, or read-only."""
+    return is_full(error) or (isinstance(error, OSError) and error.errno == errno.EROFS)
+
+
+def describe_room(folder: Path) -> str:
+    """Return what is free where `folder` lies, or will lie: `1.2 GiB and 310,000 files are free`.
+
+    A quota is not seen: it may be used up although the disk has room.
+    """
+    found = os.statvfs(_existing(folder))
+    free = f"{format_bytes(found.f_bavail * found.f_frsize)}"
+    # Some file systems do not count files and say that they have none at all.
+    return f"{free} and {found.f_favail:,} files are free" if found.f_files else f"{free} are free"
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the bytes that are free where `folder` lies, for a user without privileges."""
+    found = os.statvfs(_existing(folder))
+    return found.f_bavail * found.f_frsize
+
+
+def require_possible(folder: Path) -> None:
+    """Raise `WorkspaceError` if a file has the name of the workspace or of a folder above it."""
+    place = _existing(folder)
+    if not place.is_dir():
+        raise WorkspaceError(f"the workspace {folder} is no folder: {place} is a file; give another by {_ELSEWHERE}")
+
+
+def require_writable(folder: Path) -> None:
+    """Raise unless files can be made in `folder`, or it can be made itself.
+
+    Raises
+    ------
+    WorkspaceError
+        If it, or the closest folder above that exists, is read-only or belongs to somebody else.
+    """
+    require_possible(folder)
+    place = _existing(folder)
+    if os.access(place, os.W_OK | os.X_OK):
+        return
+    is_mounted_so = bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+    why = "it is mounted read-only" if is_mounted_so else "its permissions do not allow it"
+    raise WorkspaceError(
+        f"the workspace {folder} cannot be written: {place} is not writable by this process ({why}). "
+        f"Nothing was changed. Make it writable, or compute into another folder with {_ELSEWHERE}"
+    )
+
+
+def _existing(folder: Path) -> Path:
+    """Return the closest of a folder and those above it that exists."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from hpc_recon.core.text import SAFE_NAME
+from hpc_recon.core.text import checked_name
 
-Name = Annotated[str, Field(pattern=SAFE_NAME.pattern)]
+Name = Annotated[str, AfterValidator(checked_name)]
 
 #: Ways to bring the pattern of the selected voxels of each sample to one size.
 SpatialNorm = Literal["norm1", "norm2", "std1", "norm1mean0", "norm2mean0", "std1mean0"]

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Tag, ValidationError
 from hpc_recon.core.config import PIXEL_ARCHITECTURES, CrossValidation, Network, Study
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.options import IcnnOptions
+from hpc_recon.core.redaction import redacted
 from hpc_recon.core.text import closest
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -154,7 +155,7 @@ def _explain(model: type[BaseModel], item: dict[str, Any]) -> str:
         return f"{where}.{tag}: unknown or missing{closest(str(context.get('tag', '')), expected)}"
     message = str(item["msg"]).removeprefix("Value error, ")
     value = item.get("input")
-    shown = f"; got {value!r}" if isinstance(value, (str, int, float, bool, type(None))) else ""
+    shown = f"; got {redacted(repr(value))}" if isinstance(value, (str, int, float, bool, type(None))) else ""
     return f"{where}: {message[:1].lower()}{message[1:]}{shown}"
 
 

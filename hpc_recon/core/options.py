@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from hpc_recon.core.text import SAFE_NAME
+from hpc_recon.core.text import checked_name
 
-Name = Annotated[str, Field(pattern=SAFE_NAME.pattern)]
+Name = Annotated[str, AfterValidator(checked_name)]
 
 
 class MethodOptions(BaseModel):

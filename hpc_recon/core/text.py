@@ -8,14 +8,48 @@ from collections.abc import Iterable
 
 from hpc_recon.core.errors import StudyError
 
-# One path component: no separators, no leading dot, no white space, nothing that a shell or Windows minds.
+#: One path component: no separators, no leading dot or dash, no white space, nothing that a shell minds. Ask
+#: `is_safe_name`, not this alone: in Python, `$` also matches before a line feed at the end.
 SAFE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.+@=-]{0,120}$")
+#: Names that Windows, and what synchronises folders with it, takes for devices, with any ending.
+_DEVICES = frozenset({"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))})
+#: Endings that folders must not have: files with them are looked for below `receipts/` and in the workspace.
+_TAKEN = (".json", ".partial", ".removed", ".")
+#: The rule in words, for error messages.
+SAFE_NAME_RULE = (
+    "letters, digits and _ . + @ = - only, first a letter or digit, at most 121 characters, not ending in . .json "
+    ".partial or .removed, and not the name of a device (CON, NUL, COM1, ...)"
+)
 
 _BYTE_UNITS = {
     "": 1, "B": 1,
     "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
     "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
 }  # fmt: skip
+
+
+def is_safe_name(name: str) -> bool:
+    r"""Return whether a name can be one component of a path, on any disk and in any command line.
+
+    >>> is_safe_name("conv5_1"), is_safe_name("../x"), is_safe_name("x\n"), is_safe_name("nul.png")
+    (True, False, False, False)
+    """
+    if SAFE_NAME.fullmatch(name) is None or name.lower().endswith(_TAKEN):
+        return False
+    return name.partition(".")[0].upper() not in _DEVICES
+
+
+def checked_name(name: str) -> str:
+    """Return a name that is safe.
+
+    Raises
+    ------
+    ValueError
+        If it is not; says the rule.
+    """
+    if not is_safe_name(name):
+        raise ValueError(f"a name has {SAFE_NAME_RULE}")
+    return name
 
 
 def format_bytes(size: float) -> str:

@@ -67,7 +67,7 @@ def shared_reference(study: Study, split: str, roi: str, found: Training) -> tup
         folder = _folder(study, split, roi, value)
         digest = _digest(found, _of(study, found, value))
         if _is_of(folder, digest=digest, rows=found.rows):
-            return np.load(folder / "centre.npy"), np.load(folder / "unit.npy")
+            return np.load(folder / "centre.npy", allow_pickle=False), np.load(folder / "unit.npy", allow_pickle=False)
     return additive.reference(found.samples)
 
 
@@ -103,13 +103,15 @@ def _is_of(folder: Path, *, digest: bytes, rows: Array) -> bool:
     """
     if not all((folder / f"{name}.npy").exists() for name in (*_FIELDS, *_OWN)):
         return False
-    known = np.load(folder / "digest.npy").tobytes() == digest
+    known = np.load(folder / "digest.npy", allow_pickle=False).tobytes() == digest
     return known and bool(np.isin(_shown(folder), rows).all())
 
 
 def _shown(folder: Path) -> Array:
     """Return the rows of the stimulus table that stored sums have samples of; other rows of them are 0."""
-    shown: Array = np.load(folder / "stimuli.npy")[np.load(folder / "counts.npy") > 0]
+    shown: Array = np.load(folder / "stimuli.npy", allow_pickle=False)[
+        np.load(folder / "counts.npy", allow_pickle=False) > 0
+    ]
     return shown
 
 
@@ -117,7 +119,7 @@ def _stored(folder: Path, *, digest: bytes, rows: Array, reference: tuple[Array,
     """Return stored sums if they are of these very samples and have the reference."""
     if not _is_of(folder, digest=digest, rows=rows):
         return None
-    content: dict[str, Any] = {name: np.load(folder / f"{name}.npy") for name in _FIELDS}
+    content: dict[str, Any] = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in _FIELDS}
     if any(not np.array_equal(content[name], own) for name, own in zip(("centre", "unit"), reference, strict=True)):
         return None
     content["n_samples"] = int(content["n_samples"][0])

@@ -14,7 +14,7 @@ from hpc_recon.core.memory import WORKER_BASE
 from hpc_recon.core.text import format_bytes
 from hpc_recon.core.tiles import Tile, stages
 from hpc_recon.run import jobqueue, security
-from hpc_recon.run.clusters import Place, local_threads
+from hpc_recon.run.clusters import HERE, Place, local_threads
 from hpc_recon.run.lease import certificate_folder
 from hpc_recon.run.rates import Rate
 
@@ -228,10 +228,11 @@ def print_place(place: Place, *, workspace: Path, job_name: str, nonce: str) -> 
     out.print(f"workspace: {workspace}", markup=False, soft_wrap=True)
     budget = f"memory of a worker: at most {format_bytes(place.host_budget)}"
     jobs = place.wanted
-    if place.file.kind == "local":
-        print_prose(f"cluster: local, {jobs.most} worker(s) of {local_threads(place)} threads; {budget}")
+    if place.file.kind in HERE:
+        print_prose(f"cluster: {place.file.kind}, {jobs.most} worker(s) of {local_threads(place)} threads; {budget}")
         return
-    print_prose(f"cluster: {place.file.kind}, {jobs.least} to {jobs.most} jobs; {budget}; job script:")
+    each = f" of {place.file.cluster.gpus} GPUs" if place.file.cluster.gpus > 1 else ""
+    print_prose(f"cluster: {place.file.kind}, {jobs.least} to {jobs.most} jobs{each}; {budget}; job script:")
     plan = jobqueue.plan_jobs(place.file, folder=workspace / "jobs", job_name=job_name, xp=place.xp)
     script = jobqueue.render(plan, security.of_files(certificate_folder(workspace, nonce)))
     out.print(script, markup=False, soft_wrap=True)

@@ -1,23 +1,26 @@
 """The ledger: which tiles are done, with what settings; whether they still count; what is left.
 
 Settings and upstream digests of a group are compared with those in its `group.json`; equal means that
-its receipts count, different means a refusal that names what changed.
+its receipts count, different means a refusal that names what changed. Only the controller calls this.
 """
 
 from __future__ import annotations
 
+import json
+from bisect import insort
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpc_recon.core import receipts
+from hpc_recon.core import receipts, storage
 from hpc_recon.core.errors import ChangedStudy, MissingStore
-from hpc_recon.core.files import sync_folder, write_json
 from hpc_recon.core.tiles import Group, Tile, digest
 
 #: Differences shown in a refusal; the rest is counted.
 SHOWN = 8
+#: The file of a zarr array or group that says what it is.
+METADATA = "zarr.json"
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class GroupEntry:
     stored: dict[str, Any] | None
     n_tiles: dict[str, int]
     done: frozenset[str]
+    #: Names of the tiles that the plan has in this group.
+    planned: frozenset[str] = frozenset()
 
     @property
     def digest(self) -> str:
@@ -95,41 +100,57 @@ def survey(workspace: Path, plan: Sequence[Tile]) -> dict[str, GroupEntry]:
     tiles_of: dict[str, list[Tile]] = {}
     for tile in plan:
         tiles_of.setdefault(tile.group.key, []).append(tile)
+    look = _Look(workspace)
     found: dict[str, GroupEntry] = {}
+    known: list[str] = []  # its keys, sorted
     for key, tiles in tiles_of.items():
         group = tiles[0].group
-        digests = {name: _upstream_digest(workspace, name, found, group=group) for name in group.upstream}
+        digests = {name: _upstream_digest(look, name, found, known=known, group=group) for name in group.upstream}
         counts: dict[str, int] = {}
         for tile in tiles:
             counts[tile.stage] = counts.get(tile.stage, 0) + 1
-        folder = receipts.group_folder(workspace, group)
-        names = {path.stem for path in folder.glob("*.json")} if folder.is_dir() else set()
+        listing = look.at(key)
         found[key] = GroupEntry(
             group,
             group.fingerprint(digests),
-            receipts.group_fingerprint(workspace, key),
+            listing.fingerprint(key),
             counts,
-            frozenset(names - {Path(receipts.GROUP_FILE).stem}),
+            listing.done(key),
+            frozenset(tile.name for tile in tiles),
         )
+        insort(known, key)
     return found
 
 
-def _upstream_digest(workspace: Path, prefix: str, planned: Mapping[str, GroupEntry], *, group: Group) -> str:
+class _Look:
+    """One look at a workspace's receipts: the folders of each verb are listed once."""
+
+    def __init__(self, workspace: Path) -> None:
+        self.workspace = workspace
+        self._listings: dict[str, receipts.Listing] = {}
+
+    def at(self, key: str) -> receipts.Listing:
+        """Return what is listed of the verb of a group key, or of the beginning of one."""
+        verb = key.partition("/")[0]
+        if verb not in self._listings:
+            self._listings[verb] = receipts.Listing(self.workspace, verb)
+        return self._listings[verb]
+
+
+def _upstream_digest(
+    look: _Look, prefix: str, planned: Mapping[str, GroupEntry], *, known: Sequence[str], group: Group
+) -> str:
     """Digest all groups at or below `prefix`: those of this plan as they will be, others as they are on disk."""
-    digests = receipts.group_digests(workspace, prefix)
-    digests.update({key: entry.digest for key, entry in planned.items() if is_below(key, prefix)})
-    in_plan = any(is_below(key, prefix) for key in planned)
-    if not digests or not (in_plan or _has_receipt(workspace, prefix)):
+    listing = look.at(prefix)
+    digests = receipts.digests(listing, prefix)
+    in_plan = receipts.below(known, prefix)
+    digests.update({key: planned[key].digest for key in in_plan})
+    if not digests or not (in_plan or listing.any_done(prefix)):
         raise MissingStore(
-            f"{group.key} reads {prefix}, of which nothing is computed yet in {workspace}; "
+            f"{group.key} reads {prefix}, of which nothing is computed yet in {look.workspace}; "
             f"run `{command_of(prefix)}` first"
         )
     return digest(dict(digests))
-
-
-def _has_receipt(workspace: Path, prefix: str) -> bool:
-    folder = workspace / "receipts" / prefix
-    return any(path.name != receipts.GROUP_FILE and path.name[0] != "." for path in folder.rglob("*.json"))
 
 
 def require_unchanged(entries: Iterable[GroupEntry], *, verb: str) -> None:
@@ -150,20 +171,20 @@ def require_unchanged(entries: Iterable[GroupEntry], *, verb: str) -> None:
 
 def missing(tiles: Iterable[Tile], entries: Mapping[str, GroupEntry]) -> list[Tile]:
     """Return the tiles that have no receipt; receipts made with other settings do not count."""
-    return [tile for tile in tiles if not _is_done(tile, entries[tile.group.key])]
-
-
-def _is_done(tile: Tile, entry: GroupEntry) -> bool:
-    return tile.name in entry.done and not entry.differences()
+    counting = {
+        key: frozenset() if entry.done and entry.differences() else entry.done for key, entry in entries.items()
+    }
+    return [tile for tile in tiles if tile.name not in counting[tile.group.key]]
 
 
 def require_inputs(tiles: Sequence[Tile], entries: Mapping[str, GroupEntry]) -> None:
     """Raise `MissingStore` if selected tiles read a group of their own verb that is neither selected nor done."""
-    selected = {tile.group.key for tile in tiles}
+    selected = dict.fromkeys(tile.group.key for tile in tiles)
+    known = sorted(entries)
     for key in selected:
         for prefix in entries[key].group.upstream:
-            for other, entry in entries.items():
-                if is_below(other, prefix) and other not in selected and len(entry.done) < sum(entry.n_tiles.values()):
+            for other in receipts.below(known, prefix):
+                if other not in selected and not entries[other].done >= entries[other].planned:
                     raise MissingStore(
                         f"{key} reads {other}, which is neither done nor selected; run "
                         f"`{command_of(other)} --only {other}` first, or widen --only and --limit"
@@ -181,7 +202,9 @@ def commit(workspace: Path, tiles: Iterable[Tile], entries: Mapping[str, GroupEn
         if entry.differences():
             discard(workspace, entry.group)
         if entry.stored != content:
-            write_json(receipts.group_folder(workspace, entry.group) / receipts.GROUP_FILE, content)
+            storage.of(workspace).write_atomic(
+                receipts.in_receipts(key, receipts.GROUP_FILE), (json.dumps(content, indent=1) + "\n").encode()
+            )
 
 
 def discard(workspace: Path, group: Group) -> None:
@@ -189,42 +212,55 @@ def discard(workspace: Path, group: Group) -> None:
 
     An array whose files are all the group's own loses its folder too, so that it can be made with another
     shape: the folder above a listed file that holds the array's `zarr.json`.
+
+    Raises
+    ------
+    DamagedStore
+        If a receipt is damaged: it is not known which files it lists.
     """
-    folder = receipts.group_folder(workspace, group)
-    files: set[str] = set()
-    for path in sorted(folder.glob("*.json")):
-        if path.name != receipts.GROUP_FILE:
-            files |= set(receipts.parse(path).files)
-            path.unlink()
-    if folder.is_dir():
-        sync_folder(folder)
-    arrays = {array for name in files if (array := _array_folder(workspace, workspace / name)) is not None}
-    for name in files:
-        (workspace / name).unlink(missing_ok=True)
+    place, key = storage.of(workspace), group.key
+    files = {name for receipt in receipts.Listing(workspace, key).read(key).values() for name in receipt.files}
+    receipts.remove_group(workspace, key)
+    arrays = _arrays_of(place, files)
+    place.delete(sorted(files), flush=False)
     for array in arrays:
-        if not any(path.is_file() and path.name != "zarr.json" for path in array.rglob("*")):
-            (array / "zarr.json").unlink(missing_ok=True)
+        if all(name.rpartition("/")[2] == METADATA for name in place.walk(array)):
+            place.delete([f"{array}/{METADATA}"], flush=False)
 
 
-def _array_folder(workspace: Path, file: Path) -> Path | None:
-    """Return the folder of the zarr array that holds a shard file, None if it belongs to none."""
-    for folder in file.parents:
-        if folder == workspace:
-            return None
-        if (folder / "zarr.json").is_file():
-            return folder
-    return None
+def _arrays_of(place: storage.Storage, files: Iterable[str]) -> set[str]:
+    """Return the folders of the zarr arrays that hold these shard files."""
+    known: dict[str, str | None] = {"": None}
+
+    def above(folder: str) -> str | None:
+        if folder not in known:
+            is_array = place.exists(f"{folder}/{METADATA}")
+            known[folder] = folder if is_array else above(folder.rpartition("/")[0])
+        return known[folder]
+
+    return {array for file in files if (array := above(file.rpartition("/")[0])) is not None}
 
 
 def redo(workspace: Path, tiles: Iterable[Tile]) -> None:
     """Remove the receipts of these tiles; their files are replaced when they are computed again."""
-    for tile in tiles:
-        receipts.remove(workspace, tile)
+    receipts.remove_all(workspace, tiles)
 
 
 def forget_empty(workspace: Path, groups: Iterable[Group]) -> None:
     """Remove the `group.json` of groups without any receipt: nothing was computed, so nothing is promised."""
-    for group in groups:
-        folder = receipts.group_folder(workspace, group)
-        if not any(path.name != receipts.GROUP_FILE for path in folder.glob("*.json")):
-            (folder / receipts.GROUP_FILE).unlink(missing_ok=True)
+    look = _Look(workspace)
+    empty = [g.key for g in groups if look.at(g.key).fingerprint(g.key) is not None and not look.at(g.key).done(g.key)]
+    storage.of(workspace).delete([receipts.in_receipts(key, receipts.GROUP_FILE) for key in empty], flush=False)
+
+
+def compact_finished(workspace: Path, entries: Mapping[str, GroupEntry]) -> int:
+    """Put the receipts of each group of a plan that is finished into one file; return how many groups it was done for.
+
+    For the controller, when a verb has ended and no worker computes any tile of these groups.
+
+    Raises
+    ------
+    DamagedStore
+        If a receipt is damaged.
+    """
+    return sum(receipts.compact(workspace, entry.group, entry.planned) for entry in entries.values())

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from hpc_recon.core import expected
+from hpc_recon.core import expected, storage
 from hpc_recon.core.config import Study, base_subject
 from hpc_recon.core.errors import ReconError
 from hpc_recon.core.expected import Expected
 from hpc_recon.core.loading import load_study
 from hpc_recon.core.units import EveryNth, UnitFile, in_words
-from hpc_recon.run import dryrun, preview, session
+from hpc_recon.run import dryrun, preview, schedulers, session
 from hpc_recon.run.clusters import Place
 from hpc_recon.run.verbs import Verb, step
 
@@ -36,6 +36,7 @@ def dry_run(verbs: Sequence[Verb], options: Options) -> int:
     """
     study = load_study(options.study, options.assignments)
     place = session.place_of(options)
+    storage.check(session.workspace_of(study), study.arrays)
     planner = preview.forecaster(study, options, place=place)
     forecasts, notes = preview.forecast_all(verbs, planner)
     todo, selected = (sum(len(getattr(f, name)) for f in forecasts) for name in ("todo", "selected"))
@@ -47,7 +48,7 @@ def dry_run(verbs: Sequence[Verb], options: Options) -> int:
     for note in (*notes, *_origins(planner)):
         dryrun.print_prose(note)
     dryrun.stdout().print()
-    job_name = f"hpc_recon-{study.name}-NONCE"
+    job_name = schedulers.job_name(place.file.kind, study.name, "NONCE")
     dryrun.print_place(place, workspace=session.workspace_of(study), job_name=job_name, nonce="NONCE")
     if study.units is not None:
         _print_outlook([verb.name for verb in verbs], study, options, place=place)

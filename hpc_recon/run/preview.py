@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from hpc_recon.core import threads
+from hpc_recon.core import receipts, threads
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import MissingStore, ReconError, StudyError
 from hpc_recon.core.tiles import Shapes, Tile, select
 from hpc_recon.core.units import EveryNth, Units
 from hpc_recon.run import jobqueue, rates, session
-from hpc_recon.run.clusters import Place, local_threads
+from hpc_recon.run.clusters import HERE, Place, local_threads
 from hpc_recon.run.dryrun import Forecast
 from hpc_recon.run.verbs import Verb, read_shapes
 
@@ -140,7 +140,7 @@ class Forecaster:
             return plan
 
         studies = [self.study.model_copy(update={"units": units}) for units in chosen]
-        if not (workspace / "receipts" / verb.name).is_dir():
+        if not receipts.Listing(workspace, verb.name).below():
             return {}
         return rates.measure(workspace, map(planner, studies), n_threads=worker_threads(self.place))
 
@@ -162,10 +162,10 @@ def _sizes(study: Study) -> Sizes | None:
 
 def worker_threads(place: Place) -> int:
     """Return the threads of one worker of a place: the cores of its job, or its share of this machine."""
-    if place.file.kind == "local":
+    if place.file.kind in HERE:
         return local_threads(place)
     settings = jobqueue.merged(place.file.job, jobqueue.user_settings(place.file.kind))
-    return place.file.cluster.threads or int(settings.get("cores") or 1)
+    return place.file.cluster.threads or int(settings["cores"]) // max(1, place.file.cluster.gpus)
 
 
 @contextlib.contextmanager
@@ -187,8 +187,8 @@ def units_on_disk(workspace: Path, verb: str) -> list[Units]:
 
     A file of units cannot be told from its name; it counts only while the study names it.
     """
-    folder = workspace / "receipts" / verb
-    names = {path.name for depth in ("*/*/*@*", "*/*/*/*@*") for path in folder.glob(depth) if path.is_dir()}
+    keys = receipts.Listing(workspace, verb).below()
+    names = {name for key in keys for name in key.split("/")[3:5] if "@" in name}
     found: list[Units] = []
     for label in sorted(name.rpartition("@")[2] for name in names):
         if match := re.fullmatch(r"(every)?([1-9]\d*)", label):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -111,11 +111,11 @@ def measure(workspace: Path, plans: Iterable[PlanFor], *, n_threads: int) -> dic
     seen: set[str] = set()
     for plan in plans:
         by_threads = {n_threads: {tile.id: tile for tile in plan(n_threads)}}
-        for tile in _finished(workspace, list(by_threads[n_threads].values())):
+        for tile, receipt in _finished(workspace, list(by_threads[n_threads].values())):
             if tile.id in seen:
                 continue
             seen.add(tile.id)
-            run = receipts.parse(receipts.receipt_path(workspace, tile)).run
+            run = receipt.run
             seconds, threads = run.get("seconds"), int(run.get("threads", n_threads))
             if threads not in by_threads:
                 by_threads[threads] = {other.id: other for other in plan(threads)}
@@ -140,17 +140,24 @@ def measure(workspace: Path, plans: Iterable[PlanFor], *, n_threads: int) -> dic
     }
 
 
-def _finished(workspace: Path, tiles: list[Tile]) -> list[Tile]:
-    """Return tiles with a receipt whose group has the planned settings; at most `MOST` a stage."""
-    names: dict[str, set[str]] = {}
+def _finished(workspace: Path, tiles: list[Tile]) -> Iterator[tuple[Tile, receipts.Receipt]]:
+    """Yield tiles with their receipts whose group has the planned settings; at most `MOST` a stage."""
+    listings: dict[str, receipts.Listing] = {}
+    counts: dict[str, bool] = {}
     by_stage: dict[str, list[Tile]] = {}
     for tile in tiles:
-        key = tile.group.key
-        if key not in names:
-            stored = receipts.group_fingerprint(workspace, key)
-            same = stored is not None and stored.get("settings") == json.loads(tile.group.settings)
-            folder = receipts.group_folder(workspace, tile.group)
-            names[key] = {path.stem for path in folder.glob("*.json")} if same else set()
-        if tile.name in names[key]:
+        key, verb = tile.group.key, tile.group.verb
+        if verb not in listings:
+            listings[verb] = receipts.Listing(workspace, verb)
+        if key not in counts:
+            stored = listings[verb].fingerprint(key)
+            counts[key] = stored is not None and stored.get("settings") == json.loads(tile.group.settings)
+        if counts[key] and tile.name in listings[verb].done(key):
             by_stage.setdefault(tile.stage, []).append(tile)
-    return [tile for members in by_stage.values() for tile in members[:: -(-len(members) // MOST)]]
+    by_group: dict[str, list[Tile]] = {}
+    for members in by_stage.values():
+        for tile in members[:: -(-len(members) // MOST)]:
+            by_group.setdefault(tile.group.key, []).append(tile)
+    for key, members in by_group.items():
+        found = listings[members[0].group.verb].read(key, [tile.name for tile in members])
+        yield from ((tile, found[tile.name]) for tile in members if tile.name in found)

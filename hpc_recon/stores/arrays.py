@@ -2,8 +2,9 @@
 
 zarr reads an absent or empty shard as fill values. So before a range is read, the length of every shard
 file that it touches is compared with the receipt of the tile that wrote it; crc32c on the inner chunks
-finds changed bytes. A tile writes whole shards: old ones are unlinked first (zarr reads a shard before it
-replaces it, so a torn one would fail every rewrite), then files and folders are flushed.
+finds changed bytes. A tile writes whole shards: old ones are removed first (zarr reads a shard before it
+replaces it, so a torn one would fail every rewrite), then files and folders are flushed. The arrays may also
+lie in an object store (`core.storage`), where a put is whole and durable and nothing needs to be flushed.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec
-from zarr.storage import LocalStore
+from zarr.storage import LocalStore, MemoryStore, ObjectStore
 
+from hpc_recon.core import storage
 from hpc_recon.core.array import Array
-from hpc_recon.core.errors import ChangedStudy, DamagedStore, DataError
-from hpc_recon.core.files import sync_file, sync_folder
+from hpc_recon.core.errors import ChangedStudy, DamagedStore, DataError, StoreUnreachable
+from hpc_recon.core.objects import Objects
+from hpc_recon.core.paths import require_inside
+from hpc_recon.core.places import Folder
 from hpc_recon.stores.checks import check_shards, redo_command, shard_paths
 from hpc_recon.stores.layout import Geometry, Ref
 from hpc_recon.stores.metadata import METADATA, Description, create_groups, describe, record, seal
@@ -66,13 +70,16 @@ def create(
         made_by,
     )
     _require_sound(wanted, ref)
-    folder = workspace / ref.path
-    if (folder / METADATA).exists():
-        _require_same(describe(workspace, ref), wanted, folder)
+    require_inside(workspace, workspace / ref.path)
+    place, name = storage.of(workspace), f"{ref.path}/{METADATA}"
+    if place.exists(name):
+        _require_same(describe(workspace, ref), wanted, place.where(ref.path))
         return
-    create_groups(workspace, Path(ref.path).parent)
+    create_groups(workspace, ref.path.rpartition("/")[0])
+    # Made in memory and then written whole: zarr itself neither flushes nor renames with care.
+    made: dict[str, Any] = {}
     zarr.create_array(
-        store=LocalStore(folder),
+        store=MemoryStore(made),
         shape=wanted.shape,
         dtype=wanted.dtype,
         chunks=wanted.chunks,
@@ -82,11 +89,8 @@ def create(
         fill_value=_fill(wanted.dtype),
         attributes={"hpc_recon": {**record(wanted), "seal": seal(wanted)}},
         config={"write_empty_chunks": True},
-        overwrite=False,
     )
-    sync_file(folder / METADATA)
-    sync_folder(folder)
-    sync_folder(folder.parent)
+    place.write_atomic(name, made[METADATA].to_bytes())
 
 
 def read(workspace: Path, ref: Ref, rows: Selection = None, columns: Selection = None) -> Array:
@@ -108,6 +112,8 @@ def read(workspace: Path, ref: Ref, rows: Selection = None, columns: Selection =
         If the array, or the receipt of a touched shard, does not exist.
     DamagedStore
         If a touched shard is absent, empty, shorter or longer than its receipt says, or fails its checksum.
+    StoreUnreachable
+        If an object store does not answer.
     """
     found = describe(workspace, ref)
     selection = _normalise(found, ref, (rows, columns))
@@ -116,13 +122,16 @@ def read(workspace: Path, ref: Ref, rows: Selection = None, columns: Selection =
         return np.empty([_length(part) for part in selection], dtype=found.dtype)
     check_shards(workspace, ref, found, touched)
     try:
-        return _load(_open(workspace, ref), found, selection)
+        with storage.of(workspace).holder(ref.path).reaching():
+            return _load(_open(workspace, ref), found, selection)
+    except StoreUnreachable:
+        raise
     except Exception as error:
         raise _locate(workspace, ref, found, touched, error=error) from error
 
 
 def write(workspace: Path, ref: Ref, start: Sequence[int], values: Array, *, allow_nan: bool = False) -> list[Path]:
-    """Write whole shards, flush them, and return their absolute paths.
+    """Write whole shards, flush them, and return their paths in the workspace, wherever its arrays lie.
 
     Parameters
     ----------
@@ -147,12 +156,13 @@ def write(workspace: Path, ref: Ref, start: Sequence[int], values: Array, *, all
         range(first // shard, -(-(first + n) // shard))
         for first, n, shard in zip(origin, values.shape, found.shards, strict=True)
     ]
-    files = [workspace / path for path in shard_paths(ref, spans)]
-    for path in files:
-        path.unlink(missing_ok=True)
-    _open(workspace, ref)[tuple(slice(a, a + n) for a, n in zip(origin, values.shape, strict=True))] = stored
-    _flush(files, workspace / ref.path)
-    return files
+    names = list(shard_paths(ref, spans))
+    place = storage.of(workspace).holder(ref.path)
+    place.delete(names, flush=False)
+    with place.reaching():
+        _open(workspace, ref)[tuple(slice(a, a + n) for a, n in zip(origin, values.shape, strict=True))] = stored
+    place.flush(names, ref.path)
+    return [workspace / name for name in names]
 
 
 def _locate(
@@ -167,7 +177,7 @@ def _locate(
         try:
             array[tuple(slice(*pair) for pair in bounds)]
         except Exception as cause:
-            path = workspace / next(iter(shard_paths(ref, [[i] for i in index])))
+            path = storage.of(workspace).where(next(iter(shard_paths(ref, [[i] for i in index]))))
             return DamagedStore(
                 f"the shard {path} fails its checksum ({' '.join(str(cause).split())}); it holds {ref.path} "
                 f"[{_bounds_text(bounds)}]; make it anew with {redo_command(found.made_by)}"
@@ -179,7 +189,12 @@ def _locate(
 
 
 def _open(workspace: Path, ref: Ref) -> Any:
-    array = zarr.open_array(store=LocalStore(workspace / ref.path), mode="r+", zarr_format=3)
+    place = storage.of(workspace).holder(ref.path)
+    if isinstance(place, Objects):
+        array = zarr.open_array(store=ObjectStore(place.client), path=ref.path, mode="r+", zarr_format=3)
+    else:
+        assert isinstance(place, Folder)
+        array = zarr.open_array(store=LocalStore(place.root / ref.path), mode="r+", zarr_format=3)
     # Opening ignores this setting (zarr 3.1.6), and a shard of nothing but fill values would then not be written.
     return array.with_config({"write_empty_chunks": True})
 
@@ -265,15 +280,6 @@ def _touched(part: slice | Array, shard: int) -> list[int]:
     return [int(i) for i in np.unique(part // shard)]
 
 
-def _flush(files: Sequence[Path], root: Path) -> None:
-    folders: set[Path] = set()
-    for path in files:
-        sync_file(path)
-        folders.update(parent for parent in path.parents if parent.is_relative_to(root))
-    for folder in sorted(folders, reverse=True):
-        sync_folder(folder)
-
-
 def _require_aligned(found: Description, ref: Ref, start: Sequence[int], extent: Sequence[int]) -> None:
     if len(extent) != len(found.shape) or len(start) != len(found.shape):
         raise DataError(f"{ref.path} has shape {found.shape}; got values of shape {tuple(extent)} at {tuple(start)}")
@@ -337,7 +343,7 @@ def _require_sound(wanted: Description, ref: Ref) -> None:
         )
 
 
-def _require_same(found: Description, wanted: Description, folder: Path) -> None:
+def _require_same(found: Description, wanted: Description, folder: str) -> None:
     changed = [
         f"{key} is {old}, now {new}"
         for (key, old), new in zip(record(found).items(), record(wanted).values(), strict=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hpc_recon.core import storage
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import DamagedStore, DataError
@@ -92,7 +93,7 @@ def write_brain(workspace: Path, split: str, dataset: str, brain: Brain, *, made
     )
     files = arrays.write(workspace, ref, (0, 0), brain.samples)
     columns: dict[str, Sequence[tables.Value]] = {"label": brain.labels, **brain.columns}
-    files.append(tables.write_table(workspace / layout.samples_columns(split, dataset).path, columns, made_by=made_by))
+    files.append(tables.write_table(workspace, layout.samples_columns(split, dataset), columns, made_by=made_by))
     return files
 
 
@@ -144,7 +145,7 @@ def has_mask(workspace: Path, split: str, roi: str) -> bool:
         If a receipt says that it was, but it is gone.
     """
     ref = layout.roi_mask(split, roi)
-    if (workspace / ref.path / metadata.METADATA).exists():
+    if storage.of(workspace).exists(f"{ref.path}/{metadata.METADATA}"):
         return True
     for verb in ("ingest", "simulate"):
         records = checks.group_records(workspace, f"{verb}/{split}")
@@ -158,10 +159,12 @@ def has_mask(workspace: Path, split: str, roi: str) -> bool:
 
 def n_voxels_of(workspace: Path, split: str) -> int:
     """Return the number of voxels of a split's samples, all ROIs together."""
-    folder = workspace / "brain.zarr" / split
-    datasets = sorted(path.parent.parent.name for path in folder.glob(f"*/samples/{metadata.METADATA}"))
+    place = storage.of(workspace)
+    _, folders = place.listing(f"brain.zarr/{split}")
+    refs = [layout.samples(split, dataset) for dataset in folders if dataset != layout.ROI_FOLDER]
+    written = (ref for ref in refs if place.exists(f"{ref.path}/{metadata.METADATA}"))
     # Without any dataset, describe says which command makes them.
-    return metadata.describe(workspace, layout.samples(split, datasets[0] if datasets else "training")).shape[1]
+    return metadata.describe(workspace, next(written, layout.samples(split, "training"))).shape[1]
 
 
 def read_brain(workspace: Path, split: str, dataset: str, roi: str = ALL_VOXELS) -> Brain:

@@ -14,7 +14,7 @@ from PIL import Image
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DamagedStore, DataError, MissingStore
 from hpc_recon.core.files import write_atomic
-from hpc_recon.core.text import SAFE_NAME
+from hpc_recon.core.text import SAFE_NAME_RULE, is_safe_name
 from hpc_recon.stores import arrays, checks, layout, metadata, tables
 
 
@@ -69,12 +69,11 @@ def require_labels(labels: Sequence[str], *, where: str) -> None:
     DataError
         With the number of bad labels and examples.
     """
-    unsafe = [label for label in labels if not SAFE_NAME.match(label)]
+    unsafe = [label for label in labels if not is_safe_name(label)]
     if unsafe:
         raise DataError(
-            f"labels name files, so they hold letters, digits and _ . + @ = - only, start with a letter or digit and "
-            f"have at most 121 characters; {len(unsafe)} of {len(labels)} labels of {where} do not: "
-            f"{examples(unsafe)}; rename them"
+            f"labels name files, so they have {SAFE_NAME_RULE}; {len(unsafe)} of {len(labels)} labels of {where} do "
+            f"not: {examples(unsafe)}; rename them"
         )
     repeated = [label for label, count in Counter(labels).items() if count > 1]
     if repeated:
@@ -134,7 +133,7 @@ def write_stimuli(workspace: Path, stimuli: Stimuli, *, made_by: str) -> list[Pa
         "category": stimuli.category,
         "source": stimuli.source,
     }
-    files.append(tables.write_table(workspace / layout.stimuli_columns().path, columns, made_by=made_by))
+    files.append(tables.write_table(workspace, layout.stimuli_columns(), columns, made_by=made_by))
     return files
 
 

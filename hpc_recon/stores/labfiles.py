@@ -239,6 +239,11 @@ def _read_hdf5(stream: Any, key: str, *, file: Path, reverse: bool) -> Array:
     if path not in plain:
         _require_key(key, plain, file)
     item = stream[path]
+    if item.external or item.is_virtual:
+        # Such a file would read any file of the user's as brain data; a virtual one reads what is absent as zeros.
+        raise DataError(
+            f"{key} in {file} takes its values from another file; store the values themselves, and name that"
+        )
     kind = item.attrs.get("MATLAB_class", b"")
     if kind == b"char":
         return np.array(_characters(item), dtype=np.str_)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import DataError
-from hpc_recon.core.text import SAFE_NAME
+from hpc_recon.core.text import SAFE_NAME_RULE, is_safe_name
 
 #: Stimuli in a shard: one extract tile writes a row of shards. VGG19 x 1,200 images is 11,625 files.
 STIMULI_PER_SHARD = 48
@@ -97,7 +97,7 @@ def samples(split: str, dataset: str) -> Ref:
 
 def samples_columns(split: str, dataset: str) -> Ref:
     """Table of the labels and columns of a dataset's samples."""
-    return Ref(_join("brain.zarr", split, _dataset(dataset), "columns.json"), "ingest")
+    return Ref(f"{_join('brain.zarr', split, _dataset(dataset))}/columns.json", "ingest")
 
 
 def roi_mask(split: str, roi: str) -> Ref:
@@ -238,11 +238,8 @@ def _one_of(part: str, known: tuple[str, ...]) -> None:
 
 
 def _safe(name: str) -> str:
-    if not SAFE_NAME.match(name):
-        raise DataError(
-            f"{name!r} cannot be a file name: use letters, digits and _ . + @ = - (first a letter or digit, at most "
-            "121 characters); rename it in the study or in the input"
-        )
+    if not is_safe_name(name):
+        raise DataError(f"{name!r} cannot be a file name: {SAFE_NAME_RULE}; rename it in the study or in the input")
     return name
 
 

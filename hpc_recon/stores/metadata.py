@@ -6,14 +6,15 @@ A *seal* (a digest of all of it) is stored in the attributes, so that changed me
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hpc_recon.core import storage
 from hpc_recon.core.errors import DamagedStore, MissingStore
-from hpc_recon.core.files import read_json, write_json
 from hpc_recon.core.tiles import FORMAT_VERSION, canonical
 from hpc_recon.stores.layout import Ref
 
@@ -54,11 +55,15 @@ def describe(workspace: Path, ref: Ref) -> Description:
     DamagedStore
         If the metadata are garbled or do not agree with their own seal.
     """
-    path = workspace / ref.path / METADATA
-    if not path.exists():
-        raise MissingStore(f"{ref.path} does not exist in {workspace}; make it with {ref.command}")
+    place = storage.of(workspace).holder(ref.path)
     try:
-        content = read_json(path)
+        payload = place.read_bytes(f"{ref.path}/{METADATA}")
+    except FileNotFoundError:
+        raise MissingStore(f"{ref.path} does not exist in {place.where('')}; make it with {ref.command}") from None
+    folder = place.where(ref.path)
+    path = f"{folder}/{METADATA}"
+    try:
+        content = json.loads(payload)
         own = content["attributes"]["hpc_recon"]
         found = Description(
             tuple(content["shape"]),
@@ -71,7 +76,7 @@ def describe(workspace: Path, ref: Ref) -> Description:
         version, stored_seal = own["format"], own["seal"]
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise DamagedStore(
-            f"the metadata {path} are damaged ({error}); remove {path.parent} and make it anew with {ref.command}"
+            f"the metadata {path} are damaged ({error}); remove {folder} and make it anew with {ref.command}"
         ) from error
     if version != FORMAT_VERSION:
         raise DamagedStore(
@@ -81,7 +86,7 @@ def describe(workspace: Path, ref: Ref) -> Description:
     if stored_seal != seal(found):
         raise DamagedStore(
             f"the metadata {path} were changed after they were written (their seal does not agree); remove "
-            f"{path.parent} and make it anew with {ref.command}"
+            f"{folder} and make it anew with {ref.command}"
         )
     return found
 
@@ -104,9 +109,11 @@ def seal(description: Description) -> str:
     return hashlib.sha256(canonical(record(description)).encode()).hexdigest()[:16]
 
 
-def create_groups(workspace: Path, relative: Path) -> None:
-    """Write the metadata of the zarr groups above an array, where absent."""
-    for depth in range(1, len(relative.parts) + 1):
-        path = workspace.joinpath(*relative.parts[:depth]) / METADATA
-        if not path.exists():
-            write_json(path, {"zarr_format": 3, "node_type": "group", "attributes": {}})
+def create_groups(workspace: Path, path: str) -> None:
+    """Write the metadata of the zarr groups above an array, down to `path` in the workspace, where absent."""
+    place, parts = storage.of(workspace), path.split("/")
+    content = {"zarr_format": 3, "node_type": "group", "attributes": {}}
+    for depth in range(1, len(parts) + 1):
+        name = "/".join((*parts[:depth], METADATA))
+        if not place.exists(name):
+            place.write_atomic(name, (json.dumps(content, indent=1) + "\n").encode())

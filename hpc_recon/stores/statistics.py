@@ -16,6 +16,7 @@ import numpy as np
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DamagedStore, MissingStore
 from hpc_recon.core.files import replacing
+from hpc_recon.core.paths import require_inside
 from hpc_recon.stores.checks import group_records, redo_command
 from hpc_recon.stores.layout import Ref
 
@@ -47,6 +48,7 @@ def write(workspace: Path, split: str, roi: str, arrays: Mapping[str, Array], *,
         The files written.
     """
     folder = (workspace / place(split, roi, "gram", part=part).path).parent
+    require_inside(workspace, folder)
     for old in folder.glob("*.npy"):
         if old.stem not in arrays:
             old.unlink()

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hpc_recon.core import storage
 from hpc_recon.core.errors import DamagedStore, DataError, MissingStore
-from hpc_recon.core.files import checksum, read_json, write_atomic
 from hpc_recon.core.tiles import FORMAT_VERSION
 from hpc_recon.stores.checks import group_records, redo_command
 from hpc_recon.stores.layout import Ref, command
@@ -21,8 +22,8 @@ Value = str | float | int
 Columns = dict[str, list[Any]]
 
 
-def write_table(path: Path, columns: Mapping[str, Sequence[Value]], *, made_by: str = "") -> Path:
-    """Write columns of equal length atomically, and return the path.
+def write_table(workspace: Path, ref: Ref, columns: Mapping[str, Sequence[Value]], *, made_by: str = "") -> Path:
+    """Write columns of equal length atomically, and return the path in the workspace.
 
     Parameters
     ----------
@@ -36,6 +37,8 @@ def write_table(path: Path, columns: Mapping[str, Sequence[Value]], *, made_by: 
     DataError
         If lengths differ or a number is not finite.
     """
+    place = storage.of(workspace)
+    path = place.where(ref.path)
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(f"columns of a table must have equal lengths, got {lengths} ({path})")
@@ -47,10 +50,11 @@ def write_table(path: Path, columns: Mapping[str, Sequence[Value]], *, made_by: 
                 f"(first at row {bad[0]}); remove the column or its gaps"
             )
     content = {"format": FORMAT_VERSION, "made_by": made_by, "columns": {k: list(v) for k, v in columns.items()}}
-    return write_atomic(path, (json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    place.write_atomic(ref.path, (json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    return workspace / ref.path
 
 
-def read_table(path: Path) -> Columns:
+def read_table(workspace: Path, ref: Ref) -> Columns:
     """Read the columns of a table.
 
     Raises
@@ -60,7 +64,8 @@ def read_table(path: Path) -> Columns:
     DamagedStore
         If the file is not such a table.
     """
-    return _parse(path)[0]
+    place = storage.of(workspace)
+    return _parse(place.read_bytes(ref.path), place.where(ref.path))[0]
 
 
 def read_checked(workspace: Path, ref: Ref) -> Columns:
@@ -73,30 +78,34 @@ def read_checked(workspace: Path, ref: Ref) -> Columns:
     DamagedStore
         If the file differs from its receipt.
     """
-    path = workspace / ref.path
-    if not path.exists():
+    place = storage.of(workspace).holder(ref.path)
+    path = place.where(ref.path)
+    try:
+        payload = place.read_bytes(ref.path)
+    except FileNotFoundError:
         raise MissingStore(
-            f"{ref.path} does not exist in {workspace}; make it with {ref.command}, and --redo if it counts as done"
-        )
-    columns, made_by = _parse(path)
+            f"{ref.path} does not exist in {place.where('')}; make it with {ref.command}, and --redo if it counts as "
+            "done"
+        ) from None
+    columns, made_by = _parse(payload, path)
     verb = made_by.partition("/")[0]
     record = group_records(workspace, made_by).get(ref.path)
     if record is None:
         raise MissingStore(
-            f"{ref.path} in {workspace} has no receipt below receipts/{made_by}: it was never finished; "
+            f"{ref.path} in {place.where('')} has no receipt below receipts/{made_by}: it was never finished; "
             f"make it with {command(verb)}"
         )
-    if path.stat().st_size != record.length or checksum(path) != record.crc32:
+    if len(payload) != record.length or zlib.crc32(payload) != record.crc32:
         raise DamagedStore(
-            f"{path} has changed since it was written ({path.stat().st_size} bytes, its receipt says {record.length}); "
+            f"{path} has changed since it was written ({len(payload)} bytes, its receipt says {record.length}); "
             f"make it anew with {redo_command(made_by)}"
         )
     return columns
 
 
-def _parse(path: Path) -> tuple[Columns, str]:
+def _parse(payload: bytes, path: str) -> tuple[Columns, str]:
     try:
-        content = read_json(path)
+        content = json.loads(payload)
         if content["format"] != FORMAT_VERSION:
             raise ValueError(f"it has format {content['format']}, this program reads format {FORMAT_VERSION}")
         return {str(k): list(v) for k, v in content["columns"].items()}, str(content["made_by"])

@@ -100,7 +100,7 @@ def test_missing_keys(tmp_path: Path) -> None:
         ("network: image}", "network: image, rois: [V2]}", "reconstruct.direct.rois: unknown name 'V2'"),
         ("network: image}", "network: image, datasets: [training]}", "reconstruct.direct.datasets: unknown name"),
         ("[conv1_1, conv2_1]", "[conv1_1, conv1_1]", "layers repeat: conv1_1"),
-        ("name: small", "name: ../small", "name: string should match pattern"),
+        ("name: small", "name: ../small", "name: a name has letters, digits and"),
     ],
 )
 def test_one_mistake_each(tmp_path: Path, old: str, new: str, expected: str) -> None:

@@ -45,6 +45,25 @@ def test_require_known() -> None:
         text.require_known("conv1-1", ["conv1_1"], what="layer", where="study")
 
 
-@pytest.mark.parametrize("name", ["../x", "/x", ".x", "a b", "a/b", "", "a\n", "x" * 200, "a\0b"])
+UNSAFE = [
+    "../x", "..", ".", "/x", ".x", "-x", "--help", "a b", "a/b", "a\\b", "", "a\n", "\na", "x" * 122, "a\0b", "a\0",
+    "~", "a;b", "$x", "a:b", "a*", "a?", "CON", "con", "Nul.png", "aux", "PRN.a.b", "com1", "LPT9.txt", "a.", "a.json",
+    "group.JSON", "x.partial", "x.removed", "a\u2215b", "a\uff0fb", "\u2044", "\u202eb", "\u00e9",
+    "a\u200b", "\u0430bc", "\x1b[31m",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNSAFE)
 def test_unsafe_names(name: str) -> None:
-    assert text.SAFE_NAME.fullmatch(name) is None
+    assert not text.is_safe_name(name)
+    with pytest.raises(ValueError, match="a name has letters, digits"):
+        text.checked_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["conv1_1", "S1", "n01518878_8432.JPEG", "x" * 121, "7", "a@1000", "console", "com10", "nullity.x", "json", "a=b"],
+)
+def test_safe_names(name: str) -> None:
+    assert text.is_safe_name(name)
+    assert text.checked_name(name) == name

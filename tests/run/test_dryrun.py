@@ -1,12 +1,14 @@
 """The table of a dry run."""
 
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from hpc_recon.core.cluster_file import load_cluster
+from hpc_recon.core.cluster_file import ClusterFile, load_cluster
 from hpc_recon.core.tiles import Group, Need, Tile
-from hpc_recon.run import dryrun
+from hpc_recon.run import dryrun, preview
 from hpc_recon.run.clusters import Place
 from hpc_recon.run.dryrun import Forecast
 from hpc_recon.run.options import Jobs
@@ -66,9 +68,41 @@ def test_the_output_fits_the_terminal(capsys, monkeypatch, width):
     assert "elapsed with 2 workers; 2.0 TiB written in 19,998 files; 900 GiB of memory a worker" in text
 
 
-def test_the_script_is_printed_for_a_scheduler(capsys):
-    place = Place("slurm", load_cluster("slurm"), Jobs(2, 4), "auto", None)
-    dryrun.print_place(place, workspace=Path("/data/ws"), job_name="hpc_recon-tiny-NONCE", nonce="NONCE")
+#: The first line of a directive of each scheduler.
+DIRECTIVES = {
+    "slurm": "#SBATCH -J",
+    "pbs": "#PBS -N",
+    "sge": "#$ -N",
+    "lsf": "#BSUB -J",
+    "htcondor": "batch_name =",
+    "oar": "#OAR -n",
+    "moab": "#PBS -N",
+}
+
+
+@pytest.mark.parametrize("kind", DIRECTIVES)
+def test_the_script_of_every_scheduler_is_printed_without_its_commands_or_a_port(kind, capsys, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a dry run opened a port or started a program")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    monkeypatch.setattr(subprocess, "run", refuse)
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    place = Place(kind, load_cluster(kind), Jobs(2, 4), "auto", None)
+    dryrun.print_place(place, workspace=Path("/data/ws"), job_name="job", nonce="NONCE")
     printed = capsys.readouterr().out
     assert "2 to 4 jobs" in printed
-    assert "#SBATCH --output=/data/ws/jobs/%x-%j.log" in printed
+    assert f"{DIRECTIVES[kind]} job" in printed
+    assert "/data/ws/jobs/WORKER.log" in printed
+    assert "-m hpc_recon.run.worker tls://SCHEDULER:PORT" in printed
+
+
+def test_several_gpus_of_a_job_are_said_and_share_its_cores(capsys):
+    content = {"cluster": {"gpus": 2}, "jobqueue": {"slurm": {"cores": 8, "memory": "64GiB"}}}
+    place = Place("mine", ClusterFile.model_validate(content), Jobs(1, 3), "auto", None)
+    dryrun.print_place(place, workspace=Path("/data/ws"), job_name="job", nonce="NONCE")
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "cluster: slurm, 1 to 3 jobs of 2 GPUs; memory of a worker: at most 32.0 GiB" in printed
+    assert "export HPC_RECON_THREADS=4" in printed
+    assert "--gpus 2" in printed
+    assert preview.worker_threads(place) == 4

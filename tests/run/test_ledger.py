@@ -3,7 +3,8 @@
 import pytest
 
 from hpc_recon.core import receipts
-from hpc_recon.core.errors import ChangedStudy, MissingStore
+from hpc_recon.core.errors import ChangedStudy, DamagedStore, MissingStore
+from hpc_recon.core.places import Folder
 from hpc_recon.core.tiles import Group, Tile, canonical
 from hpc_recon.run import ledger
 
@@ -106,3 +107,90 @@ def test_a_prefix_upstream_covers_all_groups_below_it(tmp_path):
     finish(tmp_path, below)
     finish(tmp_path, tiles(group("S2/x")))
     assert ledger.survey(tmp_path, below)["report/r"].differences() == ["fit was computed anew"]
+
+
+def walks(monkeypatch):
+    """Return a list that fills with every folder that is listed."""
+    seen = []
+    real = Folder.walk
+    monkeypatch.setattr(Folder, "walk", lambda self, prefix: seen.append(prefix) or real(self, prefix))
+    return seen
+
+
+def test_a_survey_lists_each_verb_once_and_opens_no_receipt(tmp_path, monkeypatch):
+    plan = [t for i in range(5) for t in tiles(group(f"S1/l{i}"), 8)]
+    finish(tmp_path, plan)
+    below = [t for i in range(5) for t in tiles(group(f"S1/l{i}", "decode", (f"fit/S1/l{i}", "fit/S1")), 8)]
+    finish(tmp_path, below)
+    seen, read = walks(monkeypatch), []
+    real = Folder.read_bytes
+    monkeypatch.setattr(Folder, "read_bytes", lambda self, name: read.append(name) or real(self, name))
+    found = ledger.survey(tmp_path, below)
+    assert seen == ["receipts/fit", "receipts/decode"]
+    assert all(entry.done == entry.planned for entry in found.values())
+    assert sorted(read) == sorted(f"receipts/{verb}/S1/l{i}/group.json" for verb in ("fit", "decode") for i in range(5))
+
+
+def test_finished_groups_are_compacted_and_count_as_before(tmp_path):
+    done, half, few = (tiles(group(name), n) for name, n in (("done", 12), ("half", 12), ("few", 3)))
+    plan = [*done, *half, *few]
+    finish(tmp_path, [*done, *half[:6], *few], plan)
+    before = ledger.survey(tmp_path, plan)
+    assert ledger.compact_finished(tmp_path, before) == 1
+    files = {path.name for path in (tmp_path / "receipts" / "fit" / "done").iterdir()}
+    assert files == {"group.json", "finished.json"}
+    assert ledger.survey(tmp_path, plan) == before
+    assert ledger.missing(plan, before) == half[6:]
+    finish(tmp_path, half[6:], plan)
+    assert ledger.compact_finished(tmp_path, before) == 1, "entries may be older than the run"
+    assert ledger.missing(plan, ledger.survey(tmp_path, plan)) == []
+    # A compacted group is a finished upstream.
+    ledger.survey(tmp_path, tiles(group("b", "decode", ("fit/done",))))
+
+
+def test_tiles_of_a_compacted_group_are_redone(tmp_path):
+    plan = tiles(group("a"), 12)
+    finish(tmp_path, plan)
+    ledger.compact_finished(tmp_path, ledger.survey(tmp_path, plan))
+    ledger.redo(tmp_path, plan[4:6])
+    assert ledger.missing(plan, ledger.survey(tmp_path, plan)) == plan[4:6]
+    ledger.forget_empty(tmp_path, [plan[0].group])
+    assert receipts.group_fingerprint(tmp_path, "fit/a") is not None
+    finish(tmp_path, plan[4:6], plan)
+    assert ledger.missing(plan, ledger.survey(tmp_path, plan)) == []
+
+
+def test_a_compacted_group_with_other_settings_is_discarded_whole(tmp_path):
+    old = tiles(group("a", alpha=1), 12)
+    finish(tmp_path, old)
+    ledger.compact_finished(tmp_path, ledger.survey(tmp_path, old))
+    plan = tiles(group("a", alpha=2), 12)
+    entries = ledger.survey(tmp_path, plan)
+    with pytest.raises(ChangedStudy, match="12 finished tiles"):
+        ledger.require_unchanged(entries.values(), verb="fit")
+    ledger.commit(tmp_path, plan, entries)
+    assert not list((tmp_path / "data" / "fit" / "a").iterdir())
+    assert ledger.missing(plan, ledger.survey(tmp_path, plan)) == plan
+
+
+def test_a_garbled_finished_group_stops_a_survey_and_its_removal_means_computing_again(tmp_path):
+    plan = tiles(group("a"), 12)
+    finish(tmp_path, plan)
+    ledger.compact_finished(tmp_path, ledger.survey(tmp_path, plan))
+    path = tmp_path / "receipts" / "fit" / "a" / "finished.json"
+    path.write_text("")
+    with pytest.raises(DamagedStore, match=r"finished\.json.* is damaged .*remove it and run"):
+        ledger.survey(tmp_path, plan)
+    path.unlink()
+    assert ledger.missing(plan, ledger.survey(tmp_path, plan)) == plan
+
+
+def test_an_array_whose_shards_are_shared_with_another_group_is_kept(tmp_path):
+    """Discarding a group removes an array's metadata only if no other file is left in it."""
+    plan = tiles(group("a", alpha=1))
+    finish(tmp_path, plan)
+    array = tmp_path / "data" / "fit" / "a"
+    (array / "zarr.json").write_text("{}")
+    (array / "other-shard").write_bytes(b"x")
+    ledger.discard(tmp_path, plan[0].group)
+    assert {path.name for path in array.iterdir()} == {"zarr.json", "other-shard"}

@@ -77,8 +77,8 @@ def test_a_run_with_some_units_ends_with_what_all_of_them_would_take(study, capf
 
 
 def _values(study: Path, **changes):
-    names = ("cluster_file", "jobs", "only", "limit", "units", "memory")
-    flags = ("retry_failed", "redo", "dry_run")
+    names = ("cluster_file", "jobs", "max_jobs", "only", "limit", "units", "memory")
+    flags = ("retry_failed", "redo", "verify", "strict_device", "dry_run")
     base = {**dict.fromkeys(names), **dict.fromkeys(flags, False), "cluster": "local", "xp": "auto"}
     return {**base, "study": str(study), "assignments": (), **changes}
 

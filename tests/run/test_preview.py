@@ -9,6 +9,7 @@ from hpc_recon.core import threads
 from hpc_recon.core.cluster_file import load_cluster
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import MissingStore, StudyError
+from hpc_recon.core.files import write_json
 from hpc_recon.core.loading import load_study
 from hpc_recon.core.units import EveryNth
 from hpc_recon.run import preview
@@ -101,8 +102,8 @@ def test_plans_are_for_the_threads_of_a_worker(make_study, monkeypatch):
 
 def test_choices_of_units_are_read_from_the_names_of_receipts(tmp_path):
     for path in ("S1/VC/vgg@1000/conv", "S1/VC/vgg@every16/conv", "S1/VC/vgg@file-0a1b2c3d/conv", "S1/VC/vgg/conv"):
-        (tmp_path / "receipts" / "fit" / path).mkdir(parents=True)
-    (tmp_path / "receipts/evaluate/features/S1/VC/vgg@7/conv").mkdir(parents=True)
+        write_json(tmp_path / "receipts" / "fit" / path / "group.json", {})
+    write_json(tmp_path / "receipts/evaluate/features/S1/VC/vgg@7/conv/group.json", {})
     assert preview.units_on_disk(tmp_path, "fit") == [1000, EveryNth(every=16)]
     assert preview.units_on_disk(tmp_path, "evaluate") == [7]
     assert preview.units_on_disk(tmp_path, "decode") == []

@@ -38,6 +38,14 @@ def test_the_factor_is_the_median_of_measured_over_projected(tmp_path):
     )
 
 
+def test_compacted_receipts_count_as_well(tmp_path):
+    tiles = [tile(i * 10, i * 10 + 10, 1.0) for i in range(12)]
+    finish(tmp_path, tiles, [float(i) for i in range(12)])
+    expected = rates.measure(tmp_path, [lambda _: tiles], n_threads=2)
+    assert receipts.compact(tmp_path, GROUP, [one.name for one in tiles])
+    assert rates.measure(tmp_path, [lambda _: tiles], n_threads=2) == expected
+
+
 def test_tiles_are_projected_for_the_threads_that_they_ran_with(tmp_path):
     def plan(n_threads):
         return [tile(0, 10, 8.0 / n_threads)]
