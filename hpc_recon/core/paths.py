@@ -115,11 +115,17 @@ def require_private(path: Path) -> None:
         )
 
 
+def forbid_world_writing() -> int:
+    """Keep what this process and its children make from being writable by everybody; return the umask before."""
+    old = os.umask(0o077)  # there is no way to read it but to set it
+    os.umask(old | stat.S_IWOTH)
+    return old
+
+
 @contextlib.contextmanager
 def not_world_writable() -> Iterator[None]:
     """Keep what is made in the block, by child processes too, from being writable by everybody, whatever the umask."""
-    old = os.umask(0o077)  # there is no way to read it but to set it
-    os.umask(old | stat.S_IWOTH)
+    old = forbid_world_writing()
     try:
         yield
     finally:

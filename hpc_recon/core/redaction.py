@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 
 #: Written in place of a secret.
@@ -55,6 +56,25 @@ def redacted(text: str, environment: Mapping[str, str] | None = None) -> str:
     text = _USER.sub(rf"\g<scheme>{HIDDEN}@", text)
     text = _NAMED.sub(rf"\g<name>{HIDDEN}", text)
     return _QUERY.sub(rf"\g<name>{HIDDEN}", text)
+
+
+def for_terminal(text: str) -> str:
+    r"""Return `text` without secrets, and with its control characters spelled out but for line feeds and tabs.
+
+    What is printed may come from a log, a queue or a file's name: an escape sequence in it could rewrite the screen.
+
+    >>> for_terminal("no \x1b[2J here")
+    'no \\x1b[2J here'
+    """
+    spelled = {
+        character: character.encode("unicode_escape").decode() for character in set(text) if _controls(character)
+    }
+    return redacted("".join(spelled.get(character, character) for character in text))
+
+
+def _controls(character: str) -> bool:
+    """Return whether a character moves the cursor, changes the direction of writing, or cannot be written at all."""
+    return character not in "\n\t" and unicodedata.category(character) in ("Cc", "Cf", "Cs")
 
 
 def _is_secret(name: str) -> bool:

@@ -74,11 +74,12 @@ def execute(program: str, command: click.Command, argv: Sequence[str] | None) ->
 def guarded(action: Callable[[], int]) -> int:
     """Run `action`; an error written for the user becomes its message without a traceback and exit code 2."""
     from hpc_recon.core.errors import ReconError
+    from hpc_recon.core.redaction import for_terminal
 
     try:
         return action()
     except ReconError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {for_terminal(str(error))}", err=True)
         return 2
     except KeyboardInterrupt:
         click.echo("stopped", err=True)

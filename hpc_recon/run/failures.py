@@ -1,14 +1,95 @@
-"""Failed tiles: a traceback file each in `<workspace>/logs`, removed when the tile succeeds."""
+"""Failed tiles: what went wrong, and a traceback file each in `<workspace>/logs`, removed when the tile succeeds."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Protocol
 
+from hpc_recon.core.files import is_storage_failure, write_atomic
+from hpc_recon.core.memory import WORKER_BASE
+from hpc_recon.core.redaction import redacted
+from hpc_recon.core.text import format_bytes
 from hpc_recon.core.tiles import Tile
 
 #: Longest name of a file that common file systems take is 255 bytes.
 LONGEST = 200
+
+
+class Epitaph(Protocol):
+    """What is known of a worker that died."""
+
+    @property
+    def memory(self) -> int | None:
+        """Resident bytes when it was last seen, None if it never said."""
+
+    @property
+    def out_of_memory(self) -> bool | None:
+        """Whether it was killed because memory ran out, None as long as the scheduler has not said."""
+
+    @property
+    def job(self) -> str | None:
+        """The scheduler's id of its job, None on this machine."""
+
+    @property
+    def host(self) -> str | None:
+        """The node that it ran on."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that host or device memory ran out (by name: torch and cupy are not imported)."""
+    return isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
+
+
+def memory_note(tile: Tile, *, used: int) -> str:
+    """Return what a tile that ran out of memory was projected to need, and what its process held.
+
+    Parameters
+    ----------
+    used
+        Peak resident bytes of the process.
+    """
+    return f"{_projection(tile)}; its process held at most {format_bytes(used)}. {_MEMORY_REMEDY}"
+
+
+#: What the user can do about a tile that needs more memory than there is.
+_MEMORY_REMEDY = "Give workers more memory (in the cluster file), or run fewer of them on a machine (--jobs)"
+
+
+def _projection(tile: Tile) -> str:
+    """Return the projected memory of a tile with its worker, for a message."""
+    device = f" and {format_bytes(tile.need.device_bytes)} on a GPU" if tile.need.device_bytes else ""
+    return f"projected to need {format_bytes(WORKER_BASE + tile.need.host_bytes)}{device}"
+
+
+def lost(tile: Tile, n_lost: int, found: Epitaph | None, *, workspace: Path) -> BaseException:
+    """Return the error of a tile whose workers died while they computed it.
+
+    Parameters
+    ----------
+    found
+        What is known of the last one.
+    """
+    where = ""
+    if found is not None:
+        where = " ".join(text for text in (found.job and f"job {found.job}", found.host and f"on {found.host}") if text)
+    seen = "" if found is None or found.memory is None else f"; it held {format_bytes(found.memory)} when last seen"
+    logs = f"Logs of jobs are in {workspace / 'jobs'}"
+    if found is not None and found.out_of_memory:
+        who = f"its worker ({where})" if where else "its worker"
+        return MemoryError(
+            f"{who} was killed because memory ran out{seen}; the tile is {_projection(tile)}. {_MEMORY_REMEDY}. {logs}"
+        )
+    last = f" (the last one: {where})" if where else ""
+    return RuntimeError(
+        f"{n_lost} workers died while they computed this tile{last}{seen}; the tile is {_projection(tile)}. {logs}"
+    )
+
+
+def summary(error: BaseException) -> str:
+    """Return an error in one line: its type, the first line of its message, and its notes."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    return "; ".join((f"{type(error).__name__}: {first}", *getattr(error, "__notes__", ())))
 
 
 def log_path(workspace: Path, tile: Tile) -> Path:
@@ -19,11 +100,16 @@ def log_path(workspace: Path, tile: Tile) -> Path:
     return workspace / "logs" / f"{name}.txt"
 
 
-def record(workspace: Path, tile: Tile, text: str) -> Path:
-    """Write why a tile failed; the first line is the tile's id."""
+def record(workspace: Path, tile: Tile, text: str) -> Path | None:
+    """Write why a tile failed; the first line is the tile's id. None if the disk takes no more."""
     path = log_path(workspace, tile)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{tile.id}\n\n{text.rstrip()}\n", encoding="utf-8")
+    try:
+        # Written beside and renamed: a link that somebody put there is replaced, not followed.
+        write_atomic(path, redacted(f"{tile.id}\n\n{text.rstrip()}\n").encode())
+    except OSError as error:
+        if not is_storage_failure(error):
+            raise
+        return None
     return path
 
 
@@ -33,8 +119,10 @@ def forget(workspace: Path, tile: Tile) -> None:
 
 
 def failed(workspace: Path, tiles: list[Tile]) -> list[Tile]:
-    """Return those of the tiles whose last attempt failed, in order."""
-    return [tile for tile in tiles if log_path(workspace, tile).is_file()]
+    """Return those of the tiles whose last attempt failed, in order; one listing of the folder."""
+    folder = workspace / "logs"
+    names = {path.name for path in folder.glob("*.txt")} if folder.is_dir() else set()
+    return [tile for tile in tiles if names and log_path(workspace, tile).name in names]
 
 
 def count(workspace: Path, verb: str) -> int:

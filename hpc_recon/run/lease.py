@@ -3,13 +3,18 @@
 A lease is alive if its process is (same host) or if its heartbeat *changes* while we watch (another
 host): clocks are never compared. A dead one is taken over by renaming its file, which only one process
 can do; its jobs are then cancelled and waited for, its certificates and partial files removed.
+
+A disk that is full stops neither the heartbeat nor the run: where the lease cannot be written anew, its
+modification time is changed instead.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
+import errno
+import logging
 import os
+import re
 import shutil
 import socket
 import threading
@@ -22,12 +27,21 @@ from typing import Any
 
 from hpc_recon.core.errors import ClusterError
 from hpc_recon.core.files import read_json, sync_folder, write_json
+from hpc_recon.core.text import is_safe_name
+from hpc_recon.run.schedulers import job_name
 
 #: Seconds between two heartbeats, and how long a stranger watches for one before it calls the owner dead.
 HEARTBEAT = 5.0
 PATIENCE = 4 * HEARTBEAT
 #: Times that a garbled lease is read again, 0.1 s apart, before it is called damaged.
 READ_ATTEMPTS = 10
+#: A run's random name, and what schedulers call jobs: `123`, `123.server`, `123[4].server`, `12_3`.
+_NONCE = re.compile(r"[0-9A-Za-z]{1,32}")
+_JOB_ID = re.compile(r"[0-9A-Za-z][\w.@:\[\]-]{0,119}")
+#: What file systems without hard links answer.
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,17 @@ class Owner:
     job_name: str
     jobs: tuple[str, ...] = ()
     beat: int = 0
+    #: Which start of the machine, and which of its spaces of process ids (a container has its own), `pid` belongs to.
+    machine: str = ""
+
+    def __post_init__(self) -> None:
+        # These become a folder that is removed and options of the scheduler's commands; a lease is a file that others
+        # may have written.
+        if _NONCE.fullmatch(self.nonce) is None or not is_safe_name(self.job_name):
+            raise ValueError(f"{self.nonce!r} and {self.job_name!r} are no names of a run and of its jobs")
+        odd = [job for job in self.jobs if _JOB_ID.fullmatch(job) is None]
+        if odd:
+            raise ValueError(f"{odd[0]!r} is no job's id")
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
@@ -68,11 +93,24 @@ def _process_start(pid: int) -> int | None:
     return int(text.rpartition(")")[2].split()[19])
 
 
+def _machine() -> str:
+    """Return what tells this machine, since its last start, from others of the same name."""
+    return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {Path('/proc/self/ns/pid').readlink()}"
+
+
 def _new_owner(cluster: str, study_name: str) -> Owner:
     nonce = uuid.uuid4().hex[:12]
     start = _process_start(os.getpid())
     assert start is not None
-    return Owner(socket.gethostname(), os.getpid(), start, nonce, cluster, f"hpc_recon-{study_name[:40]}-{nonce}")
+    return Owner(
+        socket.gethostname(),
+        os.getpid(),
+        start,
+        nonce,
+        cluster,
+        job_name(cluster, study_name, nonce),
+        machine=_machine(),
+    )
 
 
 def _content(owner: Owner) -> dict[str, Any]:
@@ -105,18 +143,27 @@ def read(workspace: Path) -> Owner | None:
 
 
 def is_alive(workspace: Path, owner: Owner, *, patience: float = PATIENCE) -> bool:
-    """Return whether the owner still runs: at once on its own host, else by watching its heartbeat."""
-    if owner.host == socket.gethostname():
+    """Return whether the owner still runs: at once on its own machine, else by watching its heartbeat."""
+    if owner.host == socket.gethostname() and owner.machine == _machine():
         return _process_start(owner.pid) == owner.started
     end = time.monotonic() + patience
+    touched = _touched(workspace)
     while time.monotonic() < end:
         time.sleep(min(0.5, patience / 4))
         now = read(workspace)
         if now is None or now.nonce != owner.nonce:
             return now is not None
-        if now.beat != owner.beat:
+        if now.beat != owner.beat or _touched(workspace) != touched:
             return True
     return False
+
+
+def _touched(workspace: Path) -> int | None:
+    """Return when the lease was last changed, by the clock of whoever did: good for comparing with itself only."""
+    try:
+        return lease_path(workspace).stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 @dataclass
@@ -148,12 +195,31 @@ class Lease:
         with self._lock:
             if self.lost or self._stop.is_set():
                 return
+            self.owner = replace(self.owner, **changes)  # what cannot be written now is written with the next beat
+            try:
+                if not self._is_ours():
+                    self.lost = True
+                    return
+                write_json(lease_path(self.workspace), _content(self.owner))
+            except OSError:
+                self._touch()
+
+    def _is_ours(self) -> bool:
+        """Return whether the lease names us; a damaged one counts: another controller would have made a whole one."""
+        try:
             now = read(self.workspace)
-            if now is None or now.nonce != self.owner.nonce:
-                self.lost = True
-                return
-            self.owner = replace(self.owner, **changes)
-            write_json(lease_path(self.workspace), _content(self.owner))
+        except ClusterError:
+            return True
+        return now is not None and now.nonce == self.owner.nonce
+
+    def _touch(self) -> None:
+        """Show a sign of life on a disk that takes no more."""
+        try:
+            os.utime(lease_path(self.workspace))
+        except OSError as error:
+            # A disk that has become read-only or does not answer. If it does to others only, one of them may take
+            # the study over; that is noticed when it answers again.
+            log.warning("the lease %s cannot be kept up: %s", lease_path(self.workspace), error)
 
     def release(self) -> None:
         """Stop the heartbeat and remove the lease, if it is still ours."""
@@ -161,22 +227,41 @@ class Lease:
         if self._thread is not None:
             self._thread.join()
         with self._lock:
-            now = read(self.workspace)
-            if now is not None and now.nonce == self.owner.nonce:
-                lease_path(self.workspace).unlink()
+            if self._is_ours():
+                lease_path(self.workspace).unlink(missing_ok=True)
 
 
 def _create(workspace: Path, owner: Owner) -> bool:
-    """Create the lease; false if there is one already."""
+    """Create the lease, whole or not at all; false if there is one already."""
     path = lease_path(workspace)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{owner.nonce}.partial")
     try:
-        with open(path, "x") as stream:
-            stream.write(json.dumps(_content(owner), indent=1) + "\n")
+        os.link(write_json(draft, _content(owner)), path)
+    except (FileExistsError, FileNotFoundError):
+        # Another was faster: its lease is there, or it has just cleared away all partial files, ours included.
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return _create_in_place(path, draft.read_bytes())
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return True
+
+
+def _create_in_place(path: Path, content: bytes) -> bool:
+    """Create the lease where the file system has no hard links: a crash in between leaves it empty."""
+    try:
+        with open(path, "xb") as stream:
+            stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
     except FileExistsError:
         return False
+    except OSError:
+        path.unlink()  # ours, and of no use: the disk is full
+        raise
     sync_folder(path.parent)
     return True
 
@@ -187,7 +272,7 @@ def _claim_dead(workspace: Path, dead: Owner) -> bool:
     grave = path.with_name(f".{path.name}.dead-{dead.nonce}")
     with contextlib.suppress(FileNotFoundError):
         path.rename(grave)
-        if json.loads(grave.read_text())["nonce"] == dead.nonce:
+        if read_json(grave)["nonce"] == dead.nonce:
             return True
         # Somebody took over between our look and our rename: give the living one its lease back.
         grave.rename(path)
@@ -195,10 +280,26 @@ def _claim_dead(workspace: Path, dead: Owner) -> bool:
 
 
 def unfinished_burials(workspace: Path) -> list[Owner]:
-    """Return dead owners that a controller began to clear away after, and itself died."""
+    """Return dead owners that a controller began to clear away after, and itself died.
+
+    Raises
+    ------
+    ClusterError
+        If what one of them left is garbled.
+    """
     graves = lease_path(workspace).parent.glob(f".{lease_path(workspace).name}.dead-*")
-    found = [json.loads(grave.read_text()) for grave in sorted(graves)]
-    return [Owner(**{**content, "jobs": tuple(content["jobs"])}) for content in found]
+    return [_read_grave(grave) for grave in sorted(graves)]
+
+
+def _read_grave(grave: Path) -> Owner:
+    try:
+        content = read_json(grave)
+        return Owner(**{**content, "jobs": tuple(content["jobs"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise ClusterError(
+            f"the lease {grave} of a dead controller is damaged ({error}); make sure that none of its jobs is in the "
+            "queue, then remove it"
+        ) from error
 
 
 def _bury(workspace: Path, dead: Owner, cancel: Callable[[Owner], None]) -> None:
@@ -236,7 +337,7 @@ def hold(
         If another controller is alive; names it.
     """
     mine = _new_owner(cluster, study_name)
-    while not _create(workspace, mine):
+    while lease_path(workspace).exists() or not _create(workspace, mine):
         other = read(workspace)
         if other is None:
             continue

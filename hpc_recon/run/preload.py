@@ -16,7 +16,12 @@ def dask_setup(worker: Any) -> None:
     """Prepare a worker that shares the controller's terminal.
 
     Ctrl-C is ignored: a terminal sends it to the controller's workers too, but the controller alone drains them. A
-    worker on its way out says nothing: a heartbeat that its closing cuts off would print a traceback.
+    worker on its way out says nothing: a heartbeat that its closing cuts off would print a traceback. Nor does one
+    whose tile failed: the controller tries it again, or reports it once, with a file that holds the traceback.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.getLogger("distributed.worker").addFilter(lambda _: worker.status not in LEAVING)
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return worker.status not in LEAVING and not str(record.msg).startswith("Compute Failed")
+
+    logging.getLogger("distributed.worker").addFilter(is_news)

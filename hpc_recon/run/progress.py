@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from hpc_recon.core.redaction import for_terminal
 from hpc_recon.core.text import format_seconds
 
 #: Seconds between two lines where the output is not a terminal.
@@ -46,7 +47,9 @@ class StageProgress:
     def __enter__(self) -> StageProgress:
         screen = console()
         if screen.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[line]}"))
+            # Not markup: the line holds words of the queue.
+            text = TextColumn("{task.fields[line]}", markup=False)
+            columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), text)
             self._bar = Progress(*columns, console=screen, refresh_per_second=4)
             self._bar.add_task(self.title, total=self.n_tiles, line=self.line())
             self._bar.start()
@@ -72,7 +75,7 @@ class StageProgress:
             text += f"; {rate:,.0f} {noun}/s" if rate >= 10 else f"; {rate:.2g} {noun}/s"
             left = max(0, self.total_units - self.n_units)
             text += f"; {format_seconds(left / rate)} left" if left else f"; {format_seconds(seconds)}"
-        return f"{text}; {self.waiting}" if self.waiting else text
+        return f"{text}; {for_terminal(self.waiting)}" if self.waiting else text
 
     def show(self, *, force: bool = False) -> None:
         """Redraw the line, or print it if the last print is long ago."""

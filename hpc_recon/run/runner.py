@@ -1,7 +1,9 @@
 """Run tiles on dask workers: bounded batches, attempts counted here, draining, one progress line.
 
 `call` is what a worker executes. It is submitted by name with keys `<verb>-<tile id>`, never as a method
-or a function of `__main__`, so that a worker keeps its imports and caches from tile to tile.
+or a function of `__main__`, so that a worker keeps its imports and caches from tile to tile. What a tile took comes
+back as an event, not as the task's result: a result lives on its worker, and asking a worker that has just died for
+it would block the controller.
 """
 
 from __future__ import annotations
@@ -9,9 +11,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import logging
 import os
 import queue
-import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -19,29 +21,40 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, Future, Reschedule, get_worker
+from distributed import Client, Future, KilledWorker, Reschedule, get_worker
 
 from hpc_recon.core import receipts
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import ReconError
+from hpc_recon.core.files import is_storage_failure
 from hpc_recon.core.loading import load_study
+from hpc_recon.core.redaction import without_secrets
 from hpc_recon.core.tiles import Tile
 from hpc_recon.run import failures, measure
+from hpc_recon.run.draining import Drain
+from hpc_recon.run.failures import Epitaph, is_out_of_memory
 from hpc_recon.run.progress import StageProgress
 
 #: Attempts at a tile: ordinary exceptions, out-of-memory errors, workers that died while they computed it.
 ATTEMPTS = 2
 ATTEMPTS_OUT_OF_MEMORY = 1
 ATTEMPTS_LOST_WORKER = 10
+#: Workers that may die while a tile only waits on them; without a limit, one that kills its worker before it can say
+#: that it starts would be tried for ever.
+ATTEMPTS_BLAMED = 100
+#: Seconds that the scheduler gets to say why a worker died, before the tile is tried again.
+VERDICT_WITHIN = 3.0
 #: Tiles that the scheduler holds at once; refilled when a quarter of it is free.
 WINDOW = 256
 #: Seconds between two looks at jobs, signals and the lease.
 TICK = 0.5
-#: Unix time at which the worker's job ends; exported by the job script.
+#: Unix time at which the worker's job ends; exported by the job script, which asks the clock of its own node.
 DEADLINE = "HPC_RECON_DEADLINE"
 #: A tile starts only if this many times its projected seconds are left before the deadline.
 DEADLINE_FACTOR = 2.0
+#: Workers say here that a tile starts and what it took: `[tile id, address]`, `[tile id, peak bytes, warnings]`.
 STARTED_TOPIC = "hpc_recon-started"
+ENDED_TOPIC = "hpc_recon-ended"
 
 
 @functools.lru_cache(maxsize=4)
@@ -49,7 +62,7 @@ def _study(path: str) -> Study:
     return load_study(Path(path))
 
 
-def call(module: str, study_path: str, tile: Tile, xp: str = "auto") -> dict[str, Any]:
+def call(module: str, study_path: str, tile: Tile, xp: str = "auto") -> None:
     """Compute one tile on a worker and write its receipt.
 
     Parameters
@@ -61,81 +74,48 @@ def call(module: str, study_path: str, tile: Tile, xp: str = "auto") -> dict[str
     xp
         `auto`, `numpy` or `cupy`.
 
-    Returns
-    -------
-    dict
-        `seconds`, `peak_bytes` and `warnings` of the tile.
+    Raises
+    ------
+    Exception
+        Whatever the tile raises; an out-of-memory error has a note with the bytes projected and used.
     """
-    _announce(tile)
+    worker = _worker()
+    if worker is not None:
+        _leave_if_late(worker, tile)
+        worker.log_event(STARTED_TOPIC, [tile.id, worker.address])
     os.environ["HPC_RECON_XP"] = xp
     study = _study(study_path)
     workspace = study.workspace
     assert workspace is not None
-    receipts.remove(workspace, tile)
-    with measure.recorded() as figures:
-        files = importlib.import_module(module).work(study, tile)
-    receipts.write(workspace, tile, files, figures)
-    return {key: figures[key] for key in ("seconds", "peak_bytes", "warnings")}
+    with without_secrets():  # what is raised stands in logs
+        receipts.remove(workspace, tile)
+        try:
+            with measure.recorded() as figures:
+                files = importlib.import_module(module).work(study, tile)
+        except Exception as error:
+            if is_out_of_memory(error):
+                error.add_note(failures.memory_note(tile, used=measure.peak_memory()))
+            raise
+        receipts.write(workspace, tile, files, figures)
+    if worker is not None:
+        worker.log_event(ENDED_TOPIC, [tile.id, figures["peak_bytes"] or 0, figures["warnings"]])
 
 
-def _announce(tile: Tile) -> None:
-    """Tell the controller that this tile starts; leave instead if the job would end before the tile does."""
+def _worker() -> Any:
+    """Return the dask worker of this process; None in a test, or in a person's Python session."""
     try:
-        worker = get_worker()
+        return get_worker()
     except ValueError:
-        return  # not on a worker: a test, or a person in a Python session
+        return None
+
+
+def _leave_if_late(worker: Any, tile: Tile) -> None:
+    """Leave, and give the tile back, if the job would end before the tile does; the node's own clock decides."""
     deadline = os.environ.get(DEADLINE)
     if deadline is not None and float(deadline) - time.time() < DEADLINE_FACTOR * tile.need.seconds:
         worker.loop.add_callback(functools.partial(worker.close_gracefully, restart=False, reason="walltime"))
         time.sleep(1.0)  # the scheduler must know that this worker leaves before it places the tile again
         raise Reschedule
-    worker.log_event(STARTED_TOPIC, tile.id)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that host or device memory ran out (by name: torch and cupy are not imported)."""
-    return isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
-
-
-class Stop(KeyboardInterrupt):
-    """A second Ctrl-C: leave at once."""
-
-
-@dataclass
-class Drain:
-    """Whether the user asked to stop: once, finish what runs; twice, now."""
-
-    asked: int = 0
-
-    def ask(self) -> None:
-        """Count a Ctrl-C or SIGTERM.
-
-        Raises
-        ------
-        Stop
-            The second time.
-        """
-        self.asked += 1
-        if self.asked > 1:
-            raise Stop
-
-
-@contextlib.contextmanager
-def draining(say: Callable[[str], None]) -> Iterator[Drain]:
-    """Turn Ctrl-C and SIGTERM into draining while the block runs; only in the main thread."""
-    drain = Drain()
-
-    def handle(*_: object) -> None:
-        if not drain.asked:
-            say("stopping when the tiles that run now are done; press Ctrl-C again to stop at once")
-        drain.ask()
-
-    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield drain
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
 
 
 @dataclass
@@ -147,6 +127,8 @@ class Outcome:
     failed: list[tuple[Tile, str, BaseException]] = field(default_factory=list)
     warnings: dict[str, int] = field(default_factory=dict)
     peak_bytes: int = 0
+    #: Whether the run ended early because the disk takes no more: every other tile would fail too.
+    is_full: bool = False
 
     def plus(self, other: Outcome) -> Outcome:
         """Return the sum of two outcomes."""
@@ -156,11 +138,31 @@ class Outcome:
             [*self.failed, *other.failed],
             {text: self.warnings.get(text, 0) + other.warnings.get(text, 0) for text in texts},
             max(self.peak_bytes, other.peak_bytes),
+            self.is_full or other.is_full,
         )
 
     def bad_input(self) -> list[str]:
         """Return the messages of failures that are the user's to correct, each once."""
         return list(dict.fromkeys(str(error) for _, _, error in self.failed if isinstance(error, ReconError)))
+
+
+@dataclass
+class Trial:
+    """A tile on its way: how often it was submitted and why it did not end well; forgotten when it is done."""
+
+    tile: Tile
+    submissions: int = 0
+    #: Exceptions; workers that died while they computed it; workers that died while it only waited on them.
+    errors: int = 0
+    losses: int = 0
+    blames: int = 0
+    #: Address of the worker that started it, None if none has since it was submitted.
+    worker: str | None = None
+
+
+def no_epitaph(address: str) -> Epitaph | None:
+    """Know nothing of any dead worker."""
+    return None
 
 
 @dataclass
@@ -175,48 +177,91 @@ class StageRun:
     xp: str
     tiles: list[Tile]
     progress: StageProgress
+    #: What is known of a worker that died, by its address.
+    epitaph: Callable[[str], Epitaph | None] = no_epitaph
     outcome: Outcome = field(default_factory=Outcome)
-    #: Futures in flight by key, and their tiles; a tile's attempts and how often a worker started it.
+    trials: dict[str, Trial] = field(default_factory=dict)
+    #: Futures in flight by key, and their tiles.
     flying: dict[str, tuple[Future[Any], Tile]] = field(default_factory=dict)
-    attempts: dict[str, int] = field(default_factory=dict)
-    starts: dict[str, int] = field(default_factory=dict)
+    #: Tiles whose worker died, with its address, and when that was: until it is known why, they are not tried again.
+    mourning: list[tuple[float, Trial, str]] = field(default_factory=list)
     finished: queue.SimpleQueue[Future[Any]] = field(default_factory=queue.SimpleQueue)
-    begun: queue.SimpleQueue[str] = field(default_factory=queue.SimpleQueue)
+    begun: queue.SimpleQueue[list[Any]] = field(default_factory=queue.SimpleQueue)
+    ended: queue.SimpleQueue[list[Any]] = field(default_factory=queue.SimpleQueue)
+    #: Tiles with a traceback of an earlier run, listed once: one look at the folder, not one a tile.
+    logged: set[str] = field(default_factory=set)
+    _looked: float = 0.0
 
     def run(self, drain: Drain, tick: Callable[[int], str]) -> Outcome:
         """Submit, collect and retry until nothing is left, or until what flies has landed after a stop."""
         waiting = list(reversed(self.tiles))
-        self.client.subscribe_topic(STARTED_TOPIC, lambda event: self.begun.put(event[1]))
-        try:
-            while waiting or self.flying:
-                if drain.asked:
+        self.logged = {tile.id for tile in failures.failed(self.workspace, self.tiles)}
+        with self._listening():
+            while waiting or self.flying or self.mourning:
+                if drain.asked or self.outcome.is_full:
                     waiting.clear()
                     self._withdraw_queued()
                 elif waiting and len(self.flying) <= WINDOW * 3 // 4:
                     self._submit([waiting.pop() for _ in range(min(len(waiting), WINDOW - len(self.flying)))])
                 self._collect()
-                self._count_starts()
-                self.progress.waiting = tick(len(waiting) + len(self.flying))
-                self.progress.show()
-        finally:
-            self.client.unsubscribe_topic(STARTED_TOPIC)
-            self.client.cancel([future for future, _ in self.flying.values()], force=True)
+                self._hear()
+                self._judge()
+                self._tick(tick, len(waiting) + len(self.flying) + len(self.mourning))
+            self._hear()
         return self.outcome
 
-    def _submit(self, tiles: Sequence[Tile]) -> None:
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Receive what workers say, and let dask not report as failed what is tried again."""
+        log = logging.getLogger("distributed.scheduler")
+        log.addFilter(_is_no_loss)
+        self.client.subscribe_topic(STARTED_TOPIC, lambda event: self.begun.put(event[1]))
+        self.client.subscribe_topic(ENDED_TOPIC, lambda event: self.ended.put(event[1]))
+        try:
+            yield
+        finally:
+            self.client.unsubscribe_topic(STARTED_TOPIC)
+            self.client.unsubscribe_topic(ENDED_TOPIC)
+            self.client.cancel([future for future, _ in self.flying.values()], force=True)
+            log.removeFilter(_is_no_loss)
+
+    def _tick(self, tick: Callable[[int], str], left: int) -> None:
+        """Look at jobs and the lease and redraw the line, not more often than twice a second."""
+        now = time.monotonic()
+        if now - self._looked >= TICK:
+            self._looked = now
+            self.progress.waiting = tick(left)
+            self.progress.show()
+
+    def _submit(self, tiles: Sequence[Tile], *, avoid: str | None = None) -> None:
+        """Submit tiles; on another worker than the one at `avoid`, if another lives."""
         if not tiles:
             return
         keys = []
         for tile in tiles:
-            self.attempts[tile.id] = self.attempts.get(tile.id, 0) + 1
-            attempt = self.attempts[tile.id]
-            keys.append(f"{self.verb}-{tile.id}" + (f"-attempt{attempt}" if attempt > 1 else ""))
+            trial = self.trials.setdefault(tile.id, Trial(tile))
+            trial.submissions += 1
+            trial.worker = None
+            keys.append(self._key(trial))
         n = len(tiles)
         columns = ([self.module] * n, [str(self.study_path)] * n, list(tiles), [self.xp] * n)
-        futures = self.client.map(call, *columns, key=keys, retries=0, pure=False)
+        others = [] if avoid is None else [w for w in self.client.scheduler_info()["workers"] if w != avoid]
+        futures = self.client.map(
+            call,
+            *columns,
+            key=keys,
+            retries=0,
+            pure=False,
+            workers=others or None,
+            allow_other_workers=bool(others),
+        )
         for tile, key, future in zip(tiles, keys, futures, strict=True):
             self.flying[key] = (future, tile)
             future.add_done_callback(self.finished.put)
+
+    def _key(self, trial: Trial) -> str:
+        again = f"-attempt{trial.submissions}" if trial.submissions > 1 else ""
+        return f"{self.verb}-{trial.tile.id}{again}"
 
     def _collect(self) -> None:
         """Wait up to a tick for one future, then take all that have finished."""
@@ -226,60 +271,116 @@ class StageRun:
             return
         while not self.finished.empty():
             batch.append(self.finished.get())
-        landed = [(*self.flying.pop(future.key), future.status) for future in batch if future.key in self.flying]
-        good = [(future, tile) for future, tile, status in landed if status == "finished"]
-        for (_, tile), figures in zip(good, self.client.gather([future for future, _ in good]), strict=True):
-            self._succeed(tile, figures)
-        for future, tile, status in landed:
+        self._hear()  # a worker's words come before the end of its task
+        for future in batch:
+            if future.key not in self.flying:
+                continue
+            _, tile = self.flying.pop(future.key)
+            status = future.status
             if status == "error":
-                self._fail(tile, future.exception(), future.traceback())
-        # `cancelled` ones were withdrawn by us, or their scheduler is gone: they are simply left.
+                self._land_badly(tile, future)
+            elif status != "cancelled":
+                # `finished`; or `lost`: its worker died since, but all that matters is on disk.
+                self._succeed(tile)
+            # `cancelled` ones were withdrawn by us, or their scheduler is gone: they are simply left.
 
-    def _succeed(self, tile: Tile, figures: dict[str, Any]) -> None:
+    def _hear(self) -> None:
+        """Take what workers said: which tiles they started, and what tiles took."""
+        while not self.begun.empty():
+            tile_id, address = self.begun.get()
+            self.progress.begin()
+            trial = self.trials.get(tile_id)
+            if trial is None:
+                continue  # started a second time after it was done: its worker died with the result
+            if trial.worker is not None:
+                self._count_move(trial)
+            trial.worker = address
+        while not self.ended.empty():
+            _, peak_bytes, warnings = self.ended.get()
+            self.outcome.peak_bytes = max(self.outcome.peak_bytes, peak_bytes)
+            for text in warnings:
+                self.outcome.warnings[text] = self.outcome.warnings.get(text, 0) + 1
+
+    def _succeed(self, tile: Tile) -> None:
+        del self.trials[tile.id]
         self.outcome.done.append(tile)
-        self.outcome.peak_bytes = max(self.outcome.peak_bytes, figures["peak_bytes"] or 0)
-        for text in figures["warnings"]:
-            self.outcome.warnings[text] = self.outcome.warnings.get(text, 0) + 1
         self.progress.done += 1
         self.progress.n_units += tile.stop - tile.start
-        failures.forget(self.workspace, tile)
+        if tile.id in self.logged:
+            failures.forget(self.workspace, tile)
 
-    def _fail(self, tile: Tile, error: BaseException, trace: Any) -> None:
-        limit = ATTEMPTS_OUT_OF_MEMORY if is_out_of_memory(error) else ATTEMPTS
-        if isinstance(error, ReconError):
-            # Bad input stays bad: not tried again, and its message says it all: no traceback file.
-            self.outcome.failed.append((tile, str(error), error))
-            self.progress.failed += 1
+    def _count_move(self, trial: Trial) -> None:
+        """Count a worker that was closed while it computed a tile, which the scheduler then placed elsewhere."""
+        trial.losses += 1
+        if trial.losses >= ATTEMPTS_LOST_WORKER:
+            future, _ = self.flying.pop(self._key(trial))
+            self.client.cancel([future], force=True)
+            self._give_up(trial, failures.lost(trial.tile, trial.losses, None, workspace=self.workspace))
+
+    def _land_badly(self, tile: Tile, future: Future[Any]) -> None:
+        """Sort a task that ended with an error: its own, its worker's death, or that of a worker it waited on."""
+        error = future.exception()
+        trial = self.trials[tile.id]
+        if not isinstance(error, KilledWorker):
+            self._fail(trial, error, future.traceback())
             return
-        if self.attempts[tile.id] < limit:
+        address = error.last_worker.address
+        if trial.worker == address:
+            trial.losses += 1
+            self.mourning.append((time.monotonic(), trial, address))
+            return
+        trial.blames += 1
+        if trial.blames < ATTEMPTS_BLAMED:
             self._submit([tile])
+        else:
+            self._give_up(trial, failures.lost(tile, trial.blames, None, workspace=self.workspace))
+
+    def _fail(self, trial: Trial, error: BaseException, trace: Any) -> None:
+        """Try a tile that raised again, or give it up."""
+        trial.errors += 1
+        if is_storage_failure(error):
+            self.outcome.is_full = True
+        limit = ATTEMPTS_OUT_OF_MEMORY if is_out_of_memory(error) else ATTEMPTS
+        if isinstance(error, ReconError) or self.outcome.is_full or trial.errors >= limit:
+            self._give_up(trial, error, trace)
+        else:
+            self._submit([trial.tile], avoid=trial.worker)
+
+    def _judge(self) -> None:
+        """Try tiles whose workers died again, unless memory ran out or too many have died."""
+        still, self.mourning = self.mourning, []
+        for since, trial, address in still:
+            found = self.epitaph(address)
+            is_unknown = found is not None and found.out_of_memory is None
+            if is_unknown and time.monotonic() - since < VERDICT_WITHIN:
+                self.mourning.append((since, trial, address))
+            elif (found is not None and found.out_of_memory) or trial.losses >= ATTEMPTS_LOST_WORKER:
+                self._give_up(trial, failures.lost(trial.tile, trial.losses, found, workspace=self.workspace))
+            else:
+                self._submit([trial.tile])
+
+    def _give_up(self, trial: Trial, error: BaseException, trace: Any = None) -> None:
+        """Record a tile as failed, with its traceback file."""
+        tile = trial.tile
+        del self.trials[tile.id]
+        self.progress.failed += 1
+        if isinstance(error, ReconError):
+            # Bad input stays bad, and its message says it all: no traceback file.
+            self.outcome.failed.append((tile, str(error), error))
             return
         text = "".join(traceback.format_exception(type(error), error, trace))
         path = failures.record(self.workspace, tile, text)
-        first = (str(error).strip().splitlines() or [""])[0]
-        self.outcome.failed.append((tile, f"{type(error).__name__}: {first} ({path})", error))
-        self.progress.failed += 1
-
-    def _count_starts(self) -> None:
-        """Give up on tiles whose workers died under them too often (dask itself would blame their neighbours too)."""
-        while not self.begun.empty():
-            tile_id = self.begun.get()
-            self.progress.begin()
-            self.starts[tile_id] = self.starts.get(tile_id, 0) + 1
-        for key, (future, tile) in list(self.flying.items()):
-            lost = self.starts.get(tile.id, 0) - self.attempts[tile.id]
-            if lost >= ATTEMPTS_LOST_WORKER:
-                del self.flying[key]
-                self.client.cancel([future], force=True)
-                error = RuntimeError(
-                    f"{lost} workers died while they computed this tile; their logs are in {self.workspace / 'jobs'}"
-                )
-                self.attempts[tile.id] = ATTEMPTS
-                self._fail(tile, error, None)
+        where = "no room for its traceback file" if path is None else path
+        self.outcome.failed.append((tile, f"{failures.summary(error)} ({where})", error))
 
     def _withdraw_queued(self) -> None:
         """Cancel what no worker has started yet."""
-        self._count_starts()
-        queued = [key for key, (_, tile) in self.flying.items() if not self.starts.get(tile.id)]
+        self._hear()
+        queued = [key for key, (_, tile) in self.flying.items() if self.trials[tile.id].worker is None]
         futures = [self.flying.pop(key)[0] for key in queued]
         self.client.cancel(futures, force=True)
+
+
+def _is_no_loss(record: logging.LogRecord) -> bool:
+    """Return whether a record of dask's scheduler is not about a task whose worker died: we say so ourselves."""
+    return not str(record.msg).startswith("Task %s marked as failed")

@@ -10,25 +10,29 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from hpc_recon.core import receipts
+from hpc_recon.core import receipts, storage
 from hpc_recon.core.cluster_file import WALLTIME_MARGIN, load_cluster
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import ClusterError, ReconError
-from hpc_recon.core.files import write_atomic
+from hpc_recon.core.files import require_possible, require_writable, write_atomic
 from hpc_recon.core.loading import load_study, save_study
 from hpc_recon.core.memory import require_fit
+from hpc_recon.core.paths import not_world_writable, require_folders, require_inside
+from hpc_recon.core.places import RECEIPTS
+from hpc_recon.core.redaction import for_terminal
 from hpc_recon.core.text import format_bytes, format_seconds
 from hpc_recon.core.tiles import Tile, select, stages
-from hpc_recon.run import clusters, failures, jobqueue, ledger
+from hpc_recon.run import clusters, failures, jobqueue, ledger, room, verifying
 from hpc_recon.run.clusters import Place, Pool
+from hpc_recon.run.draining import Drain, draining
 from hpc_recon.run.environment import Inspector
 from hpc_recon.run.lease import Lease, hold
 from hpc_recon.run.options import Options
 from hpc_recon.run.progress import StageProgress, console
-from hpc_recon.run.runner import DEADLINE_FACTOR, Drain, Outcome, StageRun, draining
+from hpc_recon.run.runner import DEADLINE_FACTOR, Outcome, StageRun
 from hpc_recon.run.verbs import Verb, read_shapes
 
 #: Failed tiles that are named at the end; the rest is counted.
@@ -50,7 +54,7 @@ class Planned:
 
 def say(text: str) -> None:
     """Print a line for the user on standard error."""
-    console().print(text, markup=False)
+    console().print(for_terminal(text), markup=False)
 
 
 def make_plan(verb: Verb, study: Study, options: Options) -> Planned:
@@ -118,6 +122,8 @@ class Session:
     stack: contextlib.ExitStack
     pool: Pool | None = None
     inspector: Inspector | None = None
+    #: Keys of groups whose files were compared with their receipts since the run began.
+    verified: set[str] = field(default_factory=set)
 
     @property
     def workspace(self) -> Path:
@@ -127,10 +133,17 @@ class Session:
     def run(self, verb: Verb) -> int:
         """Run one verb; return its exit code."""
         planned = make_plan(verb, self.study, self.options)
+        if self.options.verify:
+            planned = self._verified(planned)
         if not planned.todo:
             say(f"{verb.name}: nothing to do, {_done_of(planned)}")
             return DONE
         require_room(planned.todo, self.place)
+        # In an object store there is always room.
+        if self.study.arrays is None and (shortage := room.shortage(self.workspace, planned.todo)):
+            say(f"{verb.name}: {shortage}")
+        groups = {tile.group for tile in planned.todo}
+        require_inside(self.workspace, *(receipts.group_folder(self.workspace, group) for group in groups))
         ledger.commit(self.workspace, planned.todo, planned.entries)
         if self.options.redo:
             ledger.redo(self.workspace, planned.todo)
@@ -141,7 +154,33 @@ class Session:
             outcome = self._run_stages(planned, study_path)
         finally:
             ledger.forget_empty(self.workspace, [entry.group for entry in planned.entries.values()])
-        return conclude(planned, outcome, seconds=time.monotonic() - start, stopped=self.drain.asked > 0)
+        code = conclude(planned, outcome, seconds=time.monotonic() - start, stopped=self.drain.asked > 0)
+        if outcome.is_full:
+            done = {tile.id for tile in outcome.done}
+            left = [tile for tile in planned.todo if tile.id not in done]
+            errors = [error for _, _, error in outcome.failed]
+            say(f"{verb.name}: {room.stopped(self.workspace, left, errors)}")
+        else:
+            ledger.compact_finished(self.workspace, planned.entries)
+        return code
+
+    def _verified(self, planned: Planned) -> Planned:
+        """Compare every finished tile with its receipt; plan anew with the damaged ones to be computed again.
+
+        Raises
+        ------
+        DamagedStore
+            If a file of another command that the tiles to do read is damaged; names the command that repairs it.
+        """
+        damaged = verifying.damaged_tiles(self.workspace, planned.selected, planned.entries)
+        left_out = {tile.group.key for tile in set(planned.tiles) - set(planned.selected)}
+        self.verified |= planned.entries.keys() - left_out
+        if damaged:
+            say(f"{planned.verb.name}: {verifying.summary(damaged, n_tiles=len(planned.selected))}")
+            ledger.redo(self.workspace, [tile for tile in planned.selected if tile.id in damaged])
+            planned = make_plan(planned.verb, self.study, self.options)
+        verifying.require_sound_inputs(self.workspace, planned.todo, verified=self.verified)
+        return planned
 
     def _run_stages(self, planned: Planned, study_path: Path) -> Outcome:
         if self.pool is None:
@@ -153,7 +192,7 @@ class Session:
         bad: set[str] = set()
         for stage, members in stages(planned.todo):
             runnable = [tile for tile in members if not _depends_on(tile, bad)]
-            if not runnable or self.drain.asked:
+            if not runnable or self.drain.asked or total.is_full:
                 continue
             outcome = self._run_stage(planned.verb, stage, runnable, study_path=study_path)
             bad |= {tile.group.key for tile, _, _ in outcome.failed}
@@ -174,6 +213,7 @@ class Session:
                 xp=self.options.xp,
                 tiles=tiles,
                 progress=progress,
+                epitaph=self.pool.epitaph,
             )
             return run.run(self.drain, self._tick)
 
@@ -241,6 +281,8 @@ def place_of(options: Options) -> Place:
         jobs=options.jobs,
         xp=options.xp,
         memory=options.memory,
+        max_jobs=options.max_jobs,
+        strict_device=options.strict_device,
     )
 
 
@@ -256,20 +298,27 @@ def run_verbs(verbs: Sequence[Verb], options: Options) -> int:
     place = place_of(options)
     workspace = workspace_of(study)
     clusters.require_scheduler(place.file.kind)
-    if place.file.kind != "local":
+    if place.file.kind not in clusters.HERE:
         jobqueue.plan_jobs(place.file, folder=workspace / "jobs", job_name="check", xp=options.xp)
+    require_possible(workspace)
+    storage.check(workspace, study.arrays)
     first = make_plan(verbs[0], study, options)
     require_room(first.todo, place)
-    if not first.todo and len(verbs) == 1:
+    if not first.todo and len(verbs) == 1 and not options.verify:
         say(f"{first.verb.name}: nothing to do, {_done_of(first)}")
         return DONE
+    require_writable(workspace)
+    require_folders(workspace)
     code = DONE
     with (
+        not_world_writable(),
+        room.explained(workspace),
         _tidy(workspace),
         draining(say) as drain,
         hold(workspace, cluster=place.file.kind, study_name=study.name, cancel=clusters.cancel_jobs, say=say) as lease,
         contextlib.ExitStack() as stack,
     ):
+        storage.bind(workspace, study.arrays)
         session = Session(study, options, place, lease, drain, stack)
         for verb in verbs:
             code = session.run(verb)
@@ -285,7 +334,8 @@ def _tidy(workspace: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if is_new and next(workspace.rglob("*.zarr"), None) is None and not _any_receipt(workspace):
+        if is_new and _is_bare(workspace):
+            storage.release(workspace)
             for path in (workspace / "jobs").glob("study-*.yaml"):
                 path.unlink()
             for folder in (*sorted(workspace.rglob("*"), reverse=True), workspace):
@@ -294,5 +344,9 @@ def _tidy(workspace: Path) -> Iterator[None]:
                         folder.rmdir()
 
 
-def _any_receipt(workspace: Path) -> bool:
-    return any(path.name != receipts.GROUP_FILE for path in (workspace / "receipts").glob("*/**/*.json"))
+def _is_bare(workspace: Path) -> bool:
+    """Return whether a workspace holds neither an array nor a receipt."""
+    place = storage.of(workspace).holder(RECEIPTS)
+    if any(name.endswith(".zarr") for name in place.listing("")[1]):
+        return False
+    return all(name.endswith(f"/{receipts.GROUP_FILE}") for name in place.walk(RECEIPTS))

@@ -124,7 +124,7 @@ def read(workspace: Path, ref: Ref, rows: Selection = None, columns: Selection =
     try:
         with storage.of(workspace).holder(ref.path).reaching():
             return _load(_open(workspace, ref), found, selection)
-    except StoreUnreachable:
+    except (StoreUnreachable, MemoryError):
         raise
     except Exception as error:
         raise _locate(workspace, ref, found, touched, error=error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import zlib
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hpc_recon.core import files
+from hpc_recon.core.errors import DamagedStore, WorkspaceError
 
 
 def test_write_creates_folders_and_replaces(tmp_path: Path) -> None:
@@ -47,3 +49,49 @@ def test_checksum_is_crc32(tmp_path: Path, size: int) -> None:
     payload = os.urandom(size)
     (tmp_path / "x").write_bytes(payload)
     assert files.checksum(tmp_path / "x") == zlib.crc32(payload)
+
+
+@pytest.mark.parametrize(
+    ("error", "full", "failure"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True, True),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), True, True),
+        (OSError("262144 requested and 1008 written"), True, True),  # numpy, whose error has no number
+        (OSError(errno.EROFS, "Read-only file system"), False, True),
+        (OSError(errno.EIO, "Input/output error"), False, False),
+        (DamagedStore("12 requested"), False, False),
+        (ValueError("No space left on device"), False, False),
+    ],
+)
+def test_a_disk_that_takes_no_more_is_known_by_its_error(error: BaseException, full: bool, failure: bool) -> None:
+    assert files.is_full(error) is full
+    assert files.is_storage_failure(error) is failure
+
+
+def test_numpy_says_on_a_full_disk_what_is_looked_for() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    import numpy as np
+
+    with open("/dev/full", "wb", buffering=0) as stream, pytest.raises(OSError, match="requested and|No space") as caught:
+        np.zeros(1 << 16).tofile(stream)
+    assert files.is_full(caught.value)
+
+
+def test_room_is_that_of_the_folder_or_the_closest_above(tmp_path: Path) -> None:
+    assert files.free_bytes(tmp_path / "a" / "b") > 0
+    assert files.describe_room(tmp_path / "a" / "b").endswith("are free")
+
+
+def test_a_place_that_can_be_written_passes_and_a_file_does_not(tmp_path: Path) -> None:
+    files.require_writable(tmp_path)
+    files.require_writable(tmp_path / "a" / "b")
+    (tmp_path / "x").write_text("")
+    with pytest.raises(WorkspaceError, match=r"x is a file; give another by --set workspace="):
+        files.require_writable(tmp_path / "x" / "ws")
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(WorkspaceError, match=r"cannot be written.*permissions do not allow it.*--set workspace="):
+        files.require_writable(tmp_path / "ws")

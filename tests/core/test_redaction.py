@@ -7,7 +7,7 @@ import pytest
 from hpc_recon.core.redaction import HIDDEN, redacted, without_secrets
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCY"
-ENVIRONMENT = {"AWS_SECRET_ACCESS_KEY": SECRET, "HOME": "/home/me", "MY_TOKEN": "x", "TOKEN_FILE": "/run/token-file"}
+ENVIRONMENT = {"AWS_SECRET_ACCESS_KEY": SECRET, "HOME": "/data/me", "MY_TOKEN": "x", "TOKEN_FILE": "/run/token-file"}
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_hidden_wherever_it_stands(text: str) -> None:
         "    token = self.class_token.expand(n, -1, -1)",
         "    tokens = tokens[:, 1:]",
         "TypeError: f() got an unexpected keyword argument 'x'; signature: (a, b)",
-        "state 7f3a@node12, mail me@lab.org, key=conv1_1, /home/me/token-file, x",
+        "state 7f3a@node12, mail me@lab.org, key=conv1_1, /data/me/token-file, x",
         "fit.alpha: 1 -> 2; keys: brain, labels",
     ],
 )

@@ -31,6 +31,15 @@ def test_figures_add_up(tmp_path):
     assert found.total_seconds == 98.0
 
 
+def test_figures_of_a_compacted_group_are_the_same(tmp_path):
+    for start in range(10):
+        write(tmp_path, "fit", start, seconds=2.0 * start, host="a", warnings=["w"], versions={"numpy": "2.0"})
+    before = runs.collect(tmp_path)
+    names = [f"fit-{start:08d}-{start + 1:08d}" for start in range(10)]
+    assert receipts.compact(tmp_path, Group("fit", ("S1", "VC")), names)
+    assert runs.collect(tmp_path) == before
+
+
 def test_nothing_run_gives_nothing(tmp_path):
     assert runs.collect(tmp_path).verbs == ()
 

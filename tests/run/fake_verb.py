@@ -27,7 +27,7 @@ def plan(study, shapes):
     need = Need(
         host_bytes=1000,
         bytes_in=10,
-        bytes_out=800,
+        bytes_out=orders.get("out_bytes", 800),
         files_out=1,
         seconds=orders.get("need", orders.get("seconds", 0.01)),
     )
@@ -46,8 +46,14 @@ def _first_time(study, tile):
         return False
 
 
+def _say_that_it_starts(study, tile):
+    with open(study.workspace / f"starts-{tile.name}", "a") as stream:
+        stream.write(f"{os.getpid()} {time.time()}\n")
+
+
 def work(study, tile) -> list[Path]:
     orders = _behaviour(study)
+    _say_that_it_starts(study, tile)
     time.sleep(orders.get("seconds", 0.0))
     if tile.start in orders.get("warn", []):
         warnings.warn("a warning from the tile", RuntimeWarning, stacklevel=1)
@@ -60,6 +66,11 @@ def work(study, tile) -> list[Path]:
         raise MemoryError("told to need too much")
     if tile.start in orders.get("die", []) and _first_time(study, tile):
         os._exit(9)
-    values = np.random.default_rng(tile.start).standard_normal(100) * study.fit.alpha
+    if tile.start in orders.get("hog", []):
+        held = np.ones(orders["hog_bytes"], dtype=np.uint8)
+        time.sleep(0.5)
+        held += 1
+    n_values = orders.get("out_bytes", 800) // 8
+    values = np.random.default_rng(tile.start).standard_normal(n_values) * study.fit.alpha
     path = study.workspace / "out" / f"{tile.name}.bin"
     return [write_atomic(path, values.tobytes())]

@@ -1,4 +1,7 @@
-"""Run the fake verb as a process of its own: `python run_fake.py STUDY CLUSTER [CLUSTER_FILE] [JOBS]`."""
+"""Run the fake verb as a process of its own: `python run_fake.py STUDY CLUSTER [CLUSTER_FILE] [JOBS] [FLAG ...]`.
+
+A flag is the name of an option that is on or off: `verify`, `retry_failed`, ...
+"""
 
 import sys
 from pathlib import Path
@@ -11,12 +14,13 @@ from hpc_recon.run.verbs import Verb
 FAKE = Verb("fit", "fake_verb", "pretend")
 
 
-def main(study, cluster="local", cluster_file="", jobs="1"):
+def main(study, cluster="local", cluster_file="", jobs="1", *flags):
     options = Options(
         study=Path(study),
         cluster=cluster,
         cluster_file=Path(cluster_file) if cluster_file else None,
         jobs=Jobs.parse(jobs),
+        **dict.fromkeys(flags, True),
     )
     return guarded(lambda: run_verbs([FAKE], options))
 

@@ -58,7 +58,6 @@ def test_bad_input_is_explained_and_nothing_is_written(write_study, tmp_path, ca
     before = sorted(tmp_path.rglob("*"))
     assert "cannot be read" in fails(["--study", str(tmp_path / "absent.yaml")], capfd)
     assert "did you mean 'slurm'?" in fails(["--study", study, "--cluster", "slrum"], capfd)
-    assert "'pbs' is known but not supported yet" in fails(["--study", study, "--cluster", "pbs"], capfd)
     assert "fit.alhpa" in fails(["--study", study, "--set", "fit.alhpa=3"], capfd)
     assert "No such option" in fails(["--study", study, "--jbos", "3"], capfd)
     printed = fails(["--study", study, "--jobs", "3:1", "--units", "many", "--memory", "4 bananas"], capfd)

@@ -1,5 +1,6 @@
 """The lease: one controller; a living one is respected, a dead one is taken over."""
 
+import errno
 import json
 import os
 import subprocess
@@ -74,6 +75,70 @@ def test_a_process_id_in_use_again_is_not_the_old_controller(tmp_path):
     store(tmp_path, replace(lease._new_owner("local", "tiny"), started=1, nonce="old"))
     with take(tmp_path) as held:
         assert held.owner.nonce != "old"
+
+
+def test_another_machine_of_the_same_name_is_judged_by_its_heartbeat(tmp_path, dead_process):
+    """Two containers may be called alike, and neither sees the processes of the other."""
+    other = replace(lease._new_owner("local", "tiny"), pid=dead_process, machine="another boot", nonce="other")
+    store(tmp_path, other)
+    start = time.monotonic()
+    with take(tmp_path, patience=0.6) as held:
+        assert held.owner.nonce != "other"
+    assert time.monotonic() - start >= 0.6, "it was called dead by the process ids of this machine"
+
+
+def test_a_lease_is_whole_or_absent_where_the_disk_is_full(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"), take(tmp_path):
+        pass
+    assert not list(lease.lease_path(tmp_path).parent.iterdir())
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
+def test_without_hard_links_there_is_one_owner_too(tmp_path, monkeypatch, number):
+    def no_link(*_):
+        raise OSError(number, "no links here")
+
+    monkeypatch.setattr(os, "link", no_link)
+    with take(tmp_path) as held:
+        assert lease.read(tmp_path) == held.owner
+        assert not lease._create(tmp_path, lease._new_owner("local", "tiny"))
+        assert lease.read(tmp_path) == held.owner
+    assert not list(lease.lease_path(tmp_path).parent.iterdir())
+
+
+def test_a_lease_garbled_under_its_owner_is_written_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "READ_ATTEMPTS", 1)
+    monkeypatch.setattr(lease, "HEARTBEAT", 0.05)
+    with take(tmp_path) as held:
+        lease.lease_path(tmp_path).write_text("{")
+        end = time.monotonic() + 5
+        while lease.lease_path(tmp_path).read_text() == "{":
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        assert not held.lost
+    assert lease.read(tmp_path) is None
+
+
+def test_jobs_that_cannot_be_recorded_on_a_full_disk_are_recorded_later(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "HEARTBEAT", 0.05)
+    write = lease.write_json
+    with take(tmp_path) as held:
+
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(lease, "write_json", full)
+        held.record_jobs(("7",))
+        assert lease.read(tmp_path).jobs == ()
+        monkeypatch.setattr(lease, "write_json", write)
+        end = time.monotonic() + 5
+        while lease.read(tmp_path).jobs != ("7",):
+            assert time.monotonic() < end
+            time.sleep(0.02)
 
 
 def test_a_take_over_that_died_is_finished_by_the_next(tmp_path, dead_process):

@@ -35,3 +35,8 @@ def test_a_worker_on_its_way_out_says_nothing(worker, caplog):
     worker.status = Status.closing
     logger.error("Failed to communicate with scheduler during heartbeat")
     assert caplog.text == ""
+
+
+def test_a_failed_tile_is_left_to_the_controller_to_report(worker, caplog):
+    logging.getLogger("distributed.worker").error("Compute Failed\nKey:       %s", "fit-x")
+    assert caplog.text == ""

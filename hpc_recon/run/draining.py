@@ -1,0 +1,49 @@
+"""Stopping on Ctrl-C and SIGTERM: once, what runs is finished; twice, now."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+
+class Stop(KeyboardInterrupt):
+    """A second Ctrl-C: leave at once."""
+
+
+@dataclass
+class Drain:
+    """Whether the user asked to stop: once, finish what runs; twice, now."""
+
+    asked: int = 0
+
+    def ask(self) -> None:
+        """Count a Ctrl-C or SIGTERM.
+
+        Raises
+        ------
+        Stop
+            The second time.
+        """
+        self.asked += 1
+        if self.asked > 1:
+            raise Stop
+
+
+@contextlib.contextmanager
+def draining(say: Callable[[str], None]) -> Iterator[Drain]:
+    """Turn Ctrl-C and SIGTERM into draining while the block runs; only in the main thread."""
+    drain = Drain()
+
+    def handle(*_: object) -> None:
+        if not drain.asked:
+            say("stopping when the tiles that run now are done; press Ctrl-C again to stop at once")
+        drain.ask()
+
+    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield drain
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
