@@ -1,9 +1,16 @@
-"""Clusters by name: a pool of dask workers, opened when the first tile needs it and closed whatever happens."""
+"""Clusters by name: a pool of dask workers, opened when the first tile needs it and closed whatever happens.
+
+with open_pool(place, workspace=..., lease=...) as pool:
+    pool.client                      to submit to
+    pool.tick(tiles_left) -> str     watches jobs and workers; what the run waits for
+    pool.epitaph(address) -> Epitaph | None     last memory, job, node of a worker, dead or alive
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -17,23 +24,38 @@ from distributed import Client, LocalCluster
 from hpc_recon.core import threads
 from hpc_recon.core.cluster_file import ClusterFile, walltime_seconds
 from hpc_recon.core.errors import ClusterError
+from hpc_recon.core.paths import private_folder
+from hpc_recon.core.redaction import for_terminal
 from hpc_recon.core.text import parse_bytes
-from hpc_recon.run import jobqueue, security
-from hpc_recon.run.jobs import SlurmQueue, Watcher, cancel_jobs_of
+from hpc_recon.run import cuda, jobqueue, kernel, security
+from hpc_recon.run.descriptors import raise_limit
+from hpc_recon.run.environment import expectations, require_same_kind
+from hpc_recon.run.jobs import Epitaph, Registry, Watcher, cancel_jobs_of
 from hpc_recon.run.lease import Lease, Owner, certificate_folder
+from hpc_recon.run.nodes import Nodes
 from hpc_recon.run.options import Jobs
+from hpc_recon.run.progress import console
+from hpc_recon.run.queues import Queue
+from hpc_recon.run.schedulers import SCHEDULERS
 
-#: Set while a cluster is open. Attempts are counted by the runner, not by dask, which blames every task queued on a
-#: worker that dies; one tile a worker, none queued behind it; nothing is stolen from a worker (a tile is not moved).
+#: Set while a cluster is open. A task whose worker died comes back to the runner, which counts attempts: dask blames
+#: every task queued on that worker; one tile a worker, none queued behind it; nothing is stolen (a tile is not moved).
 DASK = {
-    "distributed.scheduler.allowed-failures": 100,
+    "distributed.scheduler.allowed-failures": 0,
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.work-stealing": False,
     "distributed.worker.daemon": False,
     "distributed.comm.timeouts.connect": "60s",
     "distributed.admin.tick.limit": "60s",
+    # dask keeps this many messages of every worker, and of each log: with 1,000 (its default) and 1,000 workers, memory
+    # would grow by a million messages.
+    "distributed.admin.low-level-log-length": 10,
 }
-
+#: As well, where workers are jobs: a job whose worker is lost may be back in the queue (pre-empted); dask-jobqueue
+#: would cancel it after 15 s and submit another one under its name.
+DASK_JOBS = {"distributed.deploy.lost-worker-timeout": "10000 days"}
+#: Clusters on this machine.
+HERE = ("local", "cuda")
 
 #: Seconds without any local worker after which a run stops: a start takes a few, on a busy machine a minute.
 GONE_AFTER = 180.0
@@ -41,11 +63,24 @@ GONE_AFTER = 180.0
 
 @dataclass(frozen=True)
 class Pool:
-    """Workers: a client to submit to, and `tick(tiles left)`, which watches them and says what they wait for."""
+    """Workers, and what watches them.
+
+    Attributes
+    ----------
+    client
+        To submit tiles to.
+    tick
+        Called with the tiles left, between batches: watches workers and jobs, says what they wait for.
+    description
+        For the user, in a line.
+    epitaph
+        Called with a worker's address: what is known of that worker; None if there never was such a one.
+    """
 
     client: Client
     tick: Callable[[int], str]
     description: str
+    epitaph: Callable[[str], Epitaph | None]
 
 
 @dataclass(frozen=True)
@@ -57,23 +92,36 @@ class Place:
     jobs: Jobs | None
     xp: str
     memory: int | None
+    max_jobs: int | None = None
+    strict_device: bool = False
 
     @property
     def wanted(self) -> Jobs:
-        """Jobs: the command line's, else the cluster file's, else one."""
-        return self.jobs or Jobs.parse(self.file.cluster.jobs or "1")
+        """Jobs: the command line's, else the cluster file's, else one; for `cuda` one for each GPU, at most."""
+        text = self.file.cluster.jobs
+        asked = self.jobs or (Jobs.parse(text) if text is not None else None)
+        if self.file.kind != "cuda":
+            return asked or Jobs(1, 1)
+        n_gpus = len(cuda.gpus())
+        most = n_gpus if asked is None else min(n_gpus, asked.most)
+        return Jobs(most, most)
+
+    @property
+    def most_submissions(self) -> int | None:
+        """Jobs that may be submitted altogether: `--max-jobs`, else the cluster file's; None without limit."""
+        return self.max_jobs or self.file.cluster.max_jobs
 
     @property
     def host_budget(self) -> int:
-        """Bytes that one worker may use: `--memory`, else the cluster file's, else the job's or what is free here."""
+        """Bytes that one worker may use: `--memory`, else the cluster file's, else its part of the job or machine."""
         if self.memory is not None:
             return self.memory
         if self.file.cluster.memory is not None:
             return parse_bytes(self.file.cluster.memory)
-        if self.file.kind == "local":
+        if self.file.kind in HERE:
             return available_memory() // self.wanted.most
         settings = jobqueue.merged(self.file.job, jobqueue.user_settings(self.file.kind))
-        return parse_bytes(str(settings["memory"]))
+        return parse_bytes(str(settings["memory"])) // max(1, self.file.cluster.gpus)
 
     @property
     def device_budget(self) -> int | None:
@@ -84,10 +132,16 @@ class Place:
     @property
     def walltime(self) -> int | None:
         """Seconds of a job, None without limit."""
-        if self.file.kind == "local":
+        if self.file.kind in HERE:
             return None
         text = jobqueue.merged(self.file.job, jobqueue.user_settings(self.file.kind))["walltime"]
-        return None if text is None else walltime_seconds(text)
+        return None if text is None else walltime_seconds(text, self.file.kind)
+
+    @property
+    def start_within(self) -> int | None:
+        """Seconds that the first job may wait in the queue, None without limit."""
+        text = self.file.cluster.start_within
+        return None if text is None else walltime_seconds(text, self.file.kind)
 
 
 def available_memory() -> int:
@@ -103,9 +157,13 @@ def available_memory() -> int:
 
 
 def require_scheduler(kind: str) -> None:
-    """Raise `ClusterError` unless the scheduler's commands are on PATH; checked before anything is written."""
-    needed = {"slurm": ("sbatch", "squeue", "scancel", "scontrol")}.get(kind, ())
-    absent = [name for name in needed if shutil.which(name) is None]
+    """Raise `ClusterError` unless the cluster can be used from here; checked before anything is written.
+
+    A batch scheduler needs its commands on PATH, `cuda` a GPU.
+    """
+    if kind == "cuda":
+        cuda.gpus()
+    absent = [name for name in (SCHEDULERS[kind].commands if kind in SCHEDULERS else ()) if shutil.which(name) is None]
     if absent:
         raise ClusterError(
             f"the cluster {kind!r} needs {', '.join(absent)} on PATH, which is not there; run this on a machine that "
@@ -115,9 +173,9 @@ def require_scheduler(kind: str) -> None:
 
 def cancel_jobs(owner: Owner) -> None:
     """End the jobs of a dead controller and wait until they left; local workers end with their controller."""
-    if owner.cluster == "slurm":
-        require_scheduler("slurm")
-        cancel_jobs_of(owner, SlurmQueue())
+    if owner.cluster in SCHEDULERS:
+        require_scheduler(owner.cluster)
+        cancel_jobs_of(owner, SCHEDULERS[owner.cluster].queue())
 
 
 @contextlib.contextmanager
@@ -127,10 +185,18 @@ def open_pool(place: Place, *, workspace: Path, lease: Lease) -> Iterator[Pool]:
     Raises
     ------
     ClusterError
-        If the scheduler's commands are absent or it does not start.
+        If the scheduler's commands are absent or it does not start, if there is no GPU, or if this machine is not of
+        the kind that is asked for.
     """
-    openers = {"local": _open_local, "slurm": _open_slurm}
-    with dask.config.set(DASK), openers[place.file.kind](place, workspace=workspace, lease=lease) as pool:
+    if place.strict_device and place.file.kind in HERE:
+        require_same_kind(workspace)
+    opener = {"local": _open_local, "cuda": _open_cuda}.get(place.file.kind, _open_jobs)
+    # dask makes a temporary folder for every process and lets Python import from it; in a folder of a stranger's below
+    # /tmp, he could put his own modules there.
+    settings = {**DASK, "temporary-directory": str(private_folder())}
+    if warning := raise_limit(place.wanted.most * max(1, place.file.cluster.gpus)):
+        _say(warning)
+    with dask.config.set(settings), opener(place, workspace=workspace, lease=lease) as pool:
         yield pool
 
 
@@ -150,10 +216,16 @@ def local_threads(place: Place) -> int:
 
 @dataclass
 class LocalWatcher:
-    """Notices that all local workers are gone for good; a nanny replaces a single one that dies."""
+    """Notices that all workers on this machine are gone for good; a nanny replaces a single one that dies."""
 
     cluster: Any
     alive: float = field(default_factory=time.monotonic)
+    registry: Registry = field(init=False)
+    #: Processes that the kernel had killed for want of memory when it was last asked.
+    kills: int = field(default_factory=kernel.memory_kills)
+
+    def __post_init__(self) -> None:
+        self.registry = Registry(self.cluster)
 
     def tick(self, _: int) -> str:
         """Return what the run waits for.
@@ -164,7 +236,7 @@ class LocalWatcher:
             If there has been no worker for `GONE_AFTER` seconds.
         """
         now = time.monotonic()
-        if self.cluster.scheduler.workers:
+        if self.registry.look():
             self.alive = now
             return ""
         if now - self.alive > GONE_AFTER:
@@ -173,6 +245,13 @@ class LocalWatcher:
                 "were killed (out of memory?). Run the same command again to go on; give --memory, or fewer --jobs"
             )
         return "waiting for workers"
+
+    def epitaph(self, address: str) -> Epitaph | None:
+        """Return what is known of the worker with this address; None if no such worker ever registered."""
+        if address not in self.registry.workers:
+            return None
+        before, self.kills = self.kills, kernel.memory_kills()
+        return Epitaph(self.registry.workers[address].memory, self.kills > before, None, platform.node())
 
 
 @contextlib.contextmanager
@@ -193,20 +272,42 @@ def _open_local(place: Place, *, workspace: Path, lease: Lease) -> Iterator[Pool
             worker_dashboard_address="127.0.0.1:0",
             silence_logs=logging.ERROR,
             preload=["hpc_recon.run.preload"],
-            env={**threads.worker_environment(n_threads), "HPC_RECON_XP": place.xp},
+            env=_worker_environment(place, n_threads),
         ) as cluster,
         _client(cluster) as client,
     ):
         noun = "worker" if n_workers == 1 else "workers"
-        yield Pool(
-            client,
-            LocalWatcher(cluster).tick,
-            f"local: {n_workers} {noun}, {n_threads} threads each{_dashboard(place, cluster)}",
-        )
+        watcher = LocalWatcher(cluster)
+        text = f"local: {n_workers} {noun}, {n_threads} threads each{_dashboard(place, cluster)}"
+        yield Pool(client, watcher.tick, text, watcher.epitaph)
+
+
+def _worker_environment(place: Place, n_threads: int) -> dict[str, str]:
+    return {**threads.worker_environment(n_threads), "HPC_RECON_XP": place.xp}
 
 
 @contextlib.contextmanager
-def _leaving_nothing_that_writes(owner: Owner, queue: SlurmQueue) -> Iterator[None]:
+def _open_cuda(place: Place, *, workspace: Path, lease: Lease) -> Iterator[Pool]:
+    names = cuda.gpus()[: place.wanted.most]
+    n_threads = local_threads(place)
+    folder = certificate_folder(workspace, lease.owner.nonce)
+    with (
+        security.certificates(folder) as credentials,
+        cuda.open_cluster(
+            names,
+            security=credentials,
+            environment=_worker_environment(place, n_threads),
+            dashboard=place.file.cluster.dashboard,
+        ) as cluster,
+        _client(cluster) as client,
+    ):
+        watcher = LocalWatcher(cluster)
+        text = f"cuda: a worker on each of the GPUs {', '.join(names)}, {n_threads} threads each"
+        yield Pool(client, watcher.tick, f"{text}{_dashboard(place, cluster)}", watcher.epitaph)
+
+
+@contextlib.contextmanager
+def _leaving_nothing_that_writes(owner: Owner, queue: Queue) -> Iterator[None]:
     """After an error or a second Ctrl-C, return only when the jobs, which may still write, have left the queue."""
     try:
         yield
@@ -215,22 +316,42 @@ def _leaving_nothing_that_writes(owner: Owner, queue: SlurmQueue) -> Iterator[No
         raise
 
 
+def _cancel_what_is_left(owner: Owner, queue: Queue) -> None:
+    """Cancel jobs that were submitted while the cluster closed; results are safe by now, whatever the queue says."""
+    try:
+        queue.cancel(owner.job_name)
+    except ClusterError as error:
+        _say(f"jobs named {owner.job_name} may be left in the queue, look there and cancel them: {error}")
+
+
 def _dashboard(place: Place, cluster: Any) -> str:
     return f"; dashboard {cluster.dashboard_link}" if place.file.cluster.dashboard else ""
 
 
+def _say(text: str) -> None:
+    console().print(for_terminal(text), markup=False)
+
+
 @contextlib.contextmanager
-def _open_slurm(place: Place, *, workspace: Path, lease: Lease) -> Iterator[Pool]:
-    require_scheduler("slurm")
-    owner = lease.owner
+def _open_jobs(place: Place, *, workspace: Path, lease: Lease) -> Iterator[Pool]:
+    """Open the cluster of any batch scheduler."""
+    kind, owner = place.file.kind, lease.owner
+    require_scheduler(kind)
     folder = workspace / "jobs"
-    plan = jobqueue.plan_jobs(place.file, folder=folder, job_name=owner.job_name, xp=place.xp)
-    queue = SlurmQueue()
-    with security.certificates(certificate_folder(workspace, owner.nonce)) as credentials:
+    nodes = Nodes(folder, owner.nonce, _say, set())
+    plan = jobqueue.plan_jobs(
+        place.file, folder=folder, job_name=owner.job_name, xp=place.xp, nonce=owner.nonce, exclusions=nodes.exclusions
+    )
+    queue = SCHEDULERS[kind].queue()
+    with (
+        dask.config.set(DASK_JOBS),
+        expectations(workspace, owner.nonce, strict=place.strict_device),
+        security.certificates(certificate_folder(workspace, owner.nonce)) as credentials,
+    ):
         try:
             with (
                 _leaving_nothing_that_writes(owner, queue),
-                jobqueue.open_slurm(
+                jobqueue.open_jobs(
                     plan,
                     security=credentials,
                     name=f"worker-{owner.nonce}",
@@ -243,11 +364,15 @@ def _open_slurm(place: Place, *, workspace: Path, lease: Lease) -> Iterator[Pool
                     queue=queue,
                     jobs=place.wanted,
                     job_name=owner.job_name,
-                    folder=folder,
+                    nodes=nodes,
                     poll_seconds=place.file.cluster.poll_seconds,
                     remember=lease.record_jobs,
+                    workers_per_job=max(1, place.file.cluster.gpus),
+                    max_jobs=place.most_submissions,
+                    start_within=place.start_within,
                 )
-                text = f"slurm: {place.wanted.least} to {place.wanted.most} jobs, {plan.threads} threads each"
-                yield Pool(client, watcher.tick, f"{text}{_dashboard(place, cluster)}")
+                each = f"{place.file.cluster.gpus} GPUs and " if place.file.cluster.gpus > 1 else ""
+                text = f"{kind}: {place.wanted.least} to {place.wanted.most} jobs, {each}{plan.threads} threads each"
+                yield Pool(client, watcher.tick, f"{text}{_dashboard(place, cluster)}", watcher.epitaph)
         finally:
-            queue.cancel(owner.job_name)
+            _cancel_what_is_left(owner, queue)

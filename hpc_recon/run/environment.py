@@ -1,30 +1,120 @@
-"""Whether workers run in the same environment as the controller: versions, and the kernels of their BLAS.
+"""Whether workers run in the same environment as the controller: versions, processor, the kernels of their BLAS.
 
-Equal bytes are promised for equal versions and kernels only, so a node that differs is named, once.
+A node with other versions of what matters, or that cannot import it, is not used at all (`run.worker` refuses before
+it starts). What is left are differences that may change last digits: such a node is named, once.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from distributed import Client
 
+from hpc_recon.core import receipts
+from hpc_recon.core.errors import ClusterError
+from hpc_recon.core.files import write_json
 from hpc_recon.run import measure
+from hpc_recon.run.schedulers import node_name
+from hpc_recon.run.worker import SAME_VERSION, agree, nvidia_smi, versions, visible_gpus
+
+
+def families(libraries: Iterable[str]) -> str:
+    """Return the kernel families of BLAS libraries; which libraries are loaded depends on what a process has done.
+
+    >>> families(["openblas SkylakeX", "openblas SkylakeX", "mkl"]), families(["mkl"])
+    ('SkylakeX', 'mkl')
+    """
+    names = sorted(libraries)
+    found = {name.partition(" ")[2] for name in names if " " in name}
+    return ", ".join(sorted(found or set(names)))
+
+
+def devices() -> dict[str, str]:
+    """Return what decides the last digits of a result on this node: the BLAS kernels, the GPU if one may be used."""
+    import numpy  # noqa: F401 - its BLAS is what is described
+
+    found = {"BLAS kernels": families(measure.blas_kernels())}
+    if os.environ.get("HPC_RECON_XP", "auto") != "numpy" and visible_gpus(os.environ) != []:
+        found["GPU"] = ", ".join(sorted(set(nvidia_smi("name") or []))) or "none"
+    else:
+        found["GPU"] = "none"
+    return found
 
 
 def describe() -> dict[str, str]:
-    """Return host, versions, and BLAS kernels of this process."""
+    """Return host, versions and BLAS kernels of this process; the controller's is what nodes are compared with."""
     import numpy  # noqa: F401 - its BLAS is what is described
 
     return {
-        "host": platform.node(),
-        **{f"version of {name}": version for name, version in measure.versions().items()},
-        # The family alone: which libraries are loaded depends on what the process has done so far.
-        "BLAS kernels": ", ".join(sorted({name.partition(" ")[2] or name for name in measure.blas_kernels()})),
+        "host": node_name(),
+        **versions((*SAME_VERSION, *measure.RECORDED)),
+        "machine": platform.machine(),
+        "BLAS kernels": families(measure.blas_kernels()),
     }
+
+
+def expectation_path(folder: Path, nonce: str) -> Path:
+    """Return the file that tells the workers of one run what the controller has."""
+    return folder / f"environment-{nonce}.json"
+
+
+@contextlib.contextmanager
+def expectations(workspace: Path, nonce: str, *, strict: bool) -> Iterator[None]:
+    """Tell the workers of one run what they must have, in `<workspace>/jobs`; nothing of it is left afterwards.
+
+    Parameters
+    ----------
+    strict
+        Only nodes of the kind (BLAS kernels, GPU) that made the study's results so far; of one kind, if it has none.
+    """
+    folder = workspace / "jobs"
+    # Whoever left some was killed: there is one controller a study, and its jobs have been cancelled.
+    _forget_expectations(folder)
+    write_json(expectation_path(folder, nonce), {"controller": describe(), "strict": strict})
+    try:
+        if strict and (blas := _kernels_so_far(workspace)):
+            agree(folder, nonce, {"BLAS kernels": blas})
+        yield
+    finally:
+        _forget_expectations(folder)
+
+
+def require_same_kind(workspace: Path) -> None:
+    """Raise unless this machine is of the kind that made the study's results so far; for workers on this machine.
+
+    Raises
+    ------
+    ClusterError
+        With both kinds.
+    """
+    so_far, own = _kernels_so_far(workspace), devices()["BLAS kernels"]
+    if so_far is not None and so_far != own:
+        raise ClusterError(
+            f"this machine's BLAS kernels are {own}, the results so far were made with {so_far}, and --strict-device "
+            "was given. Compute on a machine of that kind, or without --strict-device: last digits may then differ"
+        )
+
+
+def _forget_expectations(folder: Path) -> None:
+    for pattern in ("environment-*.json", "devices-*.txt", "broken-*.json"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+
+
+def _kernels_so_far(workspace: Path) -> str | None:
+    """Return the BLAS kernels that made the first result of the study that recorded them."""
+    verbs = sorted(path.name for path in (workspace / "receipts").glob("*") if path.is_dir())
+    for verb in verbs:
+        for _, receipt in receipts.iterate(workspace, verb):
+            if blas := receipt.run.get("blas"):
+                return families(blas)
+    return None
 
 
 def differences(worker: dict[str, str], controller: dict[str, str]) -> list[str]:
@@ -53,9 +143,9 @@ class Inspector:
 
     def look(self) -> None:
         """Ask workers that joined since the last look."""
-        joined = [
-            address for address in self.client.scheduler_info(n_workers=-1)["workers"] if address not in self.seen
-        ]
+        # The scheduler lives in this process: asking it over the network would cost as much as there are workers.
+        cluster: Any = self.client.cluster
+        joined = [address for address in list(cluster.scheduler.workers) if address not in self.seen]
         if not joined:
             return
         self.seen.update(joined)
@@ -68,5 +158,5 @@ class Inspector:
                 self.say(
                     f"the node {answer['host']} has another environment than this controller; results may differ in "
                     f"their last digits: {'; '.join(found)}. Give both the same Python environment (`python:` in the "
-                    "cluster file)"
+                    "cluster file), or use nodes of one kind only: --strict-device"
                 )

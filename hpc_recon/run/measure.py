@@ -17,9 +17,11 @@ from typing import Any
 import threadpoolctl
 
 from hpc_recon.core import threads
+from hpc_recon.core.redaction import redacted
+from hpc_recon.run.schedulers import job_id
 
 #: Distributions whose versions a receipt records.
-RECORDED = ("hpc_recon", "numpy", "scipy", "zarr", "torch", "cupy-cuda12x", "cupy-cuda13x")
+RECORDED = ("hpc_recon", "numpy", "scipy", "numba", "zarr", "torch", "cupy-cuda12x", "cupy-cuda13x")
 
 
 def reset_peak_memory() -> bool:
@@ -60,7 +62,7 @@ def blas_kernels() -> list[str]:
 
 def one_line(message: warnings.WarningMessage) -> str:
     """Return a warning as `Category: text`; our own (plain `UserWarning`) as the text alone."""
-    text = " ".join(str(message.message).split())
+    text = redacted(" ".join(str(message.message).split()))
     return text if message.category is UserWarning else f"{message.category.__name__}: {text}"
 
 
@@ -80,7 +82,7 @@ def recorded() -> Iterator[dict[str, Any]]:
         seconds=round(time.perf_counter() - start, 4),
         peak_bytes=peak_memory() if is_reset else None,
         host=socket.gethostname(),
-        job=os.environ.get("SLURM_JOB_ID"),
+        job=job_id(),
         threads=threads.available(),
         xp=os.environ.get("HPC_RECON_XP", "auto"),
         blas=blas_kernels(),

@@ -1,6 +1,7 @@
 """Places, budgets, and a local pool: encrypted, on this machine only, gone afterwards."""
 
 import socket
+from dataclasses import replace
 from types import SimpleNamespace
 
 import psutil
@@ -11,6 +12,7 @@ from hpc_recon.core.errors import ClusterError
 from hpc_recon.run import clusters, lease
 from hpc_recon.run.clusters import Place
 from hpc_recon.run.options import Jobs
+from hpc_recon.run.schedulers import SCHEDULERS
 
 
 def place(content, *, jobs=None, memory=None):
@@ -27,6 +29,8 @@ def test_budgets_come_from_the_option_the_file_the_job_or_the_machine():
     two = place({"cluster": {"kind": "local"}}, jobs=Jobs(2, 2))
     assert 0 < two.host_budget <= clusters.available_memory()
     assert two.walltime is None
+    gpus = {"cluster": {"gpus": 4}, **slurm}
+    assert place(gpus).host_budget == 2 * 2**30, "a worker process has its part of the job's memory"
     assert two.device_budget is None
 
 
@@ -35,11 +39,38 @@ def test_jobs_come_from_the_option_then_the_file():
     assert place({"cluster": {"jobs": "2:5"}}, jobs=Jobs(3, 3)).wanted == Jobs(3, 3)
 
 
+def test_limits_come_from_the_option_then_the_file():
+    content = {"cluster": {"max_jobs": 7, "start_within": "02:00"}, "jobqueue": {"lsf": {"cores": 1, "memory": "1GiB"}}}
+    found = place(content)
+    assert found.most_submissions == 7
+    assert found.start_within == 7200, "as LSF reads it: hours and minutes"
+    assert replace(found, max_jobs=3).most_submissions == 3
+    assert place({}).most_submissions is None
+    assert place({}).start_within is None
+
+
 def test_a_scheduler_that_is_not_installed(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     clusters.require_scheduler("local")
     with pytest.raises(ClusterError, match=r"sbatch, squeue, scancel, scontrol on PATH.*--cluster local"):
         clusters.require_scheduler("slurm")
+    with pytest.raises(ClusterError, match=r"oarsub, oarstat, oardel on PATH"):
+        clusters.require_scheduler("oar")
+
+
+@pytest.mark.parametrize("kind", sorted(SCHEDULERS))
+def test_jobs_of_a_dead_controller_are_cancelled_with_its_own_scheduler(kind, monkeypatch):
+    asked = []
+    monkeypatch.setattr(clusters, "require_scheduler", asked.append)
+    monkeypatch.setattr(clusters, "cancel_jobs_of", lambda owner, queue: asked.append(type(queue)))
+    clusters.cancel_jobs(SimpleNamespace(cluster=kind))
+    assert asked == [kind, SCHEDULERS[kind].queue]
+
+
+def test_workers_of_a_dead_controller_on_this_machine_ended_with_it(monkeypatch):
+    monkeypatch.setattr(clusters, "cancel_jobs_of", pytest.fail)
+    clusters.cancel_jobs(SimpleNamespace(cluster="local"))
+    clusters.cancel_jobs(SimpleNamespace(cluster="cuda"))
 
 
 def listening():
@@ -78,7 +109,8 @@ def test_a_local_pool(tmp_path):
 
 
 def test_a_machine_without_workers_stops_the_run(monkeypatch):
-    cluster = SimpleNamespace(scheduler=SimpleNamespace(workers={"a": 1}))
+    worker = SimpleNamespace(name=0, address="tls://127.0.0.1:1", metrics={"memory": 5}, processing={})
+    cluster = SimpleNamespace(scheduler=SimpleNamespace(workers={worker.address: worker}))
     watcher = clusters.LocalWatcher(cluster)
     assert watcher.tick(3) == ""
     cluster.scheduler.workers.clear()
@@ -86,3 +118,17 @@ def test_a_machine_without_workers_stops_the_run(monkeypatch):
     monkeypatch.setattr(clusters, "GONE_AFTER", -1.0)
     with pytest.raises(ClusterError, match="no worker on this machine"):
         watcher.tick(3)
+    assert watcher.epitaph(worker.address).memory == 5, "remembered after its death"
+
+
+def test_strict_device_on_this_machine_is_checked_before_workers_start(monkeypatch, tmp_path):
+    def refuse(workspace):
+        raise ClusterError(f"asked about {workspace.name}")
+
+    monkeypatch.setattr(clusters, "require_same_kind", refuse)
+    where = replace(place({"cluster": {"kind": "local"}}), strict_device=True)
+    with (
+        pytest.raises(ClusterError, match=f"asked about {tmp_path.name}"),
+        clusters.open_pool(where, workspace=tmp_path, lease=None),
+    ):
+        pytest.fail("opened")

@@ -1,11 +1,19 @@
-"""A node whose environment differs is named once."""
+"""What a node must have, and that one which differs otherwise is named once."""
 
 from __future__ import annotations
 
+import json
+import platform
+from types import SimpleNamespace
 from typing import Any
 
-from hpc_recon.run import environment
-from hpc_recon.run.environment import Inspector, describe, differences
+import pytest
+
+from hpc_recon.core import receipts
+from hpc_recon.core.errors import ClusterError
+from hpc_recon.core.tiles import Group, Need, Tile, canonical
+from hpc_recon.run import environment, worker
+from hpc_recon.run.environment import Inspector, describe, devices, differences, expectations, require_same_kind
 
 
 class FakeClient:
@@ -14,10 +22,7 @@ class FakeClient:
     def __init__(self, answers: dict[str, dict[str, str]]) -> None:
         self.answers = answers
         self.asked: list[list[str]] = []
-
-    def scheduler_info(self, n_workers: int) -> dict[str, Any]:
-        assert n_workers == -1
-        return {"workers": dict.fromkeys(self.answers)}
+        self.cluster = SimpleNamespace(scheduler=SimpleNamespace(workers=answers))
 
     def run(self, function: Any, *, workers: list[str], on_error: str) -> dict[str, Any]:
         assert function is environment.describe
@@ -29,8 +34,10 @@ class FakeClient:
 def test_this_process_describes_itself() -> None:
     own = describe()
     assert own["host"]
-    assert own["version of numpy"]
+    assert own["version of python"] == platform.python_version()
     assert own["BLAS kernels"]
+    for name in worker.SAME_VERSION:
+        assert own[f"version of {name}"], name
     assert differences(own, own) == []
 
 
@@ -52,5 +59,72 @@ def test_each_worker_is_asked_once_and_each_host_named_once() -> None:
     inspector.look()
     assert client.asked == [["w1"], ["w2", "w3"]]
     assert len(said) == 1
-    assert "the node n2" in said[0]
+    assert "the node n2 has another environment" in said[0]
     assert "version of numpy: 2.3 (controller: 2.4)" in said[0]
+
+
+def test_a_gpu_counts_where_one_may_be_used(monkeypatch, tmp_path) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\nprintf 'NVIDIA H200\\nNVIDIA H200\\n'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("HPC_RECON_XP", "auto")
+    assert devices()["GPU"] == "NVIDIA H200"
+    monkeypatch.setenv("HPC_RECON_XP", "numpy")
+    assert devices()["GPU"] == "none"
+    monkeypatch.setenv("HPC_RECON_XP", "cupy")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert devices()["GPU"] == "none"
+
+
+def test_expectations_are_there_for_the_workers_and_gone_afterwards(tmp_path) -> None:
+    folder = tmp_path / "jobs"
+    folder.mkdir()
+    (folder / "environment-killed.json").write_text("left by a controller that was killed")
+    with expectations(tmp_path, "abc", strict=False):
+        assert not (folder / "environment-killed.json").exists()
+        expected = json.loads((folder / "environment-abc.json").read_text())
+        assert expected == {"controller": describe(), "strict": False}
+        assert worker.examine(expected, folder, "abc") == []
+        (folder / "broken-abc-w-1.json").write_text("{}")
+        (folder / "w-1.log").write_text("kept")
+    assert [path.name for path in folder.iterdir()] == ["w-1.log"]
+
+
+def finish_a_tile(workspace, blas) -> None:
+    group = Group("fit", ("S1", "VC", "net", "layer"), canonical({"fit": {"alpha": 1.0}}))
+    tile = Tile(group, "fit", 0, 10, Need(host_bytes=1, bytes_in=1, bytes_out=1, files_out=1, seconds=1.0))
+    path = workspace / "out.bin"
+    path.write_bytes(b"1")
+    receipts.write(workspace, tile, [path], {"blas": blas})
+
+
+def test_strict_means_the_kernels_that_made_the_results_so_far(tmp_path) -> None:
+    finish_a_tile(tmp_path, ["openblas VAX", "openblas VAX"])
+    with expectations(tmp_path, "abc", strict=True):
+        folder = tmp_path / "jobs"
+        expected = json.loads((folder / "environment-abc.json").read_text())
+        (found,) = worker.examine(expected, folder, "abc")
+        assert "(the results so far: VAX); --strict-device was given" in found
+    assert not list(folder.iterdir())
+
+
+def test_strict_without_results_means_the_first_node(tmp_path) -> None:
+    with expectations(tmp_path, "abc", strict=True):
+        folder = tmp_path / "jobs"
+        expected = json.loads((folder / "environment-abc.json").read_text())
+        assert worker.examine(expected, folder, "abc") == []
+        assert (folder / "devices-abc-BLAS_kernels.txt").read_text() == devices()["BLAS kernels"]
+
+
+def test_strict_on_this_machine_refuses_other_kernels(tmp_path) -> None:
+    require_same_kind(tmp_path)
+    finish_a_tile(tmp_path, ["openblas VAX"])
+    with pytest.raises(ClusterError, match=r"kernels are \S+, the results so far were made with VAX, and --strict-dev"):
+        require_same_kind(tmp_path)
+
+
+def test_strict_on_the_machine_that_made_the_results(tmp_path) -> None:
+    finish_a_tile(tmp_path, [f"openblas {devices()['BLAS kernels']}"])
+    require_same_kind(tmp_path)

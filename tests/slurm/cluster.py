@@ -1,4 +1,4 @@
-"""A real Slurm on this one machine: munged, slurmctld and two slurmd with a pretended GPU each, in one folder.
+"""A real Slurm on this one machine: munged, slurmctld and two slurmd with two pretended GPUs each, in one folder.
 
     python tests/slurm/cluster.py start /tmp/slurm     prints `export SLURM_CONF=...`
     python tests/slurm/cluster.py stop /tmp/slurm
@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -20,9 +21,10 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "sinfo")
 #: What each node says that it has; nothing enforces it.
-PRETENDED = "CPUs=8 RealMemory=64000 Gres=gpu:1"
+N_GPUS = 2
+PRETENDED = f"CPUs=8 RealMemory=64000 Gres=gpu:{N_GPUS}"
 Process = subprocess.Popen
-NODES = {"n1": "/dev/null", "n2": "/dev/zero"}
+NODES = ("n1", "n2")
 
 
 def absent() -> str | None:
@@ -60,7 +62,7 @@ SlurmctldPort={control}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge/munge.socket
+AuthInfo=socket={folder}/munge/munge.socket,cred_expire=5
 CryptoType=crypto/munge
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -87,7 +89,13 @@ SlurmdLogFile={folder}/slurmd-%n.log
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
 """
     )
-    lines = [f"NodeName={name} Name=gpu File={device}" for name, device in NODES.items()]
+    lines = []
+    for name in NODES:
+        for number in range(N_GPUS):
+            device = folder / f"{name}-gpu{number}"
+            # Slurm insists on a device; this one is /dev/null's and /dev/zero's kind, so nothing can break.
+            os.mknod(device, stat.S_IFCHR | 0o600, os.makedev(1, (3, 5)[number]))
+            lines.append(f"NodeName={name} Name=gpu File={device}")
     (folder / "gres.conf").write_text("\n".join(lines) + "\n")
     (folder / "cgroup.conf").write_text("CgroupAutomount=no\n")
     return configuration
@@ -146,6 +154,13 @@ def _idle(environment: dict[str, str]) -> bool:
     return [line.split() for line in result.stdout.splitlines()] == [[name, "idle"] for name in NODES]
 
 
+def start_node(folder: Path, node: str) -> Process:
+    """Start the slurmd of one node."""
+    environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
+    command = [shutil.which("slurmd"), "-D", "-N", node]
+    return _start(command, folder / f"slurmd-{node}.out", env=environment)
+
+
 def start(folder: Path) -> tuple[Path, list[Process]]:
     """Start everything in `folder` (absolute, absent or empty); return the path of slurm.conf and the processes.
 
@@ -161,9 +176,7 @@ def start(folder: Path) -> tuple[Path, list[Process]]:
     try:
         started.append(_start_munged(folder))
         started.append(_start([shutil.which("slurmctld"), "-D"], folder / "slurmctld.out", env=environment))
-        for node in NODES:
-            command = [shutil.which("slurmd"), "-D", "-N", node]
-            started.append(_start(command, folder / f"slurmd-{node}.out", env=environment))
+        started += [start_node(folder, node) for node in NODES]
         (folder / "pids").write_text("\n".join(str(process.pid) for process in started))
         _wait(lambda: _idle(environment), 60, "the nodes are not idle", folder / "slurmctld.log")
     except BaseException:

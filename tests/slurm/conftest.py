@@ -9,13 +9,23 @@ import yaml
 
 HERE = Path(__file__).parent
 FAKES = HERE.parent / "run"
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(FAKES)]
 
 import cluster  # noqa: E402
+import running  # noqa: E402
+
+#: Tiles of which `expected` knows the bytes: more than any test here has.
+MOST_TILES = 80
 
 
 @pytest.fixture(scope="session")
-def slurm(tmp_path_factory):
+def daemons():
+    """Slurm's processes; a test that starts one anew adds it."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory, daemons):
     """The environment in which Slurm's commands find this test's two-node cluster."""
     reason = cluster.absent()
     if reason is not None:
@@ -26,18 +36,29 @@ def slurm(tmp_path_factory):
     folder = tmp_path_factory.mktemp("slurm")
     for parent in (folder, *folder.parents[:3]):
         parent.chmod(parent.stat().st_mode | 0o055)  # munged runs as its own user
-    configuration, daemons = cluster.start(folder)
+    configuration, started = cluster.start(folder)
+    daemons += started
     try:
-        yield {**os.environ, "SLURM_CONF": str(configuration), "PYTHONPATH": str(FAKES)}
+        yield {**os.environ, "SLURM_CONF": str(configuration), "PYTHONPATH": os.pathsep.join(map(str, (FAKES, HERE)))}
     finally:
         cluster.stop(folder)
         for daemon in daemons:
             daemon.wait(5)
 
 
+@pytest.fixture(scope="session")
+def expected(slurm, tmp_path_factory):
+    """What the fake verb's tiles write on this machine, by the name of the file."""
+    folder = tmp_path_factory.mktemp("here")
+    study = running.write_study(folder, "here", n=MOST_TILES)
+    code, printed = running.finish(running.start(slurm, study, cluster="local"))
+    assert code == 0, printed
+    return running.outputs(folder / "here")
+
+
 @pytest.fixture
 def cluster_file(tmp_path):
-    """A cluster file for one core and one pretended GPU a job."""
+    """A cluster file for one core and one pretended GPU a job, each job on a node of its own."""
     content = {
         "cluster": {"poll_seconds": 1},
         "jobqueue": {
@@ -46,7 +67,7 @@ def cluster_file(tmp_path):
                 "memory": "2GiB",
                 "walltime": "00:10:00",
                 "interface": "lo",
-                "job-extra-directives": ["--gres=gpu:1"],
+                "job-extra-directives": ["--gres=gpu:1", "--exclusive"],
                 "job-directives-skip": ["--mem"],
             }
         },

@@ -8,10 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import yaml
+from running import require_clean
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(240)]
 STUDY = {
@@ -131,6 +131,4 @@ def test_killed_half_way_the_fit_is_completed(slurm, cluster_file, copy, expecte
     after = receipts_of(workspace)
     assert {path: after[path] for path in before} == before, "finished tiles were computed again"
     assert contents(workspace, "decoders.zarr") == expected
-    left = subprocess.run(["squeue", "--noheader"], env=slurm, capture_output=True, text=True, check=True).stdout
-    assert not left.strip()
-    assert not list(Path(workspace / "jobs").glob("tls-*"))
+    require_clean(slurm, workspace)

@@ -1,0 +1,113 @@
+"""The scripts that run the controller as a batch job: read by bash, and PBS's driven as PBS drives it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+JOBS = Path(__file__).parents[2] / "jobs"
+FAKES = Path(__file__).parents[1] / "run"
+SCRIPT = JOBS / "controller.pbs.sh"
+N_TILES = 12
+
+#: Stands in for Python: the pipeline of the script is the fake verb on this machine.
+PYTHON = """#!/bin/bash
+printf '%s\\n' "$*" >>arguments
+exec {python} {run} study.yaml local
+"""
+QSTAT = """#!/bin/bash
+[ "$*" = "-f 12.server" ] || exit 1
+printf 'Job Id: 12.server\\n    Job_Name = recon-control\\n    Resource_List.walltime = {walltime}\\n'
+"""
+
+
+@pytest.mark.parametrize("script", sorted(JOBS.glob("*.sh")), ids=lambda path: path.name)
+def test_bash_can_read_it(script):
+    checked = subprocess.run(["bash", "-n", str(script)], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Return a function that runs the PBS script as PBS would, in a job with some walltime."""
+    content = {
+        "name": "tiny",
+        "workspace": str(tmp_path / "ws"),
+        "subjects": ["S1"],
+        "datasets": {"training": {"role": "training"}, "natural": {"role": "test"}},
+        "simulate": {"preset": "easy"},
+        "networks": {"pixels": {"architecture": "pixels", "layers": ["image"]}},
+        "report": {"description": json.dumps({"n": N_TILES, "seconds": 0.5})},
+    }
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
+
+    def write(name, text):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+
+    write("my-python", PYTHON.format(python=sys.executable, run=FAKES / "run_fake.py"))
+
+    def start(walltime, **variables):
+        write("qstat", QSTAT.format(walltime=walltime))
+        environment = {
+            **os.environ,
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "PYTHONPATH": str(FAKES),
+            "PYTHON": str(tmp_path / "my-python"),
+            "PBS_JOBID": "12.server",
+            "PBS_O_WORKDIR": str(tmp_path),
+            "STUDY": "study.yaml",
+            "OPTIONS": "--cluster mine --jobs 2:16",
+            **variables,
+        }
+        return subprocess.Popen(["bash", str(SCRIPT)], env=environment, stderr=subprocess.PIPE, text=True, cwd="/")
+
+    return start
+
+
+def done(folder):
+    return len(list((folder / "ws" / "out").glob("*.bin"))) if (folder / "ws" / "out").is_dir() else 0
+
+
+def test_sigterm_drains_and_submitted_again_it_completes(start, tmp_path):
+    first = start("48:00:00")
+    end = time.monotonic() + 60
+    while done(tmp_path) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    first.send_signal(signal.SIGTERM)
+    _, printed = first.communicate(timeout=60)
+    assert first.returncode == 1, printed
+    assert "stopping when the tiles that run now are done" in printed
+    assert 2 <= done(tmp_path) < N_TILES
+    assert not list((tmp_path / "ws" / "receipts").glob("*controller*"))
+    second = start("48:00:00")
+    _, printed = second.communicate(timeout=60)
+    assert second.returncode == 0, printed
+    assert done(tmp_path) == N_TILES
+    expected = "-m hpc_recon.pipeline --study study.yaml --cluster pbs --cluster mine --jobs 2:16"
+    assert (tmp_path / "arguments").read_text().splitlines() == [expected, expected]
+
+
+def test_it_drains_by_itself_before_its_walltime_ends(start, tmp_path):
+    job = start("00:10:06", EARLY="600")
+    _, printed = job.communicate(timeout=60)
+    assert job.returncode == 1, printed
+    assert "stopping when the tiles that run now are done" in printed
+    assert done(tmp_path) < N_TILES
+    assert not list((tmp_path / "ws" / "receipts").glob("*controller*"))
+
+
+def test_what_is_missing_is_said(start):
+    job = start("00:05:00")
+    assert "leaves no time" in job.communicate(timeout=30)[1]
+    assert job.returncode == 2
+    job = start("48:00:00", STUDY="")
+    assert "usage: qsub -v STUDY=" in job.communicate(timeout=30)[1]
+    assert job.returncode != 0
