@@ -27,7 +27,7 @@ from hpc_recon.core.errors import ChangedStudy, DamagedStore, DataError, StoreUn
 from hpc_recon.core.objects import Objects
 from hpc_recon.core.paths import require_inside
 from hpc_recon.core.places import Folder
-from hpc_recon.stores.checks import check_shards, redo_command, shard_paths
+from hpc_recon.stores.checks import check_contents, check_shards, redo_command, shard_paths
 from hpc_recon.stores.layout import Geometry, Ref
 from hpc_recon.stores.metadata import METADATA, Description, create_groups, describe, record, seal
 
@@ -111,7 +111,8 @@ def read(workspace: Path, ref: Ref, rows: Selection = None, columns: Selection =
     MissingStore
         If the array, or the receipt of a touched shard, does not exist.
     DamagedStore
-        If a touched shard is absent, empty, shorter or longer than its receipt says, or fails its checksum.
+        If a touched shard is absent, empty, shorter or longer than its receipt says, or fails its checksum; or, where
+        at least half of what the touched shards hold is read, if it is another one of equal length.
     StoreUnreachable
         If an object store does not answer.
     """
@@ -123,11 +124,17 @@ def read(workspace: Path, ref: Ref, rows: Selection = None, columns: Selection =
     check_shards(workspace, ref, found, touched)
     try:
         with storage.of(workspace).holder(ref.path).reaching():
-            return _load(_open(workspace, ref), found, selection)
+            values = _load(_open(workspace, ref), found, selection)
     except (StoreUnreachable, MemoryError):
         raise
     except Exception as error:
         raise _locate(workspace, ref, found, touched, error=error) from error
+    held = math.prod(
+        min(len(numbers) * shard, n) for numbers, shard, n in zip(touched, found.shards, found.shape, strict=True)
+    )
+    if 2 * values.size >= held:
+        check_contents(workspace, ref, found, touched)
+    return values
 
 
 def write(workspace: Path, ref: Ref, start: Sequence[int], values: Array, *, allow_nan: bool = False) -> list[Path]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from hpc_recon.core import receipts, storage
 from hpc_recon.core.errors import DamagedStore, MissingStore
-from hpc_recon.core.places import RECEIPTS
+from hpc_recon.core.files import checksum
+from hpc_recon.core.places import RECEIPTS, Folder
 from hpc_recon.stores.layout import Ref, command
 from hpc_recon.stores.metadata import Description
 
@@ -52,6 +54,30 @@ def check_shards(workspace: Path, ref: Ref, found: Description, touched: Sequenc
             f"{len(damaged)} of {len(paths)} shards of {ref.path} are damaged (first: {place.where(damaged[0][0])} "
             f"{damaged[0][1]}); make them anew with {redo_command(found.made_by)}"
         )
+
+
+def check_contents(workspace: Path, ref: Ref, found: Description, touched: Sequence[Sequence[int]]) -> None:
+    """Raise unless each touched shard holds the bytes that were written: for reads of most of a shard.
+
+    The checksums of its chunks find changed bytes, but not another shard of equal length in its place. A file is
+    read once a process for this, out of the page cache; in an object store nothing is read twice.
+    """
+    place = storage.of(workspace).holder(ref.path)
+    if not isinstance(place, Folder):
+        return
+    records = group_records(workspace, found.made_by)
+    for path in shard_paths(ref, touched):
+        status = (place.root / path).stat()
+        if _crc32(place.root / path, status.st_ino, status.st_size, status.st_mtime_ns) != records[path].crc32:
+            raise DamagedStore(
+                f"the shard {place.where(path)} is not the one that was written: its chunks are whole, but its receipt "
+                f"has another checksum (was it exchanged for another?); make it anew with {redo_command(found.made_by)}"
+            )
+
+
+@lru_cache(maxsize=1 << 16)
+def _crc32(path: Path, inode: int, size: int, time: int) -> int:
+    return checksum(path)
 
 
 def shard_paths(ref: Ref, spans: Sequence[Sequence[int]]) -> Iterator[str]:

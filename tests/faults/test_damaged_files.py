@@ -74,9 +74,11 @@ def named_command(message):
 
 def test_a_reader_names_the_shard_and_the_command_that_repairs_it(copy, whole):
     study, workspace = copy
+    other = first_shard(workspace, weight("VC", "conv3_1"))
     faults = [
         (weight("V1", "conv1_1"), truncate, "bytes, its receipt says"),
         (voxel("V1", "conv1_1"), empty, "is empty, its receipt says"),
+        (weight("V1", "conv3_1"), lambda path: exchange(path, other), "is not the one that was written"),
         (weight("VC", "conv3_1"), flip, "fails its checksum"),
         (voxel("VC", "conv3_1"), lambda path: path.unlink(), "is absent, its receipt says"),
     ]
@@ -90,7 +92,7 @@ def test_a_reader_names_the_shard_and_the_command_that_repairs_it(copy, whole):
         assert str(path) in str(caught.value)
         commands.add(named_command(str(caught.value)))
     assert {verb for verb, _ in commands} == {"fit"}
-    assert len(commands) == 2, "one for each group"
+    assert len(commands) == 3, "one for each group"
     for verb, options in commands:
         assert harness.run_verb(verb, study, *options) == 0
     for ref, _, _ in faults:

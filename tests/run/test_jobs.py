@@ -344,7 +344,7 @@ def test_no_job_has_started_in_time_and_the_queue_is_silent(watcher):
     watcher.queue.by_name = silent
     tick_often(watcher)
     watcher._opened -= 3601
-    with pytest.raises(ClusterError, match="no job has started within .*Unable to contact"):
+    with pytest.raises(ClusterError, match=r"no job has started within .*Unable to contact"):
         watcher.tick(2)
 
 

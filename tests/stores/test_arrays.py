@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpc_recon.core.errors import ChangedStudy, DamagedStore, DataError, MissingStore
-from hpc_recon.stores import arrays
+from hpc_recon.stores import arrays, checks
 from hpc_recon.stores.layout import Geometry, Ref
 
 REDO = "`python -m hpc_recon.extract --study <study file> --redo --only 'extract/vgg/conv1_1..conv1_2/'`"
@@ -126,6 +126,26 @@ def test_long_shard_is_an_error(stored):
         stream.write(b"x")
     with pytest.raises(DamagedStore, match="has 301 bytes, its receipt says 300"):
         stored.read()
+
+
+def test_an_exchanged_shard_is_found_when_most_of_it_is_read(stored):
+    stored.files[2].write_bytes(stored.files[0].read_bytes())  # whole, with sound checksums of its own
+    with pytest.raises(DamagedStore, match="is not the one that was written") as caught:
+        stored.read(slice(4, 8), slice(0, 16))
+    assert str(stored.files[2]) in str(caught.value)
+    assert REDO in str(caught.value)
+    np.testing.assert_array_equal(stored.read(slice(0, 4)), stored.values[:4])
+
+
+def test_a_shard_is_read_once_a_process_for_its_checksum(stored, monkeypatch):
+    read = []
+    original = checks.checksum
+    monkeypatch.setattr(checks, "checksum", lambda path: read.append(path) or original(path))
+    stored.read()
+    stored.read()
+    assert sorted(read) == sorted(stored.files)
+    stored.read(slice(4, 5), slice(0, 8))  # a small part: its chunk's checksum alone
+    assert len(read) == 6
 
 
 def test_every_flipped_byte_is_found(stored):
