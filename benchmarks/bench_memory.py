@@ -167,7 +167,8 @@ def one_stage(study_file, verb, stage):
     found = {}
     for tile in tiles:
         before = resident()
-        figures = runner.call(f"hpc_recon.{verb}", str(study_file), tile, "numpy")
+        runner.call(f"hpc_recon.{verb}", str(study_file), tile, "numpy")
+        figures = receipts.read(workspace, tile).run
         found = found or {
             "measured": figures["peak_bytes"] - before,
             "projected": tile.need.host_bytes,

@@ -60,7 +60,8 @@ def expected(slurm, tmp_path_factory):
 def cluster_file(tmp_path):
     """A cluster file for one core and one pretended GPU a job, each job on a node of its own."""
     content = {
-        "cluster": {"poll_seconds": 1},
+        # Web pages take a second to start, of the controller and of each worker; tests/run has them.
+        "cluster": {"poll_seconds": 0.5, "dashboard": False},
         "jobqueue": {
             "slurm": {
                 "cores": 1,
@@ -69,6 +70,7 @@ def cluster_file(tmp_path):
                 "interface": "lo",
                 "job-extra-directives": ["--gres=gpu:1", "--exclusive"],
                 "job-directives-skip": ["--mem"],
+                "worker-extra-args": ["--no-dashboard"],
             }
         },
     }

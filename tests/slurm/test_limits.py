@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.timeout(120)]
 
 def test_jobs_grow_with_the_tiles_and_are_given_back(slurm, cluster_file, tmp_path, expected):
     """Three jobs are wanted, but there are two nodes: in the end the job that waits and the idle one are given back."""
-    study = write_study(tmp_path, "ws", n=5, seconds=5.0)
+    study = write_study(tmp_path, "ws", n=5, seconds=4.0)
     workspace = tmp_path / "ws"
     process = start(slurm, study, cluster="slurm", cluster_file=cluster_file, jobs="1:3")
     wait_until(lambda: len(jobs(slurm)) == 3, process=process)

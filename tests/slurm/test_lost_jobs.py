@@ -53,7 +53,7 @@ def test_a_pre_empted_job_comes_back_and_one_that_slurm_ends_at_its_walltime_is_
     slurm, cluster_file, tmp_path, expected
 ):
     # Slurm looks at walltimes every 30 s: there must be tiles for so long.
-    study = write_study(tmp_path, "ws", n=42, seconds=1.5)
+    study = write_study(tmp_path, "ws", n=40, seconds=1.5)
     workspace = tmp_path / "ws"
     process = start(slurm, study, cluster="slurm", cluster_file=cluster_file, jobs="2")
     wait_until(lambda: len(jobs_of(workspace)) == 2, process=process)
@@ -65,7 +65,7 @@ def test_a_pre_empted_job_comes_back_and_one_that_slurm_ends_at_its_walltime_is_
     assert code == 0, printed
     assert "JobState=TIMEOUT" in ask(slurm, "scontrol", "show", "job", late)
     assert "Restarts=1" in ask(slurm, "scontrol", "show", "job", taken)
-    require_same(workspace, expected, 42)
+    require_same(workspace, expected, 40)
     returned = [record for record in trace(workspace) if record["job"] == taken]
     assert len({record["pid"] for record in returned}) == 2, "the job that came back computed nothing"
     assert len(jobs_of(workspace)) == 3
