@@ -225,7 +225,7 @@ class Where(Section):
     )
     max_jobs: int | None = Field(None, ge=1, description="jobs that a run may submit altogether; --max-jobs overrides")
     start_within: str | None = Field(
-        None, description="longest wait for the first job, written as a walltime; default: as long as it takes"
+        None, description="longest wait while no job runs, written as a walltime; default: as long as it takes"
     )
     poll_seconds: float = Field(15.0, gt=0, description="seconds between two looks at the queue")
     dashboard: bool = Field(True, description="dask's dashboard, on this machine only (127.0.0.1)")

@@ -120,7 +120,7 @@ class Place:
             return parse_bytes(self.file.cluster.memory)
         if self.file.kind in HERE:
             return available_memory() // self.wanted.most
-        settings = jobqueue.merged(self.file.job, jobqueue.user_settings(self.file.kind))
+        settings = jobqueue.job_settings(self.file)
         return parse_bytes(str(settings["memory"])) // max(1, self.file.cluster.gpus)
 
     @property
@@ -134,12 +134,12 @@ class Place:
         """Seconds of a job, None without limit."""
         if self.file.kind in HERE:
             return None
-        text = jobqueue.merged(self.file.job, jobqueue.user_settings(self.file.kind))["walltime"]
+        text = jobqueue.job_settings(self.file).get("walltime")
         return None if text is None else walltime_seconds(text, self.file.kind)
 
     @property
     def start_within(self) -> int | None:
-        """Seconds that the first job may wait in the queue, None without limit."""
+        """Seconds that jobs may wait in the queue while none runs, None without limit."""
         text = self.file.cluster.start_within
         return None if text is None else walltime_seconds(text, self.file.kind)
 

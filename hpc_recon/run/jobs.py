@@ -126,7 +126,7 @@ class Watcher:
     max_jobs
         Jobs that may be submitted altogether, None without limit.
     start_within
-        Seconds that the first job may wait in the queue, None without limit.
+        Seconds that all jobs may wait in the queue, the first or those that replace it; None without limit.
     deaths
         Jobs that ended, or were refused, before their workers registered; reset by a registration.
     """
@@ -146,9 +146,9 @@ class Watcher:
     _registry: Registry = field(init=False)
     _ids: dict[str, str] = field(default_factory=dict)
     _line: str = "waiting for the first job"
-    _opened: float = field(default_factory=time.monotonic)
+    #: When a worker last lived or a job last ran.
+    _quiet_since: float = field(default_factory=time.monotonic)
     _looked: float = -math.inf
-    _started: bool = False
     _pause_until: float = -math.inf
     _excess_since: float | None = None
     #: Times: not in the queue since, running or live (the last sign of life), held or hopeless since.
@@ -173,7 +173,9 @@ class Watcher:
         known = len(self._registry.jobs)
         live = self._registry.look()
         if len(self._registry.jobs) > known:
-            self.deaths, self._started, self._pause_until = 0, True, -math.inf
+            self.deaths, self._pause_until = 0, -math.inf
+        if live:
+            self._quiet_since = time.monotonic()
         self._grow(tiles_left)
         self._ids.update({name: str(job.job_id) for name, job in self._jobs().items() if job.job_id})
         self.remember(tuple(sorted(self._ids.values())))
@@ -252,7 +254,8 @@ class Watcher:
                 self._doubts.setdefault(name, now)
             else:
                 self._doubts.pop(name, None)
-        self._started = self._started or bool(self._sign)
+        if self._sign:
+            self._quiet_since = now
 
     def _is_dead(self, name: str, job: Any, states: Mapping[str, JobState], live: set[str]) -> bool:
         """Refused; or without a worker, and out of the queue at the second look, or running for long.
@@ -311,9 +314,9 @@ class Watcher:
         self._require_start(f"the queue says: {self._summary(states).partition(': ')[2]}")
 
     def _require_start(self, said: str) -> None:
-        """Raise if the first job has waited for longer than it may."""
-        waited = time.monotonic() - self._opened
-        if self.start_within is not None and not self._started and waited > self.start_within:
+        """Raise if all jobs have waited for longer than they may."""
+        waited = time.monotonic() - self._quiet_since
+        if self.start_within is not None and waited > self.start_within:
             raise ClusterError(
                 f"no job has started within {format_seconds(self.start_within)} (start_within in the cluster file); "
                 f"{said}. {'. '.join(self._paths(name) for name in list(self._jobs())[:1])}"

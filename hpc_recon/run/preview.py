@@ -164,7 +164,7 @@ def worker_threads(place: Place) -> int:
     """Return the threads of one worker of a place: the cores of its job, or its share of this machine."""
     if place.file.kind in HERE:
         return local_threads(place)
-    settings = jobqueue.merged(place.file.job, jobqueue.user_settings(place.file.kind))
+    settings = jobqueue.job_settings(place.file)
     return place.file.cluster.threads or int(settings["cores"]) // max(1, place.file.cluster.gpus)
 
 

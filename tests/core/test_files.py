@@ -73,7 +73,10 @@ def test_numpy_says_on_a_full_disk_what_is_looked_for() -> None:
         pytest.skip("there is no /dev/full here")
     import numpy as np
 
-    with open("/dev/full", "wb", buffering=0) as stream, pytest.raises(OSError, match="requested and|No space") as caught:
+    with (
+        open("/dev/full", "wb", buffering=0) as stream,
+        pytest.raises(OSError, match=r"requested and|No space") as caught,
+    ):
         np.zeros(1 << 16).tofile(stream)
     assert files.is_full(caught.value)
 

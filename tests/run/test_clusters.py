@@ -29,8 +29,8 @@ def test_budgets_come_from_the_option_the_file_the_job_or_the_machine():
     two = place({"cluster": {"kind": "local"}}, jobs=Jobs(2, 2))
     assert 0 < two.host_budget <= clusters.available_memory()
     assert two.walltime is None
-    gpus = {"cluster": {"gpus": 4}, **slurm}
-    assert place(gpus).host_budget == 2 * 2**30, "a worker process has its part of the job's memory"
+    gpus = {"cluster": {"gpus": 2}, **slurm}
+    assert place(gpus).host_budget == 4 * 2**30, "a worker process has its part of the job's memory"
     assert two.device_budget is None
 
 

@@ -331,7 +331,7 @@ def test_max_jobs(watcher):
 def test_no_job_has_started_in_time(watcher):
     watcher.start_within = 3600
     tick_often(watcher)
-    watcher._opened -= 3601
+    watcher._quiet_since -= 3601
     with pytest.raises(ClusterError, match=r"no job has started within .*: 1 waiting \(Priority\)\. Script .*w-1\.sh"):
         watcher.tick(2)
 
@@ -343,20 +343,23 @@ def test_no_job_has_started_in_time_and_the_queue_is_silent(watcher):
     watcher.start_within = 3600
     watcher.queue.by_name = silent
     tick_often(watcher)
-    watcher._opened -= 3601
+    watcher._quiet_since -= 3601
     with pytest.raises(ClusterError, match=r"no job has started within .*Unable to contact"):
         watcher.tick(2)
 
 
-def test_start_within_is_about_the_first_job(watcher):
+def test_start_within_counts_from_when_the_last_job_ended(watcher):
     watcher.start_within = 3600
+    watcher._quiet_since -= 3599
     watcher.tick(2)
     watcher.cluster.register("w-1")
     watcher.tick(2)
     watcher.cluster.end("w-1")
-    watcher._opened -= 3601
     tick_often(watcher)
-    assert set(watcher.cluster.workers) == {"w-2"}
+    assert set(watcher.cluster.workers) == {"w-2"}, "replaced; the wait begins anew"
+    watcher._quiet_since -= 3601
+    with pytest.raises(ClusterError, match=r"no job has started within .*: 1 waiting"):
+        tick_often(watcher)
 
 
 @pytest.mark.parametrize("state", [JobState("held", "JobHeldUser"), JobState("waiting", "BadConstraints")])
