@@ -11,13 +11,15 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
-import socket
 import stat
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "run"))
+
+import daemons
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "sinfo")
 #: What each node says that it has; nothing enforces it.
@@ -35,21 +37,9 @@ def absent() -> str | None:
     return None if os.geteuid() == 0 else "needs root, to start jobs"
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports that nothing listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
-
-
 def write_configuration(folder: Path) -> Path:
     """Write slurm.conf and gres.conf; return the former."""
-    control, *node_ports = free_ports(1 + len(NODES))
+    control, *node_ports = daemons.free_ports(1 + len(NODES))
     nodes = "\n".join(
         f"NodeName={name} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port} {PRETENDED}"
         for name, port in zip(NODES, node_ports, strict=True)
@@ -111,13 +101,6 @@ def _demote_to_munge() -> dict[str, object]:
     return {}
 
 
-def _start(command: list[str], log: Path, **options: object) -> Process:
-    with open(log, "ab") as stream:
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True, **options
-        )
-
-
 def _start_munged(folder: Path) -> Process:
     home = folder / "munge"
     home.mkdir(mode=0o755)
@@ -133,18 +116,9 @@ def _start_munged(folder: Path) -> Process:
         *("--foreground", "--force", f"--socket={home}/munge.socket", f"--key-file={key}"),
         *(f"--pid-file={home}/munged.pid", f"--seed-file={home}/munged.seed", f"--log-file={home}/munged.log"),
     ]
-    process = _start(command, folder / "munged.out", **identity)
-    _wait(lambda: (home / "munge.socket").exists(), 10, "munged does not listen", folder / "munged.out")
+    process = daemons.start(command, folder / "munged.out", **identity)
+    daemons.wait(lambda: (home / "munge.socket").exists(), 10, "munged does not listen", folder / "munged.out")
     return process
-
-
-def _wait(ready, seconds: float, what: str, log: Path) -> None:
-    end = time.monotonic() + seconds
-    while not ready():
-        if time.monotonic() > end:
-            tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
-            raise RuntimeError(f"{what} after {seconds:.0f} s:\n{tail}")
-        time.sleep(0.1)
 
 
 def _idle(environment: dict[str, str]) -> bool:
@@ -158,7 +132,7 @@ def start_node(folder: Path, node: str) -> Process:
     """Start the slurmd of one node."""
     environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
     command = [shutil.which("slurmd"), "-D", "-N", node]
-    return _start(command, folder / f"slurmd-{node}.out", env=environment)
+    return daemons.start(command, folder / f"slurmd-{node}.out", env=environment)
 
 
 def start(folder: Path) -> tuple[Path, list[Process]]:
@@ -175,34 +149,14 @@ def start(folder: Path) -> tuple[Path, list[Process]]:
     started = []
     try:
         started.append(_start_munged(folder))
-        started.append(_start([shutil.which("slurmctld"), "-D"], folder / "slurmctld.out", env=environment))
+        started.append(daemons.start([shutil.which("slurmctld"), "-D"], folder / "slurmctld.out", env=environment))
         started += [start_node(folder, node) for node in NODES]
         (folder / "pids").write_text("\n".join(str(process.pid) for process in started))
-        _wait(lambda: _idle(environment), 60, "the nodes are not idle", folder / "slurmctld.log")
+        daemons.wait(lambda: _idle(environment), 60, "the nodes are not idle", folder / "slurmctld.log")
     except BaseException:
-        end([process.pid for process in started])
+        daemons.end([process.pid for process in started])
         raise
     return configuration, started
-
-
-def _alive(pid: int) -> bool:
-    """Return whether a process runs and has not merely not been collected yet."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def end(pids: list[int]) -> None:
-    """End processes by id, last started first; killed if they do not go within 10 s."""
-    for number, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
-        left = [pid for pid in reversed(pids) if _alive(pid)]
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-        limit = time.monotonic() + patience
-        while any(_alive(pid) for pid in left) and time.monotonic() < limit:
-            time.sleep(0.1)
 
 
 def stop(folder: Path) -> None:
@@ -216,7 +170,7 @@ def stop(folder: Path) -> None:
     limit = time.monotonic() + 20
     while jobs().strip() and time.monotonic() < limit:
         time.sleep(0.2)
-    end([int(pid) for pid in (folder / "pids").read_text().split()])
+    daemons.end([int(pid) for pid in (folder / "pids").read_text().split()])
 
 
 if __name__ == "__main__":
