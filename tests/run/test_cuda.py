@@ -50,14 +50,14 @@ def test_a_worker_for_each_gpu_or_as_many_as_asked_for(monkeypatch):
     assert place(Jobs(2, 2)).host_budget <= clusters.available_memory() // 2 + 2**28
 
 
-def on_worker():
-    import time
-
-    time.sleep(0.5)
-    return os.environ["CUDA_VISIBLE_DEVICES"], os.environ["HPC_RECON_XP"], int(os.environ["HPC_RECON_THREADS"])
-
-
 def test_each_worker_sees_its_own_gpu(monkeypatch, tmp_path):
+    def on_worker():  # in here, so that it travels whole: a worker cannot import a test
+        import os
+        import time
+
+        time.sleep(0.5)
+        return os.environ["CUDA_VISIBLE_DEVICES"], os.environ["HPC_RECON_XP"], int(os.environ["HPC_RECON_THREADS"])
+
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
     with (
         lease.hold(tmp_path, cluster="cuda", study_name="tiny", cancel=print, say=print) as held,
