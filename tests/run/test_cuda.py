@@ -52,7 +52,6 @@ def test_a_worker_for_each_gpu_or_as_many_as_asked_for(monkeypatch):
 
 def test_each_worker_sees_its_own_gpu(monkeypatch, tmp_path):
     def on_worker():  # in here, so that it travels whole: a worker cannot import a test
-        import os
         import time
 
         time.sleep(0.5)
