@@ -1,0 +1,1 @@
+"""Layer 1: from preprocessed BOLD runs to samples, step by step. Arrays in, arrays out."""
