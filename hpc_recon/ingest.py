@@ -12,20 +12,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hpc_recon.core.array import Array
-from hpc_recon.core.config import CrossValidation, Study, base_subject
+from hpc_recon.core.config import Study, base_subject
 from hpc_recon.core.errors import StudyError
+from hpc_recon.core.ingest_options import CrossValidation
 from hpc_recon.core.memory import array_bytes, shard_bytes
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical
 
 if TYPE_CHECKING:
+    from hpc_recon.exchange.mapping import SubjectData
     from hpc_recon.stores.brain import Brain
     from hpc_recon.stores.images import Stimuli, StimulusTable
-    from hpc_recon.stores.mapping import SubjectData
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +61,9 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     StudyError
         With every problem of the mapping and of the files; nothing has been written then.
     """
+    from hpc_recon.exchange import mapping
     from hpc_recon.nets import zoo
-    from hpc_recon.stores import layout, mapping
+    from hpc_recon.stores import layout
 
     sizes = _inspect(*_cache_key(study))
     for network in study.networks.values():  # missing weights or layers would only show when all is read
@@ -124,11 +126,12 @@ def work(study: Study, tile: Tile) -> list[Path]:
     list of Path
         Every file written, flushed to disk.
     """
-    from hpc_recon.stores import brain, images, layout, mapping
+    from hpc_recon.exchange import stimuli
+    from hpc_recon.stores import brain, images, layout
 
     workspace = layout.workspace_of(study)
     if tile.stage == "stimuli":
-        return images.write_stimuli(workspace, mapping.read_stimuli(study), made_by=tile.group.key)
+        return images.write_stimuli(workspace, stimuli.read(study), made_by=tile.group.key)
     (split,) = tile.group.path
     table = images.read_table(workspace)
     subject = _subject(*_cache_key(study), base_subject(split), table)
@@ -142,10 +145,10 @@ def work(study: Study, tile: Tile) -> list[Path]:
 
 def _cache_key(study: Study) -> tuple[str, tuple[Signature, ...]]:
     """Return what the input depends on: the study, and path, length and time of each file."""
-    from hpc_recon.stores import mapping
+    from hpc_recon.exchange import mapping
 
     files = []
-    for path in mapping.input_files(mapping.section(study)):
+    for path in mapping.input_files(mapping.section(study).model_copy(update={"sources": ()})):
         status = path.stat()
         files.append((str(path), status.st_size, status.st_mtime_ns))
     return study.model_dump_json(), tuple(files)
@@ -153,7 +156,7 @@ def _cache_key(study: Study) -> tuple[str, tuple[Signature, ...]]:
 
 @lru_cache(maxsize=1)  # the folds of a subject are tiles of their own, one after another in a worker
 def _subject(text: str, files: tuple[Signature, ...], subject: str, table: StimulusTable) -> SubjectData:
-    from hpc_recon.stores import mapping
+    from hpc_recon.exchange import mapping
 
     return mapping.read_subject(Study.model_validate_json(text), subject, table=table)
 
@@ -161,12 +164,13 @@ def _subject(text: str, files: tuple[Signature, ...], subject: str, table: Stimu
 @lru_cache(maxsize=1)
 def _inspect(text: str, files: tuple[Signature, ...]) -> _Sizes:
     """Read and check everything, log what deserves a look, and return the sizes."""
-    from hpc_recon.stores import images, mapping
+    from hpc_recon.exchange import stimuli as lab_stimuli
+    from hpc_recon.stores import images
 
     study = Study.model_validate_json(text)
     problems = _check_study(study)
     try:
-        stimuli = mapping.read_stimuli(study)
+        stimuli = lab_stimuli.read(study)
     except StudyError as error:  # without labels, samples cannot be checked
         raise StudyError(study.name, [*problems, *_at("ingest.stimuli", error)]) from error
     _warn_of_copies(stimuli)
@@ -178,7 +182,8 @@ def _inspect(text: str, files: tuple[Signature, ...]) -> _Sizes:
         except StudyError as error:
             problems += _at(f"ingest.subjects.{name}", error)
             continue
-        _warn_of_voxels(study, name, subject)
+        _warn_of_voxels(name, subject)
+        problems += _check_shared(study, name, subject)
         problems += _check_pool(study, name, subject, table=table)
         sizes.n_rois[name] = len(subject.rois)
         sizes.input_bytes[name] = sum(brain.samples.nbytes for brain in subject.datasets.values())
@@ -246,15 +251,30 @@ def _warn_of_copies(stimuli: Stimuli) -> None:
         )
 
 
-def _warn_of_voxels(study: Study, name: str, subject: SubjectData) -> None:
-    """Log constant voxels, and stimuli that are both trained and tested."""
+def _warn_of_voxels(name: str, subject: SubjectData) -> None:
+    """Log constant voxels."""
     if subject.n_constant:
         log.warning("%s: %d voxels are constant over the training samples; never selected", name, subject.n_constant)
+
+
+def _check_shared(study: Study, name: str, subject: SubjectData) -> list[str]:
+    """Return a problem for each test dataset that shows training stimuli; log them where the study allows it."""
+    assert study.ingest is not None, "checked by the plan"
     trained = set(subject.datasets[study.training_dataset].labels)
+    problems = []
     for dataset in study.test_datasets(name):
-        shared = trained & set(subject.datasets[dataset].labels)
-        if shared:
-            log.warning("%s: %d stimuli of the test dataset %s are training stimuli too", name, len(shared), dataset)
+        shared = sorted(trained & set(subject.datasets[dataset].labels))
+        if not shared:
+            continue
+        found = f"{name}: {len(shared)} stimuli of the test dataset {dataset} are training stimuli too"
+        if study.ingest.shared_stimuli == "allow":
+            log.warning("%s", found)
+        else:
+            problems.append(
+                f"{found} ({', '.join(shared[:5])}{', ...' if len(shared) > 5 else ''}); move them to one side, or set "
+                f"ingest.shared_stimuli: allow if this is meant"
+            )
+    return problems
 
 
 def _averages(study: Study, subject: str, dataset: str) -> bool:
@@ -301,20 +321,37 @@ def _sample_sizes(
 
 def _datasets(study: Study, split: str, subject: SubjectData, *, table: StimulusTable) -> dict[str, Brain]:
     """Return the samples of each dataset of a split, repeats averaged where they are to be."""
-    from hpc_recon.stores import mapping
+    from hpc_recon.exchange import pooling
 
     found = {}
     for dataset, parts in _select(study, split, subject, table=table).items():
-        brain = mapping.pool([mapping.take(subject.datasets[name], rows) for name, rows in parts])
-        found[dataset] = mapping.average_repeats(brain) if _averages(study, base_subject(split), dataset) else brain
+        brain = pooling.pool([pooling.take(subject.datasets[name], rows) for name, rows in parts])
+        found[dataset] = pooling.average_repeats(brain) if _averages(study, base_subject(split), dataset) else brain
     return found
+
+
+def _check(options: Any) -> int:
+    """Print the state of every input file; 0 if all are here and as declared, else 1."""
+    import click
+
+    from hpc_recon.core.loading import load_study
+    from hpc_recon.core.redaction import for_terminal
+    from hpc_recon.exchange import checking
+
+    findings = checking.check(load_study(options.study, options.assignments))
+    for finding in findings:
+        click.echo(for_terminal(f"{finding.state:8}{finding.what}: {finding.detail}"))
+    bad = {state: sum(finding.state == state for finding in findings) for state in ("missing", "wrong")}
+    click.echo(f"{len(findings)} looked at, {bad['missing']} missing, {bad['wrong']} wrong")
+    return 1 if any(bad.values()) else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; see `python -m hpc_recon.ingest --help`."""
     from hpc_recon.run import cli
 
-    return cli.main("ingest", argv)
+    text = "say which input files are here, where to get the others, and whether they hold what the study declares"
+    return cli.main("ingest", argv, instead={"check": (text, _check)})
 
 
 if __name__ == "__main__":

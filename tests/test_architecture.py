@@ -18,8 +18,11 @@ LIBRARIES: dict[str, set[str]] = {
     "core": set(),
     "numerics": {"core"},
     "stores": {"core"},
-    "nets": {"core"},
+    "formats": {"core"},
+    "bold": {"core"},
+    "nets": {"formats", "core"},
     "run": {"core"},
+    "exchange": {"formats", "bold", "stores", "core"},
     "decoding": {"numerics", "stores", "core"},
     "methods": {"nets", "core"},
     "simulation": {"nets", "core"},
@@ -28,7 +31,8 @@ LIBRARIES: dict[str, set[str]] = {
 #: The libraries that may import a heavy dependency.
 HOMES: dict[str, set[str]] = {
     "zarr": {"stores"},
-    "h5py": {"stores"},
+    "h5py": {"formats"},
+    "nibabel": {"formats"},
     "obstore": {"core", "stores"},
     "dask": {"run"},
     "distributed": {"run"},

@@ -414,8 +414,11 @@ def test_constant_voxels_copies_and_shared_stimuli_are_logged(lab, caplog):
         content["train_images"][3] = content["train_images"][1]
         content["imagery_labels"] = np.array(["t0", "t1"])
 
-    with caplog.at_level(logging.WARNING):
+    with pytest.raises(StudyError, match=r"dataset imagery are training stimuli too \(t0, t1\); move them to one side"):
         _plan(lab(change))
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        _plan(lab(change, _set("ingest.shared_stimuli", "allow")))
     text = caplog.text
     assert "S1: 2 voxels are constant over the training samples" in text
     assert "1 stimuli are copies of others (t3 = t1)" in text
@@ -458,7 +461,7 @@ from pathlib import Path
 from hpc_recon import ingest
 from hpc_recon.core import receipts
 from hpc_recon.core.loading import load_study
-from hpc_recon.stores import brain, images, mapping, shapes
+from hpc_recon.stores import brain, images, shapes
 
 def peak(field):
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -10,19 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from hpc_recon.core import storage
 from hpc_recon.core import units as unit_choice
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.fit_options import Fit
+from hpc_recon.core.ingest_options import Ingest, Name, SubjectName
 from hpc_recon.core.options import IcnnOptions, PixelsOptions
 from hpc_recon.core.sizes import Sizes
-from hpc_recon.core.text import checked_name
-
-Name = Annotated[str, AfterValidator(checked_name)]
-SubjectName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_+-]{0,60}$"), AfterValidator(checked_name)]
-
 
 #: Architectures without weights: the image itself in colour, and its luminance.
 PIXEL_ARCHITECTURES = ("pixels", "pixels_gray")
@@ -58,102 +54,32 @@ class Simulate(Section):
     noise_scale: float = Field(1.0, gt=0, description="multiplies the preset's noise standard deviation")
 
 
-class ArrayKey(Section):
-    """One array in a lab's file: `.mat` (v5 or v7.3), `.h5`, `.npz` or `.npy`."""
-
-    file: Path = Field(description="path, relative to the study file")
-    key: str | None = Field(None, description="variable, dataset path or npz entry; not used for .npy")
-
-
-class IngestDataset(Section):
-    """Where the samples of one dataset lie and which stimulus each one shows."""
-
-    samples: ArrayKey = Field(description="(n_samples, n_voxels), any real number type")
-    labels: ArrayKey | None = Field(None, description="(n_samples,) stimulus label of each sample; matched by text")
-    stimulus_rows: ArrayKey | None = Field(
-        None, description="(n_samples,) row of each sample's stimulus, from first_row"
-    )
-    first_row: Literal[0, 1] = Field(1, description="whether stimulus_rows counts from 0 or 1")
-    columns: dict[Name, ArrayKey] = Field(
-        default_factory=dict, description="sample columns to keep: run, session, vividness"
-    )
-    repeats: Literal["keep", "average"] | None = Field(None, description="default: keep for training, average for test")
-
-    @model_validator(mode="after")
-    def _one_route_to_stimuli(self) -> IngestDataset:
-        if self.labels is not None and self.stimulus_rows is not None:
-            raise ValueError("give labels or stimulus_rows, not both (neither: sample i shows stimulus i)")
-        return self
-
-
-class IngestSubject(Section):
-    """The samples of one subject, and its ROIs."""
-
-    datasets: dict[Name, IngestDataset] = Field(description="by dataset name")
-    rois: dict[Name, ArrayKey] = Field(
-        default_factory=dict, description="(n_voxels,) mask of each ROI, non-zero = member"
-    )
-
-
-class IngestStimuli(Section):
-    """The stimuli of one dataset: an array, or a folder of images whose names are the labels."""
-
-    array: ArrayKey | None = Field(None, description="(n, H, W[, 3]) or (n, H*W) with shape given")
-    folder: Path | None = Field(
-        None, description="folder of .png .jpg .jpeg .tif .tiff .bmp .webp; label = name without ending"
-    )
-    shape: tuple[int, int] | None = Field(None, description="height and width of flattened images, pixels")
-    transpose: bool = Field(False, description="exchange rows and columns (images written by MATLAB)")
-    scale: float = Field(255.0, gt=0, description="the array's value for white")
-    labels: ArrayKey | None = Field(None, description="(n,) label of each image of an array; default: numbered")
-    categories: ArrayKey | None = Field(None, description="(n,) category of each image")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> IngestStimuli:
-        if (self.array is None) == (self.folder is None):
-            raise ValueError("give either array or folder")
-        return self
-
-
-class CrossValidation(Section):
-    """Repeated K-fold over the pooled stimuli of the two datasets named here: each fold is a split of the subject."""
-
-    folds: int = Field(10, ge=2, description="number of folds K")
-    repeats: int = Field(1, ge=1, description="how often the stimuli are dealt anew")
-    test_dataset: Name = Field("test", description="dataset name that the held-out samples get")
-    training_dataset: Name = Field("training", description="dataset name that the others get")
-
-
-class Ingest(Section):
-    """A mapping from a lab's files to brain samples and stimuli."""
-
-    subjects: dict[SubjectName, IngestSubject] = Field(description="by subject name")
-    stimuli: dict[Name, IngestStimuli] = Field(description="by dataset name")
-    image_size: int | None = Field(None, ge=8, le=1024, description="resize stimuli to this height and width, pixels")
-    cross_validation: CrossValidation | None = Field(
-        None, description="also deal the stimuli into folds; each fold is a split"
-    )
-
-
 class Network(Section):
     """A network whose units are decoded: architecture, weights, input size, layers."""
 
     architecture: str = Field(
         description="pixels (the image, RGB), pixels_gray (its luminance), vgg11_quarter, vgg11_features (VGG-11 "
-        "without its classifier), vgg_normalised, or a torchvision classification network"
+        "without its classifier), vgg_normalised, vgg19_leaky_avg (LeakyReLU 0.2, average pooling), caffenet, "
+        "alexnet_caffe, a torchvision classification network, timm:<name>, or your own "
+        "python:<package.module>:<function>"
     )
-    weights: str = Field("random:0", description="random:<seed>, a local file, or torchvision:<name>")
+    weights: str = Field(
+        "random:0",
+        description="random:<seed>, a local file (torch state dict or .caffemodel), torchvision:<name>, or own (those "
+        "that your python: function has loaded)",
+    )
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="expected sha256 of a local weights file")
     image_size: int | None = Field(
         None, ge=8, le=1024, description="stimuli are resized to this, pixels; default: as stored"
     )
-    preprocessing: Literal["imagenet", "caffe", "none"] | None = Field(
+    preprocessing: Literal["imagenet", "caffe", "half", "clip", "none"] | None = Field(
         None,
-        description="what the weights expect: imagenet (RGB, mean and deviation), caffe (BGR 0-255 minus the mean) or "
-        "none; default: caffe for a local file of vgg16 or vgg19, none for vgg_normalised, else imagenet",
+        description="what the weights expect: imagenet (RGB, mean and deviation), caffe (BGR 0-255 minus the mean), "
+        "half (RGB, -1 to 1), clip (RGB, mean and deviation of CLIP) or none; default: that of the weights where they "
+        "are known (docs/weights.md)",
     )
     layers: tuple[Name, ...] = Field(
-        min_length=1, description="layer names; VGG names as in Caffe (conv1_1 ... fc8, pre-ReLU)"
+        min_length=1, description="layer names; VGG names as in Caffe (conv1_1 ... fc8, pre-ReLU), else module paths"
     )
     transform: Literal["none", "abs"] = Field(
         "none", description="abs: features are the absolute values |f| of the layers' outputs, wherever they are used"

@@ -10,8 +10,9 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, Tag, ValidationError
 
-from hpc_recon.core.config import PIXEL_ARCHITECTURES, CrossValidation, Network, Study
+from hpc_recon.core.config import PIXEL_ARCHITECTURES, Network, Study
 from hpc_recon.core.errors import StudyError
+from hpc_recon.core.ingest_options import CrossValidation
 from hpc_recon.core.options import IcnnOptions
 from hpc_recon.core.redaction import redacted
 from hpc_recon.core.text import closest
@@ -278,11 +279,11 @@ def _absolute_files(study: Study, base: Path) -> Study:
             return value.model_copy(update={key: walk(getattr(value, key)) for key in fields})
         if isinstance(value, dict):
             return {key: walk(item) for key, item in value.items()}
-        return value
+        return tuple(walk(item) for item in value) if isinstance(value, tuple) else value
 
     networks = {
         key: network.model_copy(update={"weights": str((base / network.weights).resolve())})
-        if network.weights.partition(":")[0] not in ("random", "torchvision")
+        if network.weights.partition(":")[0] not in ("random", "torchvision", "own")
         else network
         for key, network in study.networks.items()
     }

@@ -1,8 +1,9 @@
 """The architectures: a module without meaningful weights yet, and the names of its layers.
 
 VGG layers carry their Caffe names: `conv3_2` is what the ReLU after that convolution receives (with batch
-normalisation, the normalised output), `fc6` ... `fc8` the outputs of the fully connected layers. Layers of any
-other torchvision network are named by module path (`features.0`, `layer1.0.conv1`).
+normalisation, the normalised output), `fc6` ... `fc8` the outputs of the fully connected layers. CaffeNet and AlexNet
+have Caffe's names too. Layers of any other network, of torchvision, timm or your own, are named by module path
+(`features.0`, `layer1.0.conv1`, `blocks.3.mlp`).
 """
 
 from __future__ import annotations
@@ -19,11 +20,15 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.text import closest
+from hpc_recon.nets import caffe, foreign
 from hpc_recon.nets.preprocess import Clip, Luminance
 
 #: Widths of VGG-11 divided by four; `M` is a max pooling.
 _QUARTER: list[str | int] = [16, "M", 32, "M", 64, 64, "M", 128, 128, "M", 128, 128]
-_OWN = ("pixels", "pixels_gray", "vgg11_quarter", "vgg11_features", "vgg_normalised")
+_OWN = (
+    *("pixels", "pixels_gray", "vgg11_quarter", "vgg11_features", "vgg_normalised", "vgg19_leaky_avg"),
+    *caffe.ARCHITECTURES,
+)
 
 
 @lru_cache(maxsize=1)
@@ -34,7 +39,9 @@ def known() -> tuple[str, ...]:
 
 def check(architecture: str) -> None:
     """Raise `StudyError` with the closest name unless the architecture is known."""
-    if architecture not in known():
+    if foreign.kind(architecture):
+        foreign.check(architecture)
+    elif architecture not in known():
         raise StudyError("networks", [f"unknown architecture {architecture!r}{closest(architecture, known())}"])
 
 
@@ -61,6 +68,13 @@ def build(architecture: str, *, torchvision_input: bool = False) -> nn.Module:
         body = nn.Sequential(OrderedDict(features=make_layers(cfgs["A"])))
     elif architecture == "vgg_normalised":
         body = _vgg_normalised()
+    elif architecture == "vgg19_leaky_avg":
+        body = torchvision.models.vgg19(weights=None, init_weights=False)
+        caffe.leaky_average(body)
+    elif architecture in caffe.ARCHITECTURES:
+        body = caffe.build(architecture)
+    elif foreign.kind(architecture):
+        body = foreign.build(architecture)
     else:
         extra: dict[str, Any] = {}
         if architecture in ("googlenet", "inception_v3"):
@@ -76,9 +90,9 @@ def build_empty(architecture: str) -> nn.Module:
     """Build the module on the meta device: shapes only, nothing allocated.
 
     RegNets compute with tensors while they are built, which the meta device cannot: they are built for real
-    and moved.
+    and moved. So are networks from elsewhere, which may do the same.
     """
-    if architecture.startswith("regnet"):
+    if architecture.startswith("regnet") or foreign.kind(architecture):
         return build(architecture).to("meta")
     with torch.device("meta"):
         return build(architecture)
@@ -96,12 +110,12 @@ def build_convolutions(architecture: str) -> nn.Module:
 
 
 def is_torchvision_vgg(architecture: str) -> bool:
-    """Return whether this is one of torchvision's VGGs.
+    """Return whether this is one of torchvision's VGGs, or has its module tree.
 
     >>> is_torchvision_vgg("vgg19_bn"), is_torchvision_vgg("vgg11_quarter")
     (True, False)
     """
-    return re.fullmatch(r"vgg\d\d(_bn)?", architecture) is not None
+    return re.fullmatch(r"vgg\d\d(_bn|_leaky_avg)?", architecture) is not None
 
 
 def caffe_names(architecture: str, body: nn.Module) -> dict[str, str] | None:
@@ -110,7 +124,9 @@ def caffe_names(architecture: str, body: nn.Module) -> dict[str, str] | None:
         return {"pixels": str(len(body) - 1)}  # type: ignore[arg-type]
     if architecture == "vgg_normalised":
         return _name_convolutions(body, prefix="", skip=1)
-    if not re.fullmatch(r"vgg(11_quarter|11_features|\d\d(_bn)?)", architecture):
+    if architecture in caffe.ARCHITECTURES:
+        return caffe.layer_names(body)
+    if not re.fullmatch(r"vgg(11_quarter|11_features|\d\d(_bn|_leaky_avg)?)", architecture):
         return None
     names = _name_convolutions(body.get_submodule("features"), prefix="features.", skip=0)
     if architecture not in ("vgg11_quarter", "vgg11_features"):
@@ -123,7 +139,7 @@ def _name_convolutions(features: nn.Module, *, prefix: str, skip: int) -> dict[s
     names: dict[str, str] = {}
     block, number, seen = 1, 0, 0
     for path, module in features.named_children():
-        if isinstance(module, nn.MaxPool2d):
+        if isinstance(module, (nn.MaxPool2d, nn.AvgPool2d)):
             block, number = block + 1, 0
         elif isinstance(module, nn.Conv2d):
             seen += 1

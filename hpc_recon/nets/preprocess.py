@@ -10,7 +10,15 @@ from torch.nn import functional
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_SCALE = (0.229, 0.224, 0.225)
 #: Channel means of the Caffe networks, BGR on [0, 255] (means over `ilsvrc_2012_mean.npy`).
-_CAFFE_MEAN = (104.00698793, 116.66876762, 122.67891434)
+CAFFE_MEAN = (104.00698793, 116.66876762, 122.67891434)
+#: Mean and scale by kind.
+_CONSTANTS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
+    "imagenet": (_IMAGENET_MEAN, _IMAGENET_SCALE),
+    "caffe": (CAFFE_MEAN, (1.0, 1.0, 1.0)),
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
 
 
 class Preprocess(nn.Module):
@@ -19,8 +27,8 @@ class Preprocess(nn.Module):
     Parameters
     ----------
     kind
-        `imagenet` (RGB, mean and standard deviation of ImageNet), `caffe` (BGR on 0-255, mean subtracted) or
-        `none`.
+        `imagenet` (RGB, mean and standard deviation of ImageNet), `caffe` (BGR on 0-255, mean subtracted), `half`
+        (RGB, to -1 ... 1), `clip` (RGB, mean and standard deviation of OpenAI's CLIP) or `none`.
     """
 
     mean: Tensor
@@ -28,11 +36,10 @@ class Preprocess(nn.Module):
 
     def __init__(self, kind: str) -> None:
         super().__init__()
-        if kind not in ("imagenet", "caffe", "none"):
-            raise ValueError(f"preprocessing must be imagenet, caffe or none, got {kind!r}")
+        if kind not in _CONSTANTS:
+            raise ValueError(f"preprocessing must be one of {', '.join(_CONSTANTS)}, got {kind!r}")
         self.kind = kind
-        mean = {"imagenet": _IMAGENET_MEAN, "caffe": _CAFFE_MEAN, "none": (0.0, 0.0, 0.0)}[kind]
-        scale = {"imagenet": _IMAGENET_SCALE, "caffe": (1.0, 1.0, 1.0), "none": (1.0, 1.0, 1.0)}[kind]
+        mean, scale = _CONSTANTS[kind]
         self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1))
         self.register_buffer("scale", torch.tensor(scale).reshape(1, 3, 1, 1))
 

@@ -21,7 +21,7 @@ class Tap:
     """Where a layer is read: the module's path, its shape, and whether the network overwrites its output later."""
 
     path: str
-    #: (channels, height, width), or (n_units,) for outputs that are not maps.
+    #: (channels, height, width) of maps, (tokens, dimensions) of transformers, else (n_units,).
     unit_shape: tuple[int, ...]
     #: The output must be copied when it is read: the network changes it in place afterwards.
     overwritten: bool = False
@@ -154,7 +154,7 @@ def read(net: Net, images: Array, layers: Collection[str]) -> dict[str, Array]:
         torch.set_num_threads(before)
 
 
-def trace(body: nn.Module, images: Tensor) -> tuple[dict[str, Tap], str]:
+def trace(body: nn.Module, images: Tensor) -> tuple[dict[str, Tap], dict[str, str], str]:
     """Find the layers of a body by running it once (on the meta device: no memory, no arithmetic).
 
     Parameters
@@ -167,16 +167,23 @@ def trace(body: nn.Module, images: Tensor) -> tuple[dict[str, Tap], str]:
     dict
         By module path, in the order in which modules finish: every module that runs exactly once and returns
         one tensor with a leading sample axis. Modules used several times (a shared ReLU) have no one output.
+    dict
+        By module path: why each other module that ran is not a layer.
     str
         Why the body stopped before its end (images too small for its deeper layers), or "".
     """
     outputs: dict[str, Tensor] = {}
     versions: dict[str, int] = {}
-    excluded: set[str] = set()
+    excluded: dict[str, str] = {}
 
     def note(path: str, output: Any) -> None:
-        if path in outputs or not isinstance(output, Tensor) or output.ndim < 2 or output.shape[0] != 1:
-            excluded.add(path)
+        if path in outputs:
+            excluded[path] = "runs several times for an image, so it has no one output"
+        elif not isinstance(output, Tensor):
+            excluded[path] = f"returns a {type(output).__name__}, not one tensor; name a module inside or around it"
+        elif output.ndim < 2 or output.shape[0] != 1:
+            excluded[path] = f"returns a tensor {tuple(output.shape)} for one image, whose first axis is not the image"
+        if path in excluded:
             return
         outputs[path] = output
         versions[path] = output._version
@@ -193,10 +200,10 @@ def trace(body: nn.Module, images: Tensor) -> tuple[dict[str, Tap], str]:
         for path, output in outputs.items()
         if path not in excluded
     }
-    return taps, stopped
+    return taps, excluded, stopped
 
 
 def _unit_shape(output: Tensor) -> tuple[int, ...]:
-    """Return (channels, height, width) of maps; anything else is a row of units."""
+    """Return (channels, height, width) of maps, (tokens, dimensions) of transformers; else a row of units."""
     shape = tuple(int(n) for n in output.shape[1:])
-    return shape if len(shape) == 3 else (int(torch.Size(shape).numel()),)
+    return shape if len(shape) in (2, 3) else (int(torch.Size(shape).numel()),)

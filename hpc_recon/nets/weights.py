@@ -1,4 +1,4 @@
-"""Weights: He normal from a seed, a local file, or torchvision's by name. Nothing is ever downloaded."""
+"""Weights: He normal from a seed, a local file (torch's or Caffe's), or torchvision's by name; no downloads."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from hpc_recon.core.config import PIXEL_ARCHITECTURES, Network
 from hpc_recon.core.errors import DataError, StudyError
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.text import closest
-from hpc_recon.nets import architectures
-from hpc_recon.nets.identity import file_sha256, identity, random_seed, weights_kind
+from hpc_recon.nets import architectures, caffe
+from hpc_recon.nets.identity import file_sha256, identity, known_preprocessing, random_seed, weights_kind
 
 #: Standard deviation of random biases. Zero biases leave a network of ReLUs without gradient at a mean-colour image.
 BIAS_DEVIATION = 0.1
@@ -41,13 +41,24 @@ def load_into(body: nn.Module, network: Network) -> None:
         return
     identity(network)  # checks sha256
     kind = weights_kind(network.weights)
+    if kind == "own":
+        return
     if kind == "random":
         fill_random(body, random_seed(network.weights))
         return
     path = Path(network.weights) if kind == "file" else torchvision_file(network)
     wanted = body.state_dict()
     left_out = architectures.build_empty(network.architecture).state_dict().keys() - wanted.keys()
-    state = {key: value for key, value in read_state(path).items() if key not in left_out}
+    if path.suffix == ".caffemodel":
+        names = architectures.caffe_names(network.architecture, body)
+        if names is None:
+            raise DataError(
+                f"{path} names its parameters by Caffe's layers, which {network.architecture} does not have; give the "
+                "weights as a torch state dict"
+            )
+        state = caffe.read_state(path, names, wanted, left_out=left_out)
+    else:
+        state = {key: value for key, value in read_state(path).items() if key not in left_out}
     require_match(state, wanted, path=path, architecture=network.architecture)
     body.load_state_dict(state)
 
@@ -168,9 +179,17 @@ def _torchvision_weights(architecture: str) -> dict[str, str]:
 
 def advice(network: Network) -> str | None:
     """Return a warning about the weights that a user should read once, or None."""
-    if network.architecture in ("vgg16", "vgg19") and weights_kind(network.weights) == "torchvision":
+    kind, known = weights_kind(network.weights), known_preprocessing(network)
+    torchvisions = kind == "torchvision" or (kind == "file" and known == "imagenet")
+    if network.architecture in ("vgg16", "vgg19") and torchvisions:
         return (
             f"{network.architecture} with torchvision's weights is not the network of the published studies: those "
             "used Caffe weights (VGG_ILSVRC_*_layers), whose features differ strongly. Give that file as `weights`"
+        )
+    if kind in ("file", "torchvision") and known is not None and network.preprocessing not in (None, known):
+        return (
+            f"{network.architecture} is used with preprocessing {network.preprocessing}, but its weights expect "
+            f"{known}, as far as is known (docs/weights.md): its features will not be those of the network. Remove "
+            "`preprocessing`"
         )
     return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -13,7 +14,7 @@ from torch import nn
 from hpc_recon.core.config import Network
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.text import closest
-from hpc_recon.nets import architectures, weights
+from hpc_recon.nets import architectures, foreign, weights
 from hpc_recon.nets.identity import identity, preprocessing, weights_kind
 from hpc_recon.nets.preprocess import Preprocess
 from hpc_recon.nets.taps import Net, Tap, trace
@@ -34,6 +35,8 @@ class Structure:
     n_parameters: int
     #: Why deeper layers are missing (images too small), or "".
     stopped: str = ""
+    #: By module path: why a module that runs is not a layer.
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 def input_size(network: Network, image_size: Size) -> tuple[int, int]:
@@ -46,6 +49,8 @@ def input_size(network: Network, image_size: Size) -> tuple[int, int]:
 def structure(network: Network, *, image_size: Size) -> Structure:
     """Return the layers of the network's architecture and their shapes; allocates nothing.
 
+    Networks from elsewhere (`timm:`, `python:`) that the meta device cannot run are run once for real on a black image.
+
     Raises
     ------
     StudyError
@@ -56,14 +61,18 @@ def structure(network: Network, *, image_size: Size) -> Structure:
 
 @lru_cache(maxsize=32)
 def _structure(architecture: str, size: tuple[int, int]) -> Structure:
-    body = architectures.build_empty(architecture)
-    with torch.inference_mode(mode=False), torch.device("meta"):
-        taps, stopped = trace(body, torch.zeros(1, 3, *size))
+    # Foreign networks are built for real, which must not touch anybody's random state.
+    with torch.inference_mode(mode=False), torch.random.fork_rng(devices=[]):
+        body = architectures.build_empty(architecture)
+        with torch.device("meta"):
+            taps, refused, stopped = trace(body, torch.zeros(1, 3, *size))
+        if stopped and foreign.kind(architecture):
+            taps, refused, stopped = trace(architectures.build(architecture), torch.zeros(1, 3, *size))
     named = architectures.caffe_names(architecture, body)
     if named is not None:
         taps = {layer: taps[path] for layer, path in named.items() if path in taps}
     n_parameters = sum(parameter.numel() for parameter in body.parameters())
-    return Structure(MappingProxyType(taps), n_parameters, stopped)
+    return Structure(MappingProxyType(taps), n_parameters, stopped, MappingProxyType(refused))
 
 
 def check(network: Network, *, image_size: Size) -> None:
@@ -84,14 +93,15 @@ def check_layers(network: Network, *, image_size: Size) -> None:
     height, width = input_size(network, image_size)
     too_small = f"does not exist for images of {height} x {width} pixels ({found.stopped}); set image_size, as 224"
     whole = structure(network.model_copy(update={"image_size": _LARGE}), image_size=_LARGE).taps
-    problems = [
-        f"layer {layer!r} of {network.architecture} {too_small}"
-        if found.stopped and layer in whole
-        else f"unknown layer {layer!r} of {network.architecture}{closest(layer, whole)}"
-        for layer in missing
-    ]
-    if problems:
-        raise StudyError("networks", problems)
+    problems = []
+    for layer in missing:
+        if layer in found.refused:
+            problems.append(f"layer {layer!r} of {network.architecture} {found.refused[layer]}")
+        elif found.stopped and (layer in whole or not whole):
+            problems.append(f"layer {layer!r} of {network.architecture} {too_small}")
+        else:
+            problems.append(f"unknown layer {layer!r} of {network.architecture}{closest(layer, whole)}")
+    raise StudyError("networks", problems)
 
 
 def all_layers(network: Network, *, image_size: Size | None = None) -> list[str]:
@@ -103,7 +113,7 @@ def all_layers(network: Network, *, image_size: Size | None = None) -> list[str]
 
 
 def unit_shapes(network: Network, *, image_size: Size) -> dict[str, tuple[int, ...]]:
-    """Return (channels, height, width) or (n_units,) of each of `network.layers`, in that order; allocates nothing.
+    """Return (channels, height, width), (tokens, dimensions) or (n_units,) of each of `network.layers`, in that order.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -154,7 +154,12 @@ def run(verbs: Sequence[str], values: dict[str, Any]) -> int:
     return guarded(action)
 
 
-def main(verb: str, argv: Sequence[str] | None = None) -> int:
+def main(
+    verb: str,
+    argv: Sequence[str] | None = None,
+    *,
+    instead: Mapping[str, tuple[str, Callable[[Any], int]]] | None = None,
+) -> int:
     """Run one verb from the command line.
 
     Parameters
@@ -163,6 +168,9 @@ def main(verb: str, argv: Sequence[str] | None = None) -> int:
         Name of a step of the pipeline.
     argv
         Arguments; None: those of the process.
+    instead
+        Flags that do something else than to run the verb, by name: help, and a function of the `Options` that
+        returns the exit code.
     """
     from hpc_recon.run.verbs import step
 
@@ -172,10 +180,15 @@ def main(verb: str, argv: Sequence[str] | None = None) -> int:
         for flag in ("decode", "out_of_fold"):
             if values.pop(flag, False):
                 values["assignments"] = (*values["assignments"], f"fit.{flag}=true")
+        chosen = [action for flag, (_, action) in (instead or {}).items() if values.pop(flag)]
+        if chosen:
+            return guarded(lambda: chosen[0](options_of(values)))
         return run([verb], values)
 
     if verb == "fit":
         decode = click.option("--decode", is_flag=True, help="decode while fitting; store predictions, no decoders")
         predict = click.option("--out-of-fold", is_flag=True, help="predict training stimuli too, held out in turn")
         command = decode(predict(command))
+    for flag, (text, _) in (instead or {}).items():
+        command = click.option(f"--{flag}", is_flag=True, help=text)(command)
     return execute(f"python -m hpc_recon.{verb}", command, argv)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from hpc_recon.core.array import Array
-from hpc_recon.core.config import CrossValidation, Study
+from hpc_recon.core.config import Study
+from hpc_recon.core.ingest_options import CrossValidation
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.stores.images import StimulusTable
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -26,7 +27,7 @@ def test_no_preprocessing_is_the_image():
 
 
 def test_unknown_preprocessing_is_refused():
-    with pytest.raises(ValueError, match="imagenet, caffe or none"):
+    with pytest.raises(ValueError, match="one of imagenet, caffe, half, clip, none"):
         Preprocess("bgr")
 
 
@@ -55,3 +56,11 @@ def test_resizing_is_pillows_bicubic_filter():
         expected = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC))
         found = resize(torch.from_numpy(image)[None, None], size)[0, 0].numpy()
         np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_half_and_clip_are_affine_in_rgb():
+    image = torch.tensor([0.0, 0.5, 1.0]).reshape(1, 3, 1, 1)
+    assert Preprocess("half")(image).flatten().tolist() == [-1, 0, 1]
+    mean, deviation = np.array([0.48145466, 0.4578275, 0.40821073]), np.array([0.26862954, 0.26130258, 0.27577711])
+    expected = (np.array([0, 0.5, 1]) - mean) / deviation
+    assert Preprocess("clip")(image).flatten().tolist() == pytest.approx(expected, rel=1e-5)

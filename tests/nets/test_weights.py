@@ -102,6 +102,21 @@ def test_a_damaged_torchvision_file_is_refused(tmp_path: Path, monkeypatch: pyte
 def test_advice_is_given_for_torchvisions_vgg19_only():
     assert "Caffe" in str(weights.advice(network("torchvision:DEFAULT", "vgg19")))
     assert weights.advice(network("random:0", "vgg19")) is None
+    assert weights.advice(network("random:0", "vgg19", preprocessing="none")) is None
+    assert weights.advice(network("/a/VGG_ILSVRC_19_layers.pt", "vgg19", preprocessing="caffe")) is None
+
+
+def test_torchvisions_vgg19_as_a_local_file_is_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "my_vgg.pth"
+    path.write_bytes(b"abc")
+    monkeypatch.setattr("hpc_recon.nets.identity._TORCHVISION_VGG", {"ba7816bf": "imagenet"})
+    assert "Caffe" in str(weights.advice(network(path, "vgg19")))
+
+
+def test_a_preprocessing_against_what_is_known_is_named():
+    wrong = network("/a/VGG_ILSVRC_19_layers.pt", "vgg19", preprocessing="imagenet")
+    assert "preprocessing imagenet, but its weights expect caffe" in str(weights.advice(wrong))
+    assert weights.advice(network("/a/unknown.pt", "vgg19", preprocessing="imagenet")) is None
 
 
 @pytest.mark.real

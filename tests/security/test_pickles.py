@@ -17,8 +17,9 @@ import yaml
 from hpc_recon.core import loading, units
 from hpc_recon.core.cluster_file import load_cluster
 from hpc_recon.core.errors import DataError, ReconError, StudyError
+from hpc_recon.formats import labfiles
 from hpc_recon.nets import weights
-from hpc_recon.stores import arrays, images, labfiles, layout, statistics
+from hpc_recon.stores import arrays, images, layout, statistics
 
 PACKAGE = Path(__file__).resolve().parents[2] / "hpc_recon"
 FILES = sorted(PACKAGE.rglob("*.py"))

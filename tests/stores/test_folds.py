@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_recon.core.config import CrossValidation
+from hpc_recon.core.ingest_options import CrossValidation
 from hpc_recon.stores.folds import deal, held_out_labels
 from hpc_recon.stores.images import StimulusTable
 

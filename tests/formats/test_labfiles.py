@@ -10,7 +10,7 @@ import scipy.sparse
 from PIL import Image
 
 from hpc_recon.core.errors import DataError
-from hpc_recon.stores import labfiles
+from hpc_recon.formats import labfiles
 
 X = np.arange(12.0).reshape(3, 4)
 

@@ -1,0 +1,198 @@
+"""Options of `ingest:` in a study file: where a lab's samples, labels, masks and stimuli lie, and how they are read.
+
+Every field has its meaning beside it; `docs/study_file.md` is written from these descriptions.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from hpc_recon.core.text import checked_name
+
+Name = Annotated[str, AfterValidator(checked_name)]
+SubjectName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_+-]{0,60}$"), AfterValidator(checked_name)]
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, (str, int, float, Path)) else value
+
+
+def _as_combination(value: Any) -> Any:
+    return {"combine": value} if isinstance(value, str) else value
+
+
+class IngestSection(BaseModel):
+    """A part of `ingest`: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class ArrayKey(IngestSection):
+    """One array in a lab's file: `.mat` (v5 or v7.3), `.h5`, `.npz` or `.npy`."""
+
+    file: Path = Field(description="path, relative to the study file")
+    key: str | None = Field(None, description="variable, dataset path or npz entry; not used for .npy")
+
+
+class BDataLabels(IngestSection):
+    """Which column of a BData table says what each sample shows, and how its numbers become stimulus labels."""
+
+    key: str = Field(description="metadata key of the column: stimulus_name, image_index, stimulus_id, Label, ...")
+    column: int = Field(1, ge=1, description="which of the key's columns, from 1 (Label often has several)")
+    by: Literal["vmap", "image_index", "stimulus_id", "number"] = Field(
+        "vmap",
+        description="vmap: the file's own text; image_index: place among the sorted labels of the dataset's stimuli, "
+        "from 1; stimulus_id: 1518878.010042 is n01518878_10042; number: the number itself, as text",
+    )
+
+
+class BDataSource(IngestSection):
+    """The samples of one dataset in BData files (`.h5`): one table of voxels, labels and design, read in row blocks."""
+
+    files: Annotated[tuple[Path, ...], BeforeValidator(_as_list)] = Field(
+        min_length=1, description="one file or a list; the rows of several follow each other"
+    )
+    voxels: str = Field("VoxelData", description="selector of the voxel columns: ROI_VC, ROI_V1 = 1 | ROI_V2 = 1, ...")
+    labels: BDataLabels = Field(description="the stimulus of each sample")
+    rows: dict[str, Annotated[tuple[float, ...], BeforeValidator(_as_list)]] = Field(
+        default_factory=dict, description="keep the rows whose column has one of these values: {DataType: 1}"
+    )
+    columns: dict[Name, str] = Field(
+        default_factory=dict, description="sample columns to keep, by metadata key: {run: Run, vividness: Evaluation}"
+    )
+
+
+class Exclude(IngestSection):
+    """Samples left out by name, before anything else is done with them."""
+
+    labels: tuple[str, ...] = Field((), description="stimulus labels; each must occur")
+    trials: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), description="samples by number, from 1 in the order of the files (after `rows` of BData)"
+    )
+
+
+class IngestDataset(IngestSection):
+    """Where the samples of one dataset lie and which stimulus each one shows."""
+
+    samples: ArrayKey | None = Field(None, description="(n_samples, n_voxels), any real number type")
+    bdata: BDataSource | None = Field(None, description="samples, labels and columns in BData files instead")
+    labels: ArrayKey | None = Field(None, description="(n_samples,) stimulus label of each sample; matched by text")
+    stimulus_rows: ArrayKey | None = Field(
+        None, description="(n_samples,) row of each sample's stimulus, from first_row"
+    )
+    first_row: Literal[0, 1] = Field(1, description="whether stimulus_rows counts from 0 or 1")
+    columns: dict[Name, ArrayKey] = Field(
+        default_factory=dict, description="sample columns to keep: run, session, vividness"
+    )
+    repeats: Literal["keep", "average"] | None = Field(None, description="default: keep for training, average for test")
+
+    average_groups_of: int | None = Field(
+        None, ge=2, description="average N samples of a stimulus at a time, in their order; a rest is averaged too"
+    )
+    exclude: Exclude = Field(Exclude(), description="samples left out, by stimulus label or number")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> IngestDataset:
+        if (self.samples is None) == (self.bdata is None):
+            raise ValueError("give either samples or bdata")
+        if self.bdata is not None and (self.labels or self.stimulus_rows or self.columns):
+            raise ValueError("labels, stimulus_rows and columns are for plain arrays; those of BData go under bdata")
+        if self.repeats == "average" and self.average_groups_of is not None:
+            raise ValueError("give repeats: average or average_groups_of, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _one_route_to_stimuli(self) -> IngestDataset:
+        if self.labels is not None and self.stimulus_rows is not None:
+            raise ValueError("give labels or stimulus_rows, not both (neither: sample i shows stimulus i)")
+        return self
+
+
+class IngestRoi(IngestSection):
+    """One ROI: a mask or an atlas in a file, a selector over BData, or a combination of other ROIs."""
+
+    file: Path | None = Field(None, description="array of (n_voxels,): a mask (non-zero = member), or an atlas")
+    key: str | None = Field(None, description="variable, dataset path or npz entry of the file; not used for .npy")
+    values: Annotated[tuple[int, ...] | None, BeforeValidator(_as_list)] = Field(
+        None, description="labels of an atlas that make the ROI; default: every value that is not 0"
+    )
+    select: str | None = Field(None, description="selector over the keys of the subject's BData: ROI_V1 = 1")
+    combine: str | None = Field(
+        None,
+        description="other ROIs joined by + (or), - (and not) and & (and), from left to right, with parentheses: "
+        "LOC + FFA + PPA - V1; names with operator characters in quotes; a plain text is this",
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> IngestRoi:
+        given = [name for name in ("file", "select", "combine") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give one of file, select and combine, not {' and '.join(given) or 'none'}")
+        if self.file is None and (self.key is not None or self.values is not None):
+            raise ValueError("key and values belong to a file")
+        return self
+
+
+class IngestSubject(IngestSection):
+    """The samples of one subject, and its ROIs."""
+
+    datasets: dict[Name, IngestDataset] = Field(description="by dataset name")
+    rois: dict[Name, Annotated[IngestRoi, BeforeValidator(_as_combination)]] = Field(
+        default_factory=dict, description="by ROI name"
+    )
+
+
+class IngestStimuli(IngestSection):
+    """The stimuli of one dataset: an array, or a folder of images whose names are the labels."""
+
+    array: ArrayKey | None = Field(None, description="(n, H, W[, 3]) or (n, H*W) with shape given")
+    folder: Path | None = Field(
+        None, description="folder of .png .jpg .jpeg .tif .tiff .bmp .webp; label = name without ending"
+    )
+    shape: tuple[int, int] | None = Field(None, description="height and width of flattened images, pixels")
+    transpose: bool = Field(False, description="exchange rows and columns (images written by MATLAB)")
+    scale: float = Field(255.0, gt=0, description="the array's value for white")
+    labels: ArrayKey | None = Field(None, description="(n,) label of each image of an array; default: numbered")
+    categories: ArrayKey | None = Field(None, description="(n,) category of each image")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> IngestStimuli:
+        if (self.array is None) == (self.folder is None):
+            raise ValueError("give either array or folder")
+        return self
+
+
+class CrossValidation(IngestSection):
+    """Repeated K-fold over the pooled stimuli of the two datasets named here: each fold is a split of the subject."""
+
+    folds: int = Field(10, ge=2, description="number of folds K")
+    repeats: int = Field(1, ge=1, description="how often the stimuli are dealt anew")
+    test_dataset: Name = Field("test", description="dataset name that the held-out samples get")
+    training_dataset: Name = Field("training", description="dataset name that the others get")
+
+
+class SourceFile(IngestSection):
+    """Where one input file is published; `ingest --check` says so where it is missing, and checks what is known."""
+
+    file: Path = Field(description="where it is expected, relative to the study file; a folder for a set of images")
+    source: str = Field(description="where to get it: figshare article and file id, OpenNeuro accession, who to ask")
+    md5: str | None = Field(None, pattern="^[0-9a-f]{32}$", description="as published; default: not known")
+    bytes: int | None = Field(None, ge=1, description="size as published; default: not known")
+
+
+class Ingest(IngestSection):
+    """A mapping from a lab's files to brain samples and stimuli."""
+
+    subjects: dict[SubjectName, IngestSubject] = Field(description="by subject name")
+    stimuli: dict[Name, IngestStimuli] = Field(description="by dataset name")
+    image_size: int | None = Field(None, ge=8, le=1024, description="resize stimuli to this height and width, pixels")
+    cross_validation: CrossValidation | None = Field(
+        None, description="also deal the stimuli into folds; each fold is a split"
+    )
+    sources: tuple[SourceFile, ...] = Field((), description="where the input files are published; for --check")
+    shared_stimuli: Literal["error", "allow"] = Field(
+        "error", description="whether a test dataset may show stimuli that decoders are trained on"
+    )

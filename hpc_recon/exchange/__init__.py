@@ -1,0 +1,1 @@
+"""Layer 2: what comes from a lab's files into the workspace."""

@@ -1,0 +1,112 @@
+"""The samples, labels and columns of one dataset in BData tables, by the `bdata` part of a dataset's mapping."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hpc_recon.core.array import Array
+from hpc_recon.core.errors import DataError
+from hpc_recon.core.ingest_options import BDataSource
+from hpc_recon.formats import labfiles, stimulus_ids
+from hpc_recon.formats.bdata import BData
+from hpc_recon.stores.brain import Brain
+
+
+def read(name: str, source: BDataSource, own: list[str]) -> Brain:
+    """Read the rows that the study keeps, of the voxel columns alone; files are read in row blocks.
+
+    Parameters
+    ----------
+    name
+        The dataset's, for errors.
+    own
+        Labels of the dataset's own stimuli, which an `image_index` counts in sorted order.
+
+    Returns
+    -------
+    Brain
+        Samples (n_samples, n_voxels) float32 as stored, NaN included: the caller checks them.
+
+    Raises
+    ------
+    DataError
+        If a file, a selector, a key or a number is wrong, or no row is kept.
+    """
+    samples, labels = [], []
+    columns: dict[str, list[float]] = {key: [] for key in source.columns}
+    for path in source.files:
+        table = BData(path)
+        rows = _kept(table, source)
+        if not rows.size:
+            continue
+        samples.append(table.read(_voxels(table, source), rows))
+        labels += _labels(name, table, source, rows, own)
+        for column, key in source.columns.items():
+            columns[column] += table.numbers(key)[rows].tolist()
+    widths = sorted({part.shape[1] for part in samples})
+    if len(widths) > 1:
+        raise DataError(
+            f"{name}: {source.voxels!r} chooses {widths} voxels in the different files; name files of one subject"
+        )
+    if not samples:
+        shown = "; ".join(f"{key} = {list(values)}" for key, values in source.rows.items())
+        raise DataError(f"{name}: no row of {', '.join(map(str, source.files))} has {shown}; correct bdata.rows")
+    return Brain(np.concatenate(samples) if len(samples) > 1 else samples[0], tuple(labels), columns)
+
+
+def n_rows(source: BDataSource) -> int:
+    """Return how many rows the study keeps of all files; no voxel is read."""
+    return sum(_kept(BData(path), source).size for path in source.files)
+
+
+def mask(source: BDataSource, selector: str) -> Array:
+    """Return the members of an ROI among the voxels of a dataset, (n_voxels,) bool.
+
+    Raises
+    ------
+    DataError
+        If the selector is wrong, chooses columns that are no voxels of the dataset only, or the files differ.
+    """
+    found = []
+    for path in source.files:
+        table = BData(path)
+        found.append(np.isin(_voxels(table, source), table.columns(selector)))
+        if not found[-1].any():
+            raise DataError(f"{selector!r} chooses none of the voxels ({source.voxels!r}) of {path}; correct it")
+        if not np.array_equal(found[0], found[-1]):
+            raise DataError(
+                f"{selector!r} chooses other voxels in {path} than in {source.files[0]}; use one set of files"
+            )
+    return found[0]
+
+
+def _voxels(table: BData, source: BDataSource) -> Array:
+    chosen = table.columns(source.voxels)
+    if not chosen.size:
+        raise DataError(f"{source.voxels!r} chooses no column of {table.path}; correct bdata.voxels")
+    return chosen
+
+
+def _kept(table: BData, source: BDataSource) -> Array:
+    """Return the rows that fulfil every condition of `rows`."""
+    kept = np.ones(table.shape[0], dtype=bool)
+    for key, values in source.rows.items():
+        kept &= np.isin(table.numbers(key), values)
+    return np.flatnonzero(kept)
+
+
+def _labels(name: str, table: BData, source: BDataSource, rows: Array, own: list[str]) -> list[str]:
+    """Return the stimulus label of each row."""
+    key, column, by = source.labels.key, source.labels.column - 1, source.labels.by
+    where = f"{name}: {key} in {table.path}"
+    if by == "vmap":
+        texts = table.label(key, column=column)
+        return [texts[row] for row in rows]
+    numbers = table.numbers(key, column=column)[rows]
+    if by == "number":
+        return list(labfiles.text(numbers, where))
+    if by == "stimulus_id":
+        return list(stimulus_ids.stimulus_labels(numbers, where))
+    if not own:
+        raise DataError(f"{where}: an image_index counts the dataset's own stimuli, but it has none; use another label")
+    return list(stimulus_ids.image_names(numbers, own))

@@ -1,0 +1,97 @@
+"""Which input files of a study are here, where to get the others, and whether they hold what the study declares."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hpc_recon.core.config import Study
+from hpc_recon.core.errors import DataError
+from hpc_recon.core.ingest_options import Exclude, IngestDataset, SourceFile
+from hpc_recon.core.text import format_bytes
+from hpc_recon.exchange import bdata, mapping, samples
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the check: what was looked at, `ok`, `missing` or `wrong`, and what is known of it."""
+
+    what: str
+    state: Literal["ok", "missing", "wrong"]
+    detail: str
+
+
+def check(study: Study) -> list[Finding]:
+    """Look at every input file that the study names or lists under `sources`, then at the numbers of samples.
+
+    Nothing is written. Sizes and md5 are compared where the study knows them; the samples of a dataset with
+    `sizes`, where all its files are here and its samples are kept one by one.
+
+    Raises
+    ------
+    StudyError
+        If the study has no `ingest` section.
+    """
+    ingest = mapping.section(study)
+    listed = {source.file: source for source in ingest.sources}
+    named = mapping.named_paths(ingest.model_copy(update={"sources": ()}))
+    found = [_file(path, listed.get(path)) for path in sorted({*listed, *named})]
+    for subject in study.subjects:
+        for name, dataset in ingest.subjects[subject].datasets.items():
+            found += _counts(study, subject, name, dataset)
+    return found
+
+
+def _file(path: Path, source: SourceFile | None) -> Finding:
+    if not path.exists():
+        where = source.source if source is not None else "the study does not say where; see its `ingest.sources`"
+        return Finding(str(path), "missing", f"get it: {where}")
+    if path.is_dir():
+        return Finding(str(path), "ok", "a folder")
+    size = path.stat().st_size
+    shown = format_bytes(size)
+    if source is not None and source.bytes is not None and source.bytes != size:
+        return Finding(str(path), "wrong", f"{size:,} bytes, but {source.bytes:,} are published; download it again")
+    if source is None or source.md5 is None:
+        return Finding(str(path), "ok", f"{shown}, no md5 is known")
+    value = hashlib.md5(usedforsecurity=False)
+    with open(path, "rb") as stream:
+        while piece := stream.read(1 << 22):
+            value.update(piece)
+    if value.hexdigest() != source.md5:
+        return Finding(str(path), "wrong", f"md5 {value.hexdigest()}, but {source.md5} is published; download it again")
+    return Finding(str(path), "ok", f"{shown}, md5 as published")
+
+
+def _counts(study: Study, subject: str, name: str, dataset: IngestDataset) -> Iterator[Finding]:
+    """Yield whether a dataset has as many samples as declared; nothing where that cannot be said."""
+    if study.sizes is None or name not in study.sizes.datasets:
+        return
+    default = "keep" if study.datasets[name].role == "training" else "average"
+    if (dataset.repeats or default) != "keep" or dataset.average_groups_of or dataset.exclude != Exclude():
+        return
+    if any(not path.is_file() for path in mapping.named_paths(dataset)):
+        return
+    what, declared = f"{subject} {name}", study.sizes.datasets[name].samples
+    try:
+        n = _n_samples(dataset)
+    except DataError as error:
+        yield Finding(what, "wrong", str(error))
+        return
+    if n == declared:
+        yield Finding(what, "ok", f"{n:,} samples")
+    else:
+        yield Finding(
+            what, "wrong", f"{n:,} samples, but sizes.datasets.{name}.samples is {declared:,}; is it the whole file?"
+        )
+
+
+def _n_samples(dataset: IngestDataset) -> int:
+    """Return how many samples a dataset has."""
+    if dataset.bdata is not None:
+        return bdata.n_rows(dataset.bdata)
+    assert dataset.samples is not None, "the study was validated"
+    return len(samples.array(dataset.samples))
