@@ -96,7 +96,8 @@ def write_v5(path: Path, variables: Mapping[str, Array]) -> Path:
         if value.nbytes + 4096 > LARGEST_V5:
             raise DataError(f"{name} for {path} has {format_bytes(value.nbytes)}, and v5 takes 2 GB; write v7.3")
     with replacing(Path(path)) as stream:
-        scipy.io.savemat(stream, arrays, format="5", oned_as="row")  # type: ignore[arg-type]  # takes streams
+        save: Any = scipy.io.savemat  # its stubs, where they are installed, know no streams
+        save(stream, arrays, format="5", oned_as="row")
     return Path(path)
 
 
