@@ -16,9 +16,10 @@ from typing import Any
 
 from distributed import Client
 
-from hpc_recon.core import receipts
+from hpc_recon.core import receipts, storage
 from hpc_recon.core.errors import ClusterError
 from hpc_recon.core.files import write_json
+from hpc_recon.core.places import RECEIPTS
 from hpc_recon.run import measure
 from hpc_recon.run.schedulers import node_name
 from hpc_recon.run.worker import SAME_VERSION, agree, nvidia_smi, versions, visible_gpus
@@ -109,8 +110,7 @@ def _forget_expectations(folder: Path) -> None:
 
 def _kernels_so_far(workspace: Path) -> str | None:
     """Return the BLAS kernels that made the first result of the study that recorded them."""
-    verbs = sorted(path.name for path in (workspace / "receipts").glob("*") if path.is_dir())
-    for verb in verbs:
+    for verb in storage.of(workspace).listing(RECEIPTS)[1]:  # receipts may lie in an object store
         for _, receipt in receipts.iterate(workspace, verb):
             if blas := receipt.run.get("blas"):
                 return families(blas)

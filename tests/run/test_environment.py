@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hpc_recon.core import receipts
+from hpc_recon.core import receipts, storage
 from hpc_recon.core.errors import ClusterError
 from hpc_recon.core.tiles import Group, Need, Tile, canonical
 from hpc_recon.run import environment, worker
@@ -123,6 +123,16 @@ def test_strict_on_this_machine_refuses_other_kernels(tmp_path) -> None:
     finish_a_tile(tmp_path, ["openblas VAX"])
     with pytest.raises(ClusterError, match=r"kernels are \S+, the results so far were made with VAX, and --strict-dev"):
         require_same_kind(tmp_path)
+
+
+def test_strict_finds_results_whose_receipts_lie_elsewhere(tmp_path) -> None:
+    workspace = tmp_path / "ws"
+    workspace.mkdir()
+    storage.bind(workspace, f"file://{tmp_path / 'arrays'}")
+    finish_a_tile(workspace, ["openblas VAX"])
+    assert not (workspace / "receipts").exists()
+    with pytest.raises(ClusterError, match="made with VAX"):
+        require_same_kind(workspace)
 
 
 def test_strict_on_the_machine_that_made_the_results(tmp_path) -> None:
