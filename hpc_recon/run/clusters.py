@@ -25,16 +25,16 @@ from hpc_recon.core import threads
 from hpc_recon.core.cluster_file import ClusterFile, walltime_seconds
 from hpc_recon.core.errors import ClusterError
 from hpc_recon.core.paths import private_folder
-from hpc_recon.core.redaction import for_terminal
 from hpc_recon.core.text import parse_bytes
 from hpc_recon.run import cuda, jobqueue, kernel, security
 from hpc_recon.run.descriptors import raise_limit
 from hpc_recon.run.environment import expectations, require_same_kind
-from hpc_recon.run.jobs import Epitaph, Registry, Watcher, cancel_jobs_of
+from hpc_recon.run.failures import Epitaph
+from hpc_recon.run.jobs import Registry, Watcher, cancel_jobs_of
 from hpc_recon.run.lease import Lease, Owner, certificate_folder
 from hpc_recon.run.nodes import Nodes
 from hpc_recon.run.options import Jobs
-from hpc_recon.run.progress import console
+from hpc_recon.run.progress import say
 from hpc_recon.run.queues import Queue
 from hpc_recon.run.schedulers import SCHEDULERS
 
@@ -195,7 +195,7 @@ def open_pool(place: Place, *, workspace: Path, lease: Lease) -> Iterator[Pool]:
     # /tmp, he could put his own modules there.
     settings = {**DASK, "temporary-directory": str(private_folder())}
     if warning := raise_limit(place.wanted.most * max(1, place.file.cluster.gpus)):
-        _say(warning)
+        say(warning)
     with dask.config.set(settings), opener(place, workspace=workspace, lease=lease) as pool:
         yield pool
 
@@ -321,15 +321,11 @@ def _cancel_what_is_left(owner: Owner, queue: Queue) -> None:
     try:
         queue.cancel(owner.job_name)
     except ClusterError as error:
-        _say(f"jobs named {owner.job_name} may be left in the queue, look there and cancel them: {error}")
+        say(f"jobs named {owner.job_name} may be left in the queue, look there and cancel them: {error}")
 
 
 def _dashboard(place: Place, cluster: Any) -> str:
     return f"; dashboard {cluster.dashboard_link}" if place.file.cluster.dashboard else ""
-
-
-def _say(text: str) -> None:
-    console().print(for_terminal(text), markup=False)
 
 
 @contextlib.contextmanager
@@ -338,7 +334,7 @@ def _open_jobs(place: Place, *, workspace: Path, lease: Lease) -> Iterator[Pool]
     kind, owner = place.file.kind, lease.owner
     require_scheduler(kind)
     folder = workspace / "jobs"
-    nodes = Nodes(folder, owner.nonce, _say, set())
+    nodes = Nodes(folder, owner.nonce, say, set())
     plan = jobqueue.plan_jobs(
         place.file, folder=folder, job_name=owner.job_name, xp=place.xp, nonce=owner.nonce, exclusions=nodes.exclusions
     )

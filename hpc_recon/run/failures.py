@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from hpc_recon.core.files import is_storage_failure, write_atomic
 from hpc_recon.core.memory import WORKER_BASE
@@ -16,24 +16,24 @@ from hpc_recon.core.tiles import Tile
 LONGEST = 200
 
 
-class Epitaph(Protocol):
-    """What is known of a worker that died."""
+@dataclass(frozen=True)
+class Epitaph:
+    """What is known of a worker, dead or alive.
 
-    @property
-    def memory(self) -> int | None:
-        """Resident bytes when it was last seen, None if it never said."""
+    Attributes
+    ----------
+    memory
+        Bytes that its process used when it last reported; None if it never did.
+    out_of_memory
+        Whether the scheduler says that its job was ended for using too much; None as long as it has not said so.
+    job, host
+        Id of its job and name of its node, None where there is no job.
+    """
 
-    @property
-    def out_of_memory(self) -> bool | None:
-        """Whether it was killed because memory ran out, None as long as the scheduler has not said."""
-
-    @property
-    def job(self) -> str | None:
-        """The scheduler's id of its job, None on this machine."""
-
-    @property
-    def host(self) -> str | None:
-        """The node that it ran on."""
+    memory: int | None
+    out_of_memory: bool | None
+    job: str | None
+    host: str | None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

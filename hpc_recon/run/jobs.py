@@ -18,6 +18,7 @@ from typing import Any
 
 from hpc_recon.core.errors import ClusterError
 from hpc_recon.core.text import format_seconds
+from hpc_recon.run.failures import Epitaph
 from hpc_recon.run.lease import Owner
 from hpc_recon.run.nodes import Nodes, log_tail
 from hpc_recon.run.options import Jobs
@@ -59,26 +60,6 @@ def cancel_jobs_of(owner: Owner, queue: Queue, *, within: float = LEAVE_WITHIN) 
             )
         time.sleep(pause)
         pause = min(2.0, pause * 1.5)
-
-
-@dataclass(frozen=True)
-class Epitaph:
-    """What is known of a worker, dead or alive.
-
-    Attributes
-    ----------
-    memory
-        Bytes that its process used when it last reported; None if it never did.
-    out_of_memory
-        Whether the scheduler says that its job was ended for using too much; None as long as it has not said so.
-    job, host
-        Id of its job and name of its node, None where there is no job.
-    """
-
-    memory: int | None
-    out_of_memory: bool | None
-    job: str | None
-    host: str | None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,11 @@ def console() -> Console:
     return Console(file=sys.stderr, highlight=False, soft_wrap=True)
 
 
+def say(text: str) -> None:
+    """Print a line for the user on standard error."""
+    console().print(for_terminal(text), markup=False)
+
+
 @dataclass
 class StageProgress:
     """Counts of one stage and their line.

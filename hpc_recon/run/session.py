@@ -22,7 +22,6 @@ from hpc_recon.core.loading import load_study, save_study
 from hpc_recon.core.memory import require_fit
 from hpc_recon.core.paths import not_world_writable, require_folders, require_inside
 from hpc_recon.core.places import RECEIPTS
-from hpc_recon.core.redaction import for_terminal
 from hpc_recon.core.text import format_bytes, format_seconds
 from hpc_recon.core.tiles import Tile, select, stages
 from hpc_recon.run import clusters, failures, jobqueue, ledger, room, verifying
@@ -31,7 +30,7 @@ from hpc_recon.run.draining import Drain, draining
 from hpc_recon.run.environment import Inspector
 from hpc_recon.run.lease import Lease, hold
 from hpc_recon.run.options import Options
-from hpc_recon.run.progress import StageProgress, console
+from hpc_recon.run.progress import StageProgress, say
 from hpc_recon.run.runner import DEADLINE_FACTOR, Outcome, StageRun
 from hpc_recon.run.verbs import Verb, read_shapes
 
@@ -50,11 +49,6 @@ class Planned:
     selected: list[Tile]
     todo: list[Tile]
     entries: Mapping[str, ledger.GroupEntry]
-
-
-def say(text: str) -> None:
-    """Print a line for the user on standard error."""
-    console().print(for_terminal(text), markup=False)
 
 
 def make_plan(verb: Verb, study: Study, options: Options) -> Planned:

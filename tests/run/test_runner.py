@@ -11,7 +11,7 @@ from hpc_recon.core import receipts
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.loading import load_study
 from hpc_recon.run import runner
-from hpc_recon.run.jobs import Epitaph
+from hpc_recon.run.failures import Epitaph
 from hpc_recon.run.runner import ATTEMPTS_BLAMED, ATTEMPTS_LOST_WORKER, Outcome, StageRun
 
 

@@ -25,7 +25,7 @@ def test_control_characters_are_spelled_out() -> None:
     )
 
 
-@pytest.mark.parametrize("say", [session.say, clusters._say], ids=["session", "clusters"])
+@pytest.mark.parametrize("say", [session.say, clusters.say], ids=["session", "clusters"])
 def test_messages(say, capfd) -> None:
     say(f"end of the log: {HOSTILE}")
     assert f"end of the log: {SPELLED}" in capfd.readouterr().err
