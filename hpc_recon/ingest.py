@@ -208,10 +208,11 @@ def _check_study(study: Study) -> list[str]:
     """Return the mistakes of the study that only matter here."""
     from hpc_recon.stores import layout
 
-    problems = []
-    if layout.ROI_FOLDER in study.datasets:
-        problems.append(f"datasets: no dataset may be called {layout.ROI_FOLDER!r}: the masks lie under this name")
-    return problems
+    return [
+        f"datasets: no dataset may be called {name!r}: the {held} lie under this name"
+        for name, held in ((layout.ROI_FOLDER, "masks"), (layout.POSITIONS, "positions of voxels"))
+        if name in study.datasets
+    ]
 
 
 def _folds(study: Study) -> CrossValidation | None:

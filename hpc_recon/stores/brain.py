@@ -161,7 +161,7 @@ def n_voxels_of(workspace: Path, split: str) -> int:
     """Return the number of voxels of a split's samples, all ROIs together."""
     place = storage.of(workspace)
     _, folders = place.listing(f"brain.zarr/{split}")
-    refs = [layout.samples(split, dataset) for dataset in folders if dataset != layout.ROI_FOLDER]
+    refs = [layout.samples(split, dataset) for dataset in folders if dataset not in layout.RESERVED]
     written = (ref for ref in refs if place.exists(f"{ref.path}/{metadata.METADATA}"))
     # Without any dataset, describe says which command makes them.
     return metadata.describe(workspace, next(written, layout.samples(split, "training"))).shape[1]

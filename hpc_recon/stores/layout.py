@@ -23,6 +23,9 @@ SAMPLES_PER_CHUNK = 128
 SAMPLES_PER_SHARD = 1024
 #: The name below a split that holds ROI masks; no dataset may have it.
 ROI_FOLDER = "roi"
+#: The name below a split of the array that says where voxels lie; no dataset may have it either.
+POSITIONS = "positions"
+RESERVED = (ROI_FOLDER, POSITIONS)
 
 DECODER_PARTS = ("voxel", "weight", "stats", "alpha")
 OUT_OF_FOLD_PARTS = ("features", "stats")
@@ -103,6 +106,11 @@ def samples_columns(split: str, dataset: str) -> Ref:
 def roi_mask(split: str, roi: str) -> Ref:
     """Which voxels belong to an ROI, (n_voxels,) bool; its attribute `n_voxels` counts the members."""
     return Ref(_join("brain.zarr", split, ROI_FOLDER, roi), "ingest")
+
+
+def positions(split: str) -> Ref:
+    """Where each voxel lies, (n_voxels, 5) int32: i, j, k, vertex, structure; its attributes hold the grid."""
+    return Ref(_join("brain.zarr", split, POSITIONS), "ingest")
 
 
 def decoder(split: str, roi: str, decoded_name: str, layer: str, part: str) -> Ref:
@@ -225,10 +233,9 @@ def _units(n_units: int) -> tuple[int, int]:
 
 
 def _dataset(name: str) -> str:
-    if name == ROI_FOLDER:
-        raise DataError(
-            f"no dataset may be called {ROI_FOLDER!r}: ROI masks lie there; rename the dataset in the study"
-        )
+    if name in RESERVED:
+        held = "ROI masks" if name == ROI_FOLDER else "the positions of voxels"
+        raise DataError(f"no dataset may be called {name!r}: {held} lie there; rename the dataset in the study")
     return name
 
 
