@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import re
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,12 +46,18 @@ Signature = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class _Sizes:
-    """What the checked input holds: shape of the stimuli, and of each dataset of each split; masks a subject."""
+    """What the checked input holds: shape of the stimuli, and of each dataset of each split.
+
+    By subject: small arrays (masks, positions), bytes of the samples as they are read, of the peak beside them, and of
+    the files of images.
+    """
 
     images: tuple[int, ...]
     samples: dict[str, dict[str, tuple[int, int]]]
-    n_rois: dict[str, int]
+    n_small: dict[str, int]
     input_bytes: dict[str, int]
+    working_bytes: dict[str, int]
+    file_bytes: dict[str, int]
 
 
 def plan(study: Study, shapes: Shapes) -> list[Tile]:
@@ -92,12 +99,16 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
             settings |= {"cross_validation": mapping.fingerprint(ingest.cross_validation), "seed": study.seed}
         group = Group("ingest", (split,), canonical(settings), (STIMULI_KEY,))
         written = sum(array_bytes(*shape) for shape in sizes.samples[split].values())
-        files = sizes.n_rois[subject] + sum(
+        files = sizes.n_small[subject] + sum(
             1 + -(-n // layout.SAMPLES_PER_SHARD) for n, _ in sizes.samples[split].values()
         )
-        tiles.append(
-            Tile(group, "brain", 0, 1, _need(SAMPLES_FACTOR, sizes.input_bytes[subject], written, files=files))
-        )
+        need = _need(SAMPLES_FACTOR, sizes.input_bytes[subject], written, files=files)
+        if sizes.file_bytes[subject]:
+            n_read = sizes.file_bytes[subject]
+            seconds = START_SECONDS + (n_read + written) / BYTES_PER_SECOND
+            host = need.host_bytes + sizes.working_bytes[subject]
+            need = replace(need, host_bytes=host, bytes_in=n_read, seconds=seconds)
+        tiles.append(Tile(group, "brain", 0, 1, need))
     return tiles
 
 
@@ -127,7 +138,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         Every file written, flushed to disk.
     """
     from hpc_recon.exchange import stimuli
-    from hpc_recon.stores import brain, images, layout
+    from hpc_recon.stores import brain, images, layout, positions
 
     workspace = layout.workspace_of(study)
     if tile.stage == "stimuli":
@@ -140,6 +151,10 @@ def work(study: Study, tile: Tile) -> list[Path]:
         files += brain.write_brain(workspace, split, name, part, made_by=tile.group.key)
     for name, mask in subject.rois.items():
         files += brain.write_roi(workspace, split, name, mask, made_by=tile.group.key)
+    if subject.positions is not None:
+        files += positions.write_positions(workspace, split, subject.positions, made_by=tile.group.key)
+    for note in subject.notes:
+        warnings.warn(note, stacklevel=2)
     return files
 
 
@@ -155,15 +170,18 @@ def _cache_key(study: Study) -> tuple[str, tuple[Signature, ...]]:
 
 
 @lru_cache(maxsize=1)  # the folds of a subject are tiles of their own, one after another in a worker
-def _subject(text: str, files: tuple[Signature, ...], subject: str, table: StimulusTable) -> SubjectData:
+def _subject(
+    text: str, files: tuple[Signature, ...], subject: str, table: StimulusTable, voxels: bool = True
+) -> SubjectData:
     from hpc_recon.exchange import mapping
 
-    return mapping.read_subject(Study.model_validate_json(text), subject, table=table)
+    return mapping.read_subject(Study.model_validate_json(text), subject, table=table, voxels=voxels)
 
 
 @lru_cache(maxsize=1)
 def _inspect(text: str, files: tuple[Signature, ...]) -> _Sizes:
     """Read and check everything, log what deserves a look, and return the sizes."""
+    from hpc_recon.exchange import mapping
     from hpc_recon.exchange import stimuli as lab_stimuli
     from hpc_recon.stores import images
 
@@ -174,19 +192,23 @@ def _inspect(text: str, files: tuple[Signature, ...]) -> _Sizes:
     except StudyError as error:  # without labels, samples cannot be checked
         raise StudyError(study.name, [*problems, *_at("ingest.stimuli", error)]) from error
     _warn_of_copies(stimuli)
-    sizes, table = _Sizes(stimuli.images.shape, {}, {}, {}), images.table_of(stimuli)
+    sizes, table = _Sizes(stimuli.images.shape, {}, {}, {}, {}, {}), images.table_of(stimuli)
     del stimuli
     for name in study.subjects:
         try:
-            subject = _subject(text, files, name, table)
+            if mapping.has_images(study, name):
+                subject = _subject(text, files, name, table, False)
+            else:
+                subject = _subject(text, files, name, table)
         except StudyError as error:
             problems += _at(f"ingest.subjects.{name}", error)
             continue
         _warn_of_voxels(name, subject)
         problems += _check_shared(study, name, subject)
         problems += _check_pool(study, name, subject, table=table)
-        sizes.n_rois[name] = len(subject.rois)
-        sizes.input_bytes[name] = sum(brain.samples.nbytes for brain in subject.datasets.values())
+        sizes.n_small[name] = len(subject.rois) + (subject.positions is not None)
+        sizes.input_bytes[name] = subject.read_bytes
+        sizes.working_bytes[name], sizes.file_bytes[name] = subject.working_bytes, subject.file_bytes
         for split in study.splits() if not problems else ():
             if base_subject(split) == name:
                 sizes.samples[split] = _sample_sizes(study, split, subject, table=table)
@@ -311,12 +333,11 @@ def _sample_sizes(
     study: Study, split: str, subject: SubjectData, *, table: StimulusTable
 ) -> dict[str, tuple[int, int]]:
     """Return (n_samples, n_voxels) of each dataset of a split, after averaging."""
-    n_voxels = subject.datasets[study.training_dataset].samples.shape[1]
     sizes = {}
     for dataset, parts in _select(study, split, subject, table=table).items():
         labels = [subject.datasets[name].labels[i] for name, rows in parts for i in rows]
         averaged = _averages(study, base_subject(split), dataset)
-        sizes[dataset] = (len(set(labels)) if averaged else len(labels), n_voxels)
+        sizes[dataset] = (len(set(labels)) if averaged else len(labels), subject.n_voxels)
     return sizes
 
 

@@ -210,6 +210,46 @@ def _check(runs: Sequence[BoldRun], options: SampleOptions) -> None:
         raise ValueError(f"unknown option: normalise={options.normalise!r}, role={options.role!r}")
 
 
+@dataclass(frozen=True)
+class Outline:
+    """What the samples of runs will be, known before any voxel is read: as in `Samples`, without despiked values."""
+
+    labels: tuple[str, ...]
+    columns: dict[str, Array]
+    counts: dict[str, int]
+
+
+def outline_of_runs(runs: Sequence[BoldRun], options: SampleOptions) -> Outline:
+    """Return labels, columns and counts of the samples that `samples_of_runs` makes; `read` is not called.
+
+    Raises
+    ------
+    DataError
+        If a run or its events are unusable, or no sample is left.
+    """
+    return _outline(runs, _plans(runs, options))
+
+
+def _plans(runs: Sequence[BoldRun], options: SampleOptions) -> list[_Plan]:
+    _check(runs, options)
+    plans = [_plan(run, options) for run in runs]
+    if not any(plan.windows for plan in plans):
+        raise DataError(
+            f"all blocks of {len(runs)} runs are repetitions; none is left. Keep them (`drop_repetitions`)."
+        )
+    return plans
+
+
+def _outline(runs: Sequence[BoldRun], plans: Sequence[_Plan]) -> Outline:
+    windows = [window for plan in plans for window in plan.windows]
+    counts = {
+        "repetitions": sum(plan.n_repetitions for plan in plans),
+        "truncated": sum(window.is_truncated for window in windows),
+        "overlapping": sum(count_overlaps(plan.windows) for plan in plans),
+    }
+    return Outline(tuple(window.event.label for window in windows), _columns(runs, plans), counts)
+
+
 def samples_of_runs(runs: Sequence[BoldRun], options: SampleOptions) -> Samples:
     """Turn runs into samples, one run at a time.
 
@@ -237,21 +277,16 @@ def samples_of_runs(runs: Sequence[BoldRun], options: SampleOptions) -> Samples:
     -----
     Memory: the samples in float32, and about five float64 copies of the masked voxels of one run.
     """
-    _check(runs, options)
-    plans = [_plan(run, options) for run in runs]
-    windows = [window for plan in plans for window in plan.windows]
-    if not windows:
-        raise DataError(
-            f"all blocks of {len(runs)} runs are repetitions; none is left. Keep them (`drop_repetitions`)."
-        )
-    columns = _columns(runs, plans)
+    plans = _plans(runs, options)
+    outline = _outline(runs, plans)
+    columns = outline.columns
     samples: Array | None = None
     constant: Array | None = None
     n_despiked, row = 0, 0
     for run, plan in zip(runs, plans, strict=True):
         done = _process(run, plan, options)
         if samples is None or constant is None:
-            samples = np.empty((len(windows), done.constant.size), dtype=np.float32)
+            samples = np.empty((len(outline.labels), done.constant.size), dtype=np.float32)
             constant = np.zeros(done.constant.size, dtype=bool)
         if done.constant.size != constant.size:
             raise DataError(
@@ -264,12 +299,7 @@ def samples_of_runs(runs: Sequence[BoldRun], options: SampleOptions) -> Samples:
         row += len(plan.windows)
     assert samples is not None
     assert constant is not None
-    counts = {
-        "repetitions": sum(plan.n_repetitions for plan in plans),
-        "truncated": sum(window.is_truncated for window in windows),
-        "overlapping": sum(count_overlaps(plan.windows) for plan in plans),
-        "despiked": n_despiked,
-    }
+    counts = outline.counts | {"despiked": n_despiked}
     eta = normalisation.explained_by(samples, columns["session"])
     if options.normalise != "none":
         _, groups = np.unique(_group_keys(columns, options.normalise), axis=0, return_inverse=True)
@@ -278,8 +308,7 @@ def samples_of_runs(runs: Sequence[BoldRun], options: SampleOptions) -> Samples:
     notes = _notes(counts, constant, columns, eta, transductive)
     for note in notes:
         log.warning("%s", note)
-    labels = tuple(window.event.label for window in windows)
-    return Samples(samples, labels, columns, constant, counts, eta, transductive, tuple(notes))
+    return Samples(samples, outline.labels, columns, constant, counts, eta, transductive, tuple(notes))
 
 
 def _group_keys(columns: dict[str, Array], by: str) -> Array:

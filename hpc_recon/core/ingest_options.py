@@ -8,33 +8,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from hpc_recon.core.image_options import BetasSource, BoldSource, VoxelPositions
+from hpc_recon.core.ingest_section import ArrayKey as ArrayKey
+from hpc_recon.core.ingest_section import IngestSection as IngestSection
+from hpc_recon.core.ingest_section import Name as Name
+from hpc_recon.core.ingest_section import as_list as _as_list
 from hpc_recon.core.text import checked_name
 
-Name = Annotated[str, AfterValidator(checked_name)]
 SubjectName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_+-]{0,60}$"), AfterValidator(checked_name)]
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, (str, int, float, Path)) else value
 
 
 def _as_combination(value: Any) -> Any:
     return {"combine": value} if isinstance(value, str) else value
-
-
-class IngestSection(BaseModel):
-    """A part of `ingest`: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
-class ArrayKey(IngestSection):
-    """One array in a lab's file: `.mat` (v5 or v7.3), `.h5`, `.npz` or `.npy`."""
-
-    file: Path = Field(description="path, relative to the study file")
-    key: str | None = Field(None, description="variable, dataset path or npz entry; not used for .npy")
 
 
 class BDataLabels(IngestSection):
@@ -79,6 +66,8 @@ class IngestDataset(IngestSection):
 
     samples: ArrayKey | None = Field(None, description="(n_samples, n_voxels), any real number type")
     bdata: BDataSource | None = Field(None, description="samples, labels and columns in BData files instead")
+    bold: BoldSource | None = Field(None, description="samples, labels and columns from BOLD runs instead")
+    betas: BetasSource | None = Field(None, description="samples, labels and columns from betas of trials instead")
     labels: ArrayKey | None = Field(None, description="(n_samples,) stimulus label of each sample; matched by text")
     stimulus_rows: ArrayKey | None = Field(
         None, description="(n_samples,) row of each sample's stimulus, from first_row"
@@ -96,10 +85,13 @@ class IngestDataset(IngestSection):
 
     @model_validator(mode="after")
     def _one_source(self) -> IngestDataset:
-        if (self.samples is None) == (self.bdata is None):
-            raise ValueError("give either samples or bdata")
-        if self.bdata is not None and (self.labels or self.stimulus_rows or self.columns):
-            raise ValueError("labels, stimulus_rows and columns are for plain arrays; those of BData go under bdata")
+        given = [name for name in ("samples", "bdata", "bold", "betas") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give one of samples, bdata, bold and betas, not {' and '.join(given) or 'none'}")
+        if self.samples is None and (self.labels or self.stimulus_rows or self.columns):
+            raise ValueError(
+                f"labels, stimulus_rows and columns are for plain arrays; those of {given[0]} go under {given[0]}"
+            )
         if self.repeats == "average" and self.average_groups_of is not None:
             raise ValueError("give repeats: average or average_groups_of, not both")
         return self
@@ -112,13 +104,24 @@ class IngestDataset(IngestSection):
 
 
 class IngestRoi(IngestSection):
-    """One ROI: a mask or an atlas in a file, a selector over BData, or a combination of other ROIs."""
+    """One ROI: a mask or an atlas (array or image), a selector over BData, or a combination of other ROIs."""
 
     file: Path | None = Field(None, description="array of (n_voxels,): a mask (non-zero = member), or an atlas")
     key: str | None = Field(None, description="variable, dataset path or npz entry of the file; not used for .npy")
     values: Annotated[tuple[int, ...] | None, BeforeValidator(_as_list)] = Field(
         None, description="labels of an atlas that make the ROI; default: every value that is not 0"
     )
+    mask: Path | None = Field(None, description="NIfTI mask on the grid of the samples: not 0 = member")
+    above: float | None = Field(None, description="of a mask with probabilities: members have a greater value")
+    atlas: Path | None = Field(
+        None, description="label image on the grid of the samples (.nii.gz, .nii), or .dlabel.nii of grayordinates"
+    )
+    left: Path | None = Field(None, description=".label.gii of the left hemisphere, on the surface of the samples")
+    right: Path | None = Field(None, description=".label.gii of the right hemisphere")
+    labels: Annotated[tuple[int | str, ...] | None, BeforeValidator(_as_list)] = Field(
+        None, description="names or numbers of an atlas's labels that make the ROI; default: every label that is not 0"
+    )
+    table: Path | None = Field(None, description="names of a volume atlas: index and name (.tsv), or number and name")
     select: str | None = Field(None, description="selector over the keys of the subject's BData: ROI_V1 = 1")
     combine: str | None = Field(
         None,
@@ -128,11 +131,21 @@ class IngestRoi(IngestSection):
 
     @model_validator(mode="after")
     def _one_source(self) -> IngestRoi:
-        given = [name for name in ("file", "select", "combine") if getattr(self, name) is not None]
+        sources = {"file": self.file, "mask": self.mask, "atlas": self.atlas, "select": self.select}
+        sources |= {"combine": self.combine, "left and right": self.left or self.right}
+        given = [name for name, value in sources.items() if value is not None]
         if len(given) != 1:
-            raise ValueError(f"give one of file, select and combine, not {' and '.join(given) or 'none'}")
-        if self.file is None and (self.key is not None or self.values is not None):
-            raise ValueError("key and values belong to a file")
+            raise ValueError(
+                "give one of file, mask, atlas, left and right, select and combine, not "
+                f"{' and '.join(given) or 'none'}"
+            )
+        if (self.left is None) != (self.right is None):
+            raise ValueError("give the labels of both hemispheres: left and right")
+        for option, owners in (("key", "file"), ("values", "file"), ("above", "mask"), ("table", "atlas")):
+            if getattr(self, option) is not None and given != [owners]:
+                raise ValueError(f"{option} belongs to {owners}")
+        if self.labels is not None and given not in (["atlas"], ["left and right"]):
+            raise ValueError("labels belong to an atlas, or to left and right")
         return self
 
 
@@ -142,6 +155,13 @@ class IngestSubject(IngestSection):
     datasets: dict[Name, IngestDataset] = Field(description="by dataset name")
     rois: dict[Name, Annotated[IngestRoi, BeforeValidator(_as_combination)]] = Field(
         default_factory=dict, description="by ROI name"
+    )
+    positions: VoxelPositions | None = Field(
+        None, description="where the voxels of plain arrays and BData lie; bold and betas know it"
+    )
+    drop_nan_voxels: bool = Field(
+        False,
+        description="leave out voxels that are NaN in any sample of bold or betas, in all datasets; default: error",
     )
 
 

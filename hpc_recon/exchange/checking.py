@@ -12,7 +12,7 @@ from hpc_recon.core.config import Study
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.ingest_options import Exclude, IngestDataset, SourceFile
 from hpc_recon.core.text import format_bytes
-from hpc_recon.exchange import bdata, mapping, samples
+from hpc_recon.exchange import bdata, images, mapping, samples
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,14 @@ def check(study: Study) -> list[Finding]:
     StudyError
         If the study has no `ingest` section.
     """
-    ingest = mapping.section(study)
+    problems: list[str] = []
+    ingest = images.resolved(mapping.given_section(study), problems)
     listed = {source.file: source for source in ingest.sources}
     named = mapping.named_paths(ingest.model_copy(update={"sources": ()}))
     found = [_file(path, listed.get(path)) for path in sorted({*listed, *named})]
+    for problem in problems:
+        place, _, detail = problem.partition(": ")
+        found.append(Finding(place, "wrong", detail))
     for subject in study.subjects:
         for name, dataset in ingest.subjects[subject].datasets.items():
             found += _counts(study, subject, name, dataset)
@@ -67,7 +71,17 @@ def _file(path: Path, source: SourceFile | None) -> Finding:
 
 
 def _counts(study: Study, subject: str, name: str, dataset: IngestDataset) -> Iterator[Finding]:
-    """Yield whether a dataset has as many samples as declared; nothing where that cannot be said."""
+    """Yield whether a dataset has as many samples as declared; nothing where that cannot be said.
+
+    Of datasets in images, headers and tables are looked at in any case.
+    """
+    if images.is_image(dataset) and not any(not path.is_file() for path in mapping.named_paths(dataset)):
+        try:
+            n = images.n_samples(name, dataset, study.datasets[name].role)
+        except DataError as error:
+            yield Finding(f"{subject} {name}", "wrong", str(error))
+            return
+        yield Finding(f"{subject} {name}", "ok", f"headers, events and trials fit each other: {n:,} samples")
     if study.sizes is None or name not in study.sizes.datasets:
         return
     default = "keep" if study.datasets[name].role == "training" else "average"
@@ -77,7 +91,7 @@ def _counts(study: Study, subject: str, name: str, dataset: IngestDataset) -> It
         return
     what, declared = f"{subject} {name}", study.sizes.datasets[name].samples
     try:
-        n = _n_samples(dataset)
+        n = _n_samples(name, dataset, study.datasets[name].role)
     except DataError as error:
         yield Finding(what, "wrong", str(error))
         return
@@ -89,8 +103,10 @@ def _counts(study: Study, subject: str, name: str, dataset: IngestDataset) -> It
         )
 
 
-def _n_samples(dataset: IngestDataset) -> int:
-    """Return how many samples a dataset has."""
+def _n_samples(name: str, dataset: IngestDataset, role: Literal["training", "test"]) -> int:
+    """Return how many samples a dataset has; no voxel of images is read."""
+    if images.is_image(dataset):
+        return images.n_samples(name, dataset, role)
     if dataset.bdata is not None:
         return bdata.n_rows(dataset.bdata)
     assert dataset.samples is not None, "the study was validated"

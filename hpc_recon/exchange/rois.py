@@ -7,8 +7,9 @@ import numpy as np
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.ingest_options import ArrayKey, IngestRoi, IngestSubject
-from hpc_recon.exchange import bdata, samples
+from hpc_recon.exchange import bdata, image_rois, samples
 from hpc_recon.formats import labfiles, selectors
+from hpc_recon.stores.positions import Positions
 
 
 class Masks:
@@ -20,10 +21,13 @@ class Masks:
         The subject's part of the `ingest` section.
     n_voxels
         Voxels of the samples; None where they could not be read, so that lengths are not checked.
+    positions
+        Where they lie; None where that is not known, so that ROIs in images are errors.
     """
 
-    def __init__(self, mapping: IngestSubject, n_voxels: int | None) -> None:
+    def __init__(self, mapping: IngestSubject, n_voxels: int | None, positions: Positions | None = None) -> None:
         self._mapping = mapping
+        self._positions = positions
         self._n_voxels = n_voxels
         self._found: dict[str, Array] = {}
         self._open: list[str] = []
@@ -47,6 +51,8 @@ class Masks:
             roi = self._mapping.rois[name]
             if roi.combine is not None:
                 mask = self._combined(name, roi.combine)
+            elif image_rois.is_image(roi):
+                mask = image_rois.read(name, roi, self._positions)
             else:
                 mask = self._selected(name, roi.select) if roi.select is not None else self._from_file(name, roi)
         finally:

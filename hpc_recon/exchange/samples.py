@@ -42,7 +42,7 @@ def finite(values: Array, where: str, *, dtype: type = np.float32) -> Array:
     return cast
 
 
-def read(name: str, dataset: IngestDataset, table: StimulusTable) -> Brain:
+def read(name: str, dataset: IngestDataset, table: StimulusTable, *, given: Brain | None = None) -> Brain:
     """Read the samples of one dataset with the label of each, and leave out those that the study excludes.
 
     Parameters
@@ -51,6 +51,8 @@ def read(name: str, dataset: IngestDataset, table: StimulusTable) -> Brain:
         The dataset's, for its own stimuli and for errors.
     table
         All stimuli; a dataset that has none of its own (imagery) shows those of others.
+    given
+        The samples where they come from images (`exchange.images`); they may have NaN, or no voxel yet.
 
     Raises
     ------
@@ -58,7 +60,9 @@ def read(name: str, dataset: IngestDataset, table: StimulusTable) -> Brain:
         If files, shapes, labels or values are wrong, or what is excluded does not occur.
     """
     own = [label for label, owner in zip(table.labels, table.dataset, strict=True) if owner == name]
-    if dataset.bdata is not None:
+    if given is not None:
+        found = given
+    elif dataset.bdata is not None:
         found = bdata.read(name, dataset.bdata, own)
         found = replace(found, samples=finite(found.samples, f"{name}: samples"))
         for key, values in found.columns.items():

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -101,11 +101,15 @@ def read_table(path: Path) -> Table:
 
 @dataclass(frozen=True)
 class EventRow:
-    """One row of an events table: onset from the first volume of the file and duration, seconds, and a label."""
+    """One row of an events table: onset from the first volume of the file and duration, seconds, and a label.
+
+    `row` counts the table's rows from 0, so that other columns of the event can be asked for.
+    """
 
     onset_s: float
     duration_s: float
     label: str
+    row: int = field(default=0, compare=False)
 
 
 def read_events(
@@ -143,7 +147,7 @@ def read_events(
             f"{path}: {len(bad)} of {len(chosen)} events have no onset, a negative duration or no {label_column}; the"
             f" first is line {bad[0] + 2}. Leave rest and cues out (`only`), or name another label column."
         )
-    rows = [EventRow(float(onsets[row]), float(durations[row]), labels[row]) for row in chosen]
+    rows = [EventRow(float(onsets[row]), float(durations[row]), labels[row], row) for row in chosen]
     return sorted(rows, key=lambda event: event.onset_s)
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.parsers.expat import ExpatError
+from xml.parsers.expat import ExpatError, ParserCreate
 
 import nibabel as nib
 import numpy as np
@@ -30,9 +30,12 @@ from nibabel.wrapstruct import WrapStructError
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.files import replacing
+from hpc_recon.formats.volumes import Grid
 
 #: Columns of a CIFTI file read at a time.
 _BLOCK_COLUMNS = 4096
+#: Bytes parsed at a time to find the first array of a GIFTI file.
+_HEAD_BYTES = 65536
 #: Seconds of one unit of a CIFTI series; hertz and the like are no time.
 _TIME_UNIT = "SECOND"
 _NIBABEL_ERRORS = (ImageFileError, HeaderDataError, WrapStructError, Cifti2HeaderError, GiftiParseError, ExpatError)
@@ -70,6 +73,38 @@ def _gifti(path: Path) -> Any:
         if image is None or not image.darrays:
             raise DataError(f"{path}: has no data array.")
         return image
+
+
+def gifti_shape(path: Path) -> tuple[int, int]:
+    """Return the numbers of volumes and of vertices of a `.func.gii` file, from its first elements alone.
+
+    Raises
+    ------
+    DataError
+        If the file does not start as GIFTI, or its first array is neither (vertices,) nor, alone, (vertices, volumes).
+    """
+    n_arrays, first = "0", dict[str, str]()
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal n_arrays
+        if name == "GIFTI":
+            n_arrays = attributes.get("NumberOfDataArrays", "0")
+        elif name == "DataArray" and not first:
+            first.update(attributes)
+
+    with _reading(path, "GIFTI"), path.open("rb") as stream:
+        parser = ParserCreate()
+        parser.StartElementHandler = start
+        while not first and (piece := stream.read(_HEAD_BYTES)):
+            if b"<!ENTITY" in piece:
+                raise DataError(f"{path}: declares XML entities, which no GIFTI file needs. It is not read.")
+            parser.Parse(piece)
+        shape = [int(first[f"Dim{axis}"]) for axis in range(int(first.get("Dimensionality", "0")))]
+        if len(shape) == 1 and min(shape[0], int(n_arrays)) > 0:
+            return int(n_arrays), shape[0]
+        if len(shape) == 2 and int(n_arrays) == 1 and min(shape) > 0:
+            return shape[1], shape[0]
+    raise DataError(f"{path}: {n_arrays} arrays, the first of shape {shape}; a run has one of (vertices,) a volume.")
 
 
 def read_gifti(path: Path) -> Array:
@@ -192,6 +227,17 @@ class Grayordinates:
         """Return (n_columns, 3) int64: the voxel of the volume, -1 for a vertex."""
         return np.asarray(self.axis.voxel, dtype=np.int64)
 
+    def surface_sizes(self) -> dict[str, int]:
+        """Return how many vertices the whole surface of each structure has that is one."""
+        return {str(name): int(n) for name, n in self.axis.nvertices.items()}
+
+    def grid(self) -> Grid | None:
+        """Return the grid of the voxels; None if all columns are vertices."""
+        if self.axis.volume_shape is None:
+            return None
+        i, j, k = (int(n) for n in self.axis.volume_shape)
+        return Grid((i, j, k), np.asarray(self.axis.affine, dtype=np.float64))
+
     def require_same(self, other: Grayordinates) -> None:
         """Raise `DataError` naming both files if their columns are not the same vertices and voxels."""
         if self.n_columns != other.n_columns:
@@ -275,6 +321,21 @@ def open_cifti(path: Path) -> CiftiSeries:
         return CiftiSeries(grayordinates, int(image.shape[0]), tr_s if np.isfinite(tr_s) and tr_s > 0 else 0.0)
 
 
+def read_dense_labels(path: Path) -> tuple[Array, dict[int, str], Grayordinates]:
+    """Read a `.dlabel.nii` file: (n_columns,) int32 labels, the name of each number, and what the columns are.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged, or has several maps.
+    """
+    with _cifti(path) as (image, first, own):
+        if not isinstance(first, LabelAxis) or len(first) != 1:
+            raise DataError(f"{path}: must have one map of labels, not {len(first)} rows of {type(first).__name__}.")
+        names = {int(number): str(entry[0]) for number, entry in first.label[0].items()}
+        return _checked_labels(np.asarray(image.dataobj)[0], names, path), names, own
+
+
 def read_parcels(path: Path, grayordinates: Grayordinates) -> dict[str, Array]:
     """Read the parcels of a `.dlabel.nii` file as ROIs: name -> (n_columns,) bool. Label 0 is outside.
 
@@ -283,12 +344,8 @@ def read_parcels(path: Path, grayordinates: Grayordinates) -> dict[str, Array]:
     DataError
         If the file is damaged, has several maps, or describes other grayordinates than the run.
     """
-    with _cifti(path) as (image, first, own):
-        if not isinstance(first, LabelAxis) or len(first) != 1:
-            raise DataError(f"{path}: must have one map of labels, not {len(first)} rows of {type(first).__name__}.")
-        own.require_same(grayordinates)
-        names = {int(number): str(entry[0]) for number, entry in first.label[0].items()}
-        labels = _checked_labels(np.asarray(image.dataobj)[0], names, path)
+    labels, names, own = read_dense_labels(path)
+    own.require_same(grayordinates)
     numbers = [int(number) for number in np.unique(labels) if number != 0]
     return {names[number]: labels == number for number in numbers}
 

@@ -221,6 +221,18 @@ def open_series(path: Path, mask: Mask) -> VolumeSeries:
         return VolumeSeries(path, mask, int(image.shape[3]), tr_s if np.isfinite(tr_s) and tr_s > 0 else 0.0)
 
 
+def read_grid(path: Path) -> Grid:
+    """Return the grid of a NIfTI file, from its header.
+
+    Raises
+    ------
+    DataError
+        If the file is unreadable.
+    """
+    with _opened(path) as (_, grid):
+        return grid
+
+
 def _read_3d(path: Path) -> tuple[Array, Grid]:
     """Read the only volume of a file: (i, j, k), scaled."""
     with _opened(path) as (image, grid):

@@ -25,9 +25,9 @@ def test_a_text_is_a_combination_of_rois():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({}, "give either samples or bdata"),
-        ({"samples": {"file": "x.npy"}, "bdata": BDATA}, "give either samples or bdata"),
-        ({"bdata": BDATA, "labels": {"file": "x.npy"}}, "are for plain arrays; those of BData go under bdata"),
+        ({}, "give one of samples, bdata, bold and betas"),
+        ({"samples": {"file": "x.npy"}, "bdata": BDATA}, "give one of samples, bdata, bold and betas"),
+        ({"bdata": BDATA, "labels": {"file": "x.npy"}}, "are for plain arrays; those of bdata go under bdata"),
         ({"bdata": BDATA, "repeats": "average", "average_groups_of": 3}, "not both"),
         ({"bdata": {**BDATA, "files": []}}, "at least 1"),
         ({"bdata": {**BDATA, "labels": {"key": "x", "by": "guess"}}}, "vmap"),
@@ -41,9 +41,9 @@ def test_contradictions_of_a_dataset_are_refused(content, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({}, "give one of file, select and combine, not none"),
+        ({}, "give one of file, mask, atlas, left and right, select and combine, not none"),
         ({"file": "a.npy", "select": "ROI_V1"}, "not file and select"),
-        ({"select": "ROI_V1", "values": [1]}, "key and values belong to a file"),
+        ({"select": "ROI_V1", "values": [1]}, "values belongs to file"),
     ],
 )
 def test_an_roi_has_one_source(content, message):
