@@ -68,7 +68,13 @@ class FeatureTree:
         return _read(next(iter(self._layer(layer).values())), None)[1]
 
     def read(
-        self, layer: str, labels: Sequence[str] | None = None, units: Array | None = None, *, threads: int = 1
+        self,
+        layer: str,
+        labels: Sequence[str] | None = None,
+        units: Array | None = None,
+        *,
+        threads: int = 1,
+        shape: tuple[int, ...] | None = None,
     ) -> Array:
         """Read rows of features.
 
@@ -82,6 +88,8 @@ class FeatureTree:
             (n_units,) zero-based numbers of units in C order; None for all.
         threads
             Files read at once.
+        shape
+            What the units of every file must be, (C, H, W) or (K,); None: those of the first file that is read.
 
         Returns
         -------
@@ -96,7 +104,7 @@ class FeatureTree:
         """
         wanted = self.labels if labels is None else tuple(labels)
         rows: Array | None = None
-        for i, (_, row) in enumerate(self.iterate(layer, wanted, units, threads=threads)):
+        for i, (_, row) in enumerate(self.iterate(layer, wanted, units, threads=threads, shape=shape)):
             rows = np.empty((len(wanted), row.size), dtype=np.float32) if rows is None else rows
             rows[i] = row
         if rows is None:
@@ -104,7 +112,13 @@ class FeatureTree:
         return rows
 
     def iterate(
-        self, layer: str, labels: Sequence[str] | None = None, units: Array | None = None, *, threads: int = 1
+        self,
+        layer: str,
+        labels: Sequence[str] | None = None,
+        units: Array | None = None,
+        *,
+        threads: int = 1,
+        shape: tuple[int, ...] | None = None,
     ) -> Iterator[tuple[str, Array]]:
         """Yield each label with its row (n_units,) float32, as `read`; at most `2 * threads` files are in memory."""
         files = self._layer(layer)
@@ -115,7 +129,7 @@ class FeatureTree:
                 f"layer {layer} in {self.root} lacks {len(unknown)} of {len(wanted)} labels "
                 f"(first: {unknown[0]!r}{closest(unknown[0], files)})"
             )
-        yield from _rows([(label, files[label]) for label in wanted], units, threads)
+        yield from _rows([(label, files[label]) for label in wanted], units, threads, shape)
 
     def _layer(self, layer: str) -> dict[str, Path]:
         if layer not in self.files:
@@ -256,10 +270,13 @@ def _read(path: Path, expected: tuple[int, ...] | None) -> tuple[Array, tuple[in
     return flat, shape
 
 
-def _rows(files: Sequence[tuple[str, Path]], units: Array | None, threads: int) -> Iterator[tuple[str, Array]]:
+def _rows(
+    files: Sequence[tuple[str, Path]], units: Array | None, threads: int, shape: tuple[int, ...] | None = None
+) -> Iterator[tuple[str, Array]]:
     if not files:
         return
-    _, shape = _read(files[0][1], None)
+    if shape is None:
+        _, shape = _read(files[0][1], None)
     n_units = math.prod(shape)
     if units is not None and units.size and (int(units.min()) < 0 or int(units.max()) >= n_units):
         raise DataError(f"units {units.min()} to {units.max()} are asked of {files[0][1]}, which has {n_units}")
