@@ -179,24 +179,35 @@ class DecodedTree:
         return self._cache[group]
 
 
-def write_feature(root: Path, layer: str, label: str, values: Array, unit_shape: Sequence[int]) -> Path:
-    """Write the true features of one label, (n_units,) in C order, as `<root>/<layer>/<label>.mat`.
+def feature_path(layer: str, label: str) -> str:
+    """Return where the true features of a label lie below the folder of the layers.
 
-    v5 below 2 GB, which the lab's scripts try first, else v7.3; float32 (1, *unit_shape).
-
-    Raises
-    ------
-    DataError
-        If the number of values is not that of `unit_shape`, a value is not finite, or a name cannot be a file's.
+    >>> feature_path("blocks/3", "n01518878_10042")
+    'blocks:3/n01518878_10042.mat'
     """
-    return _write(root / _folder(layer), label, values, unit_shape)
+    return f"{_folder(layer)}/{_folder(label)}.mat"
+
+
+def decoded_path(layer: str, subject: str, fold: str | None, roi: str, label: str) -> str:
+    """Return where decoded features lie below the folder of the layers.
+
+    >>> decoded_path("fc6", "S1", None, "VC", "Img1"), decoded_path("fc6", "S1", "f1", "VC", "Img1")
+    ('fc6/S1/VC/Img1.mat', 'fc6/S1/VC/f1/decoded_features/Img1.mat')
+    """
+    inner = "" if fold is None else f"{_folder(fold)}/{_DECODED}/"
+    return f"{_folder(layer)}/{_folder(subject)}/{_folder(roi)}/{inner}{_folder(label)}.mat"
+
+
+def write_feature(root: Path, layer: str, label: str, values: Array, unit_shape: Sequence[int]) -> Path:
+    """Write the true features of one label, (n_units,) in C order, as `<root>/<layer>/<label>.mat` (`write_file`)."""
+    return write_file(root / feature_path(layer, label), values, unit_shape)
 
 
 def write_decoded(
     root: Path, layer: str, subject: str, roi: str, label: str, values: Array, unit_shape: Sequence[int]
 ) -> Path:
-    """Write the decoded features of one label as `<root>/<layer>/<subject>/<roi>/<label>.mat`; see `write_feature`."""
-    return _write(root / _folder(layer) / _folder(subject) / _folder(roi), label, values, unit_shape)
+    """Write the decoded features of one label as `<root>/<layer>/<subject>/<roi>/<label>.mat`; see `write_file`."""
+    return write_file(root / decoded_path(layer, subject, None, roi, label), values, unit_shape)
 
 
 def read_index(path: Path) -> dict[str, Array]:
@@ -293,8 +304,16 @@ def _rows(
                 yield label, values
 
 
-def _write(folder: Path, label: str, values: Array, unit_shape: Sequence[int]) -> Path:
-    path = folder / f"{_folder(label)}.mat"
+def write_file(path: Path, values: Array, unit_shape: Sequence[int]) -> Path:
+    """Write the features of one label, (n_units,) in C order, as float32 (1, *unit_shape).
+
+    v5 below 2 GB, which the lab's scripts try first, else v7.3.
+
+    Raises
+    ------
+    DataError
+        If the number of values is not that of `unit_shape`, or a value is not finite.
+    """
     flat = np.asarray(values, dtype=np.float32)
     if flat.shape != (math.prod(unit_shape),):
         raise DataError(f"{path} takes {tuple(unit_shape)} units, but is given {flat.shape}")
