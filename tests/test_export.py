@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -122,3 +124,16 @@ def test_somebody_elses_files_are_left_alone(decodable, tmp_path: Path, capsys) 
     assert [path for path in (tmp_path / "to").rglob("*") if path.is_file()] == [theirs]
     assert run(tmp_path, "features", "--to", str(tmp_path / "to"), "--overwrite") == 0
     assert theirs.read_bytes() != b"theirs"
+
+
+def test_the_commands_of_the_page(decoded, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs" / "export.md").read_text()
+    (block,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    commands = [shlex.split(line) for line in block.splitlines()]
+    assert {command[3] for command in commands} == set(export.WHAT) - {"maps"}
+    for command in commands:
+        assert command[:3] == ["python", "-m", "hpc_recon.export"]
+        assert export.main(command[3:]) == 0, capsys.readouterr().err
+    assert feature_trees.DecodedTree(tmp_path / "lab" / "decoded").groups()
+    assert len(list((tmp_path / "lab").rglob("*.mat"))) > 100
