@@ -73,8 +73,8 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     from hpc_recon.stores import layout
 
     sizes = _inspect(*_cache_key(study))
-    for network in study.networks.values():  # missing weights or layers would only show when all is read
-        zoo.check(network, image_size=(sizes.images[1], sizes.images[2]))
+    for name, network in study.networks.items():  # missing weights or layers would only show when all is read
+        zoo.check(network, image_size=(sizes.images[1], sizes.images[2]), runs=study.runs(name))
     ingest = mapping.section(study)
     stimuli_settings = {
         "stimuli": {

@@ -10,10 +10,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from hpc_recon import ingest, pipeline
+from hpc_recon import extract, ingest, pipeline
 from hpc_recon.core.loading import load_study
+from hpc_recon.formats import feature_trees
 from hpc_recon.formats.bdata_write import Row, write_bdata
-from hpc_recon.stores import brain
+from hpc_recon.stores import arrays, brain, layout
 
 ROOT = Path(__file__).resolve().parents[1]
 X = np.random.default_rng(0).standard_normal((7, 5))
@@ -30,9 +31,9 @@ def examples(tmp_path, make_study):
             )
     page = (ROOT / "docs" / "your_own_data.md").read_text()
     common, *_ = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    found = dict(re.findall(r"\n## (Arrays|BData)\n.*?```yaml\n(.*?)```", page, re.DOTALL))
+    found = dict(re.findall(r"\n## (Arrays|BData|Features)\n.*?```yaml\n(.*?)```", page, re.DOTALL))
     return {
-        heading: lambda text=text: make_study(yaml.safe_load(common) | yaml.safe_load(text))
+        heading: lambda text=text, **more: make_study(yaml.safe_load(common) | yaml.safe_load(text) | more)
         for heading, text in found.items()
     }
 
@@ -87,6 +88,23 @@ def test_bdata(examples, tmp_path, run_verb):
     np.testing.assert_allclose(
         brain.read_brain(study.workspace, "S1", "test").samples, [X[2:4].mean(axis=0)], rtol=1e-6
     )
+
+
+def test_features(examples, tmp_path, run_verb):
+    rng = np.random.default_rng(1)
+    values = {"conv": rng.normal(size=(3, 24)).astype("f4"), "fc": rng.normal(size=(3, 5)).astype("f4")}
+    for layer, shape in (("conv", (2, 3, 4)), ("fc", (5,))):
+        for label, row in zip(("t1", "t2", "n1"), values[layer], strict=True):
+            feature_trees.write_feature(tmp_path / "lab" / "features" / "net", layer, label, row, shape)
+    folders = {name: {"folder": f"lab/{name}"} for name in ("training", "test")}
+    np.save(tmp_path / "lab" / "x.npy", X[:2])
+    np.save(tmp_path / "lab" / "y.npy", X[:1])
+    mapped = {"training": {"samples": {"file": "lab/x.npy"}}, "test": {"samples": {"file": "lab/y.npy"}}}
+    study = examples["Features"](ingest={"subjects": {"S1": {"datasets": mapped}}, "stimuli": folders}, rois=["VC"])
+    run_verb(ingest, study)
+    run_verb(extract, study)
+    for layer in values:
+        np.testing.assert_array_equal(arrays.read(study.workspace, layout.features("lab", layer)), values[layer])
 
 
 @pytest.mark.parametrize("name", ["shen2019", "god2017"])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from hpc_recon.core import storage
 from hpc_recon.core import units as unit_choice
@@ -22,6 +22,8 @@ from hpc_recon.core.sizes import Sizes
 
 #: Architectures without weights: the image itself in colour, and its luminance.
 PIXEL_ARCHITECTURES = ("pixels", "pixels_gray")
+#: The architecture of a network that is known by the files of its features alone: there is nothing to run.
+FEATURES_ONLY = "features"
 
 
 class Section(BaseModel):
@@ -54,14 +56,33 @@ class Simulate(Section):
     noise_scale: float = Field(1.0, gt=0, description="multiplies the preset's noise standard deviation")
 
 
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, (str, Path)) else value
+
+
+class FeatureFiles(Section):
+    """Features of a network that were computed elsewhere, read by `extract`: `<folder>/<layer>/<label>.mat`."""
+
+    folders: Annotated[tuple[Path, ...], BeforeValidator(_as_list)] = Field(
+        min_length=1,
+        description="folder of the layers' folders, or a list of such (the stimuli may be spread over them); the "
+        "variable `feat` of a file is (1, C, H, W) or (1, K)",
+    )
+
+
 class Network(Section):
     """A network whose units are decoded: architecture, weights, input size, layers."""
 
     architecture: str = Field(
         description="pixels (the image, RGB), pixels_gray (its luminance), vgg11_quarter, vgg11_features (VGG-11 "
         "without its classifier), vgg_normalised, vgg19_leaky_avg (LeakyReLU 0.2, average pooling), caffenet, "
-        "alexnet_caffe, a torchvision classification network, timm:<name>, or your own "
-        "python:<package.module>:<function>"
+        "alexnet_caffe, a torchvision classification network, timm:<name>, your own "
+        "python:<package.module>:<function>, or features (nothing to run: known by its `features` files alone)"
+    )
+    features: FeatureFiles | None = Field(
+        None,
+        description="read the features of all stimuli from files instead of computing them; weights are then needed "
+        "only where a method under `reconstruct` runs the network",
     )
     weights: str = Field(
         "random:0",
@@ -92,6 +113,22 @@ class Network(Section):
         if len(set(layers)) != len(layers):
             raise ValueError(f"layers repeat: {', '.join(sorted({x for x in layers if layers.count(x) > 1}))}")
         return layers
+
+    @model_validator(mode="after")
+    def _files_or_code(self) -> Network:
+        if self.features is not None and self.architecture in PIXEL_ARCHITECTURES:
+            raise ValueError(f"{self.architecture} is the stimulus itself; leave out features")
+        if self.architecture == FEATURES_ONLY:
+            if self.features is None:
+                raise ValueError("architecture: features needs features: {folders: ...}, where its files lie")
+            runs = {"weights": "random:0", "sha256": None, "image_size": None, "preprocessing": None}
+            given = [key for key, default in runs.items() if getattr(self, key) != default]
+            if given:
+                raise ValueError(
+                    f"architecture: features has nothing to run, so {', '.join(given)} would have no effect; leave "
+                    "them out, or name the architecture"
+                )
+        return self
 
 
 NormCorrection = Literal["none", "l2_norm", "channel_std", "mean_center", "train_mean_center"]
@@ -205,6 +242,11 @@ class Study(Section):
             for dataset in self.test_datasets(split)
             if options.datasets is None or dataset in options.datasets
         ]
+
+    def runs(self, network: str) -> bool:
+        """Return whether a network is run: to compute its features, or by a method under `reconstruct:`."""
+        used = any(options.network == network for options in self.reconstruct.values())
+        return self.networks[network].features is None or used
 
     def layer_sets(self) -> list[tuple[str, str, str, str]]:
         """Return every (split, ROI, network, layer) that has decoders of its own."""

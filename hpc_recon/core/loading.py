@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, Tag, ValidationError
 
-from hpc_recon.core.config import PIXEL_ARCHITECTURES, Network, Study
+from hpc_recon.core.config import FEATURES_ONLY, PIXEL_ARCHITECTURES, Network, Study
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.ingest_options import CrossValidation
 from hpc_recon.core.options import IcnnOptions
@@ -254,6 +254,12 @@ def _check_method(study: Study, name: str, options: Any) -> list[str]:
         ("subjects", options.subjects, study.subjects),
     ):
         problems += [f"{where}.{key}: unknown name {x!r}{closest(x, known)}" for x in chosen or () if x not in known]
+    if network.architecture == FEATURES_ONLY:
+        return [
+            *problems,
+            f"{where}: the network {options.network!r} is known by its features alone, and this method runs it; give "
+            "its architecture and weights beside `features`",
+        ]
     if isinstance(options, IcnnOptions):
         if network.architecture in PIXEL_ARCHITECTURES:
             problems.append(f"{where}: the network {options.network!r} is the image itself; use method: pixels")
@@ -281,10 +287,11 @@ def _absolute_files(study: Study, base: Path) -> Study:
             return {key: walk(item) for key, item in value.items()}
         return tuple(walk(item) for item in value) if isinstance(value, tuple) else value
 
+    networks = {key: walk(network) for key, network in study.networks.items()}
     networks = {
         key: network.model_copy(update={"weights": str((base / network.weights).resolve())})
         if network.weights.partition(":")[0] not in ("random", "torchvision", "own")
         else network
-        for key, network in study.networks.items()
+        for key, network in networks.items()
     }
     return study.model_copy(update={"ingest": walk(study.ingest), "networks": networks, "units": walk(study.units)})

@@ -7,6 +7,7 @@ choice, wherever they lie and whatever their format.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from collections.abc import Mapping
 from functools import lru_cache
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from hpc_recon.core.array import Array
 
 #: Endings of files that name the units of each layer, and of those that hold one list for every layer.
-BY_LAYER, FOR_ALL = (".npz", ".json"), (".npy", ".txt")
+BY_LAYER, FOR_ALL = (".npz", ".json", ".mat"), (".npy", ".txt")
+#: Reader of a lab's file of units, bound when such a file is read: `core` knows no file formats.
+MATLAB_INDEX = "hpc_recon.formats.feature_trees:read_index"
 #: Stands for every layer in the content of a file that holds one list.
 EVERY_LAYER = ""
 
@@ -46,7 +49,8 @@ class UnitFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     file: Path = Field(
-        description=".npz or .json with one list a layer, by layer name; .npy or .txt with one list for every layer"
+        description=".npz or .json with one list a layer, by layer name; .npy or .txt with one list for every layer; "
+        ".mat with a structure `index` of layers, as labs keep them (put in ascending order)"
     )
 
     def __str__(self) -> str:
@@ -191,6 +195,10 @@ def _read(path: Path, _size: int, _changed: int) -> dict[str, Array]:
                 raw: dict[str, Any] = {name: archive[name] for name in archive.files}
         elif kind == ".json":
             raw = json.loads(path.read_text(encoding="utf-8"))
+        elif kind == ".mat":
+            module, _, function = MATLAB_INDEX.partition(":")
+            index = getattr(importlib.import_module(module), function)(path)
+            raw = {layer: np.sort(numbers) for layer, numbers in index.items()}
         elif kind == ".npy":
             raw = {EVERY_LAYER: np.load(path, allow_pickle=False)}
         else:

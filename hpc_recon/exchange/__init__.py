@@ -1,1 +1,1 @@
-"""Layer 2: what comes from a lab's files into the workspace."""
+"""Layer 2: what comes from a lab's files into the workspace, and goes back to such files."""

@@ -68,7 +68,13 @@ class FeatureTree:
         return _read(next(iter(self._layer(layer).values())), None)[1]
 
     def read(
-        self, layer: str, labels: Sequence[str] | None = None, units: Array | None = None, *, threads: int = 1
+        self,
+        layer: str,
+        labels: Sequence[str] | None = None,
+        units: Array | None = None,
+        *,
+        threads: int = 1,
+        shape: tuple[int, ...] | None = None,
     ) -> Array:
         """Read rows of features.
 
@@ -82,6 +88,8 @@ class FeatureTree:
             (n_units,) zero-based numbers of units in C order; None for all.
         threads
             Files read at once.
+        shape
+            What the units of every file must be, (C, H, W) or (K,); None: those of the first file that is read.
 
         Returns
         -------
@@ -96,7 +104,7 @@ class FeatureTree:
         """
         wanted = self.labels if labels is None else tuple(labels)
         rows: Array | None = None
-        for i, (_, row) in enumerate(self.iterate(layer, wanted, units, threads=threads)):
+        for i, (_, row) in enumerate(self.iterate(layer, wanted, units, threads=threads, shape=shape)):
             rows = np.empty((len(wanted), row.size), dtype=np.float32) if rows is None else rows
             rows[i] = row
         if rows is None:
@@ -104,7 +112,13 @@ class FeatureTree:
         return rows
 
     def iterate(
-        self, layer: str, labels: Sequence[str] | None = None, units: Array | None = None, *, threads: int = 1
+        self,
+        layer: str,
+        labels: Sequence[str] | None = None,
+        units: Array | None = None,
+        *,
+        threads: int = 1,
+        shape: tuple[int, ...] | None = None,
     ) -> Iterator[tuple[str, Array]]:
         """Yield each label with its row (n_units,) float32, as `read`; at most `2 * threads` files are in memory."""
         files = self._layer(layer)
@@ -115,7 +129,7 @@ class FeatureTree:
                 f"layer {layer} in {self.root} lacks {len(unknown)} of {len(wanted)} labels "
                 f"(first: {unknown[0]!r}{closest(unknown[0], files)})"
             )
-        yield from _rows([(label, files[label]) for label in wanted], units, threads)
+        yield from _rows([(label, files[label]) for label in wanted], units, threads, shape)
 
     def _layer(self, layer: str) -> dict[str, Path]:
         if layer not in self.files:
@@ -165,24 +179,35 @@ class DecodedTree:
         return self._cache[group]
 
 
-def write_feature(root: Path, layer: str, label: str, values: Array, unit_shape: Sequence[int]) -> Path:
-    """Write the true features of one label, (n_units,) in C order, as `<root>/<layer>/<label>.mat`.
+def feature_path(layer: str, label: str) -> str:
+    """Return where the true features of a label lie below the folder of the layers.
 
-    v5 below 2 GB, which the lab's scripts try first, else v7.3; float32 (1, *unit_shape).
-
-    Raises
-    ------
-    DataError
-        If the number of values is not that of `unit_shape`, a value is not finite, or a name cannot be a file's.
+    >>> feature_path("blocks/3", "n01518878_10042")
+    'blocks:3/n01518878_10042.mat'
     """
-    return _write(root / _folder(layer), label, values, unit_shape)
+    return f"{_folder(layer)}/{_folder(label)}.mat"
+
+
+def decoded_path(layer: str, subject: str, fold: str | None, roi: str, label: str) -> str:
+    """Return where decoded features lie below the folder of the layers.
+
+    >>> decoded_path("fc6", "S1", None, "VC", "Img1"), decoded_path("fc6", "S1", "f1", "VC", "Img1")
+    ('fc6/S1/VC/Img1.mat', 'fc6/S1/VC/f1/decoded_features/Img1.mat')
+    """
+    inner = "" if fold is None else f"{_folder(fold)}/{_DECODED}/"
+    return f"{_folder(layer)}/{_folder(subject)}/{_folder(roi)}/{inner}{_folder(label)}.mat"
+
+
+def write_feature(root: Path, layer: str, label: str, values: Array, unit_shape: Sequence[int]) -> Path:
+    """Write the true features of one label, (n_units,) in C order, as `<root>/<layer>/<label>.mat` (`write_file`)."""
+    return write_file(root / feature_path(layer, label), values, unit_shape)
 
 
 def write_decoded(
     root: Path, layer: str, subject: str, roi: str, label: str, values: Array, unit_shape: Sequence[int]
 ) -> Path:
-    """Write the decoded features of one label as `<root>/<layer>/<subject>/<roi>/<label>.mat`; see `write_feature`."""
-    return _write(root / _folder(layer) / _folder(subject) / _folder(roi), label, values, unit_shape)
+    """Write the decoded features of one label as `<root>/<layer>/<subject>/<roi>/<label>.mat`; see `write_file`."""
+    return write_file(root / decoded_path(layer, subject, None, roi, label), values, unit_shape)
 
 
 def read_index(path: Path) -> dict[str, Array]:
@@ -256,10 +281,13 @@ def _read(path: Path, expected: tuple[int, ...] | None) -> tuple[Array, tuple[in
     return flat, shape
 
 
-def _rows(files: Sequence[tuple[str, Path]], units: Array | None, threads: int) -> Iterator[tuple[str, Array]]:
+def _rows(
+    files: Sequence[tuple[str, Path]], units: Array | None, threads: int, shape: tuple[int, ...] | None = None
+) -> Iterator[tuple[str, Array]]:
     if not files:
         return
-    _, shape = _read(files[0][1], None)
+    if shape is None:
+        _, shape = _read(files[0][1], None)
     n_units = math.prod(shape)
     if units is not None and units.size and (int(units.min()) < 0 or int(units.max()) >= n_units):
         raise DataError(f"units {units.min()} to {units.max()} are asked of {files[0][1]}, which has {n_units}")
@@ -276,8 +304,16 @@ def _rows(files: Sequence[tuple[str, Path]], units: Array | None, threads: int) 
                 yield label, values
 
 
-def _write(folder: Path, label: str, values: Array, unit_shape: Sequence[int]) -> Path:
-    path = folder / f"{_folder(label)}.mat"
+def write_file(path: Path, values: Array, unit_shape: Sequence[int]) -> Path:
+    """Write the features of one label, (n_units,) in C order, as float32 (1, *unit_shape).
+
+    v5 below 2 GB, which the lab's scripts try first, else v7.3.
+
+    Raises
+    ------
+    DataError
+        If the number of values is not that of `unit_shape`, or a value is not finite.
+    """
     flat = np.asarray(values, dtype=np.float32)
     if flat.shape != (math.prod(unit_shape),):
         raise DataError(f"{path} takes {tuple(unit_shape)} units, but is given {flat.shape}")

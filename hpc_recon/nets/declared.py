@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpc_recon.core.config import Network, Study
+from hpc_recon.core.config import FEATURES_ONLY, Network, Study
 from hpc_recon.core.errors import MissingStore
 from hpc_recon.core.sizes import Sizes
+from hpc_recon.formats.feature_trees import FeatureTree
 from hpc_recon.nets import zoo
 from hpc_recon.nets.identity import weights_kind
 
@@ -63,8 +64,12 @@ class DeclaredShapes:
         return zoo.n_units(self.unit_shape(network, layer))
 
     def unit_shape(self, network: str, layer: str) -> tuple[int, ...]:
-        """Return (channels, height, width) or (n_units,) of a layer."""
-        return zoo.unit_shapes(self.networks[network], image_size=self.image_size())[layer]
+        """Return (channels, height, width) or (n_units,) of a layer; that of its files where nothing else is known."""
+        described = self.networks[network]
+        if described.architecture == FEATURES_ONLY:
+            assert described.features is not None, "the study was validated"
+            return FeatureTree(described.features.folders[0]).shape(layer)
+        return zoo.unit_shapes(described, image_size=self.image_size())[layer]
 
     def made_by(self, network: str, layer: str) -> str:
         """Return the key below which the groups lie that make a network's features."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hpc_recon.core.config import Network
+from hpc_recon.core.config import FEATURES_ONLY, Network
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.text import closest
 from hpc_recon.nets import architectures, foreign, weights
@@ -75,13 +75,16 @@ def _structure(architecture: str, size: tuple[int, int]) -> Structure:
     return Structure(MappingProxyType(taps), n_parameters, stopped, MappingProxyType(refused))
 
 
-def check(network: Network, *, image_size: Size) -> None:
+def check(network: Network, *, image_size: Size, runs: bool = True) -> None:
     """Raise `StudyError` unless the network's weights are there (with their sha256) and its layers exist.
 
-    For commands that run long before the network is needed.
+    For commands that run long before the network is needed. `runs`: whether its weights are needed at all
+    (`Study.runs`); a network that is known by its features alone has neither weights nor layers here.
     """
-    identity(network)
-    check_layers(network, image_size=image_size)
+    if runs:
+        identity(network)
+    if network.architecture != FEATURES_ONLY:
+        check_layers(network, image_size=image_size)
 
 
 def check_layers(network: Network, *, image_size: Size) -> None:

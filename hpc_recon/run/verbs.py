@@ -68,6 +68,7 @@ STEPS = (
 OTHERS = (
     _verb("pipeline", "run the chain of all verbs on one cluster"),
     _verb("status", "show what is done, failed and left"),
+    _verb("export", "write features, decoders, samples or maps as files of other programs"),
 )
 
 

@@ -44,9 +44,9 @@ def problems(study: Study, section: Simulate) -> list[str]:
         for name, network in study.networks.items()
         if network.architecture.startswith("vgg11") and network.weights == brain.weights
     ]
-    for network in study.networks.values():
+    for name, network in study.networks.items():
         try:
-            zoo.check(network, image_size=section.image_size)
+            zoo.check(network, image_size=section.image_size, runs=study.runs(name))
         except StudyError as error:
             found += error.problems
     return found

@@ -142,3 +142,28 @@ def test_a_grid_or_a_number() -> None:
 def test_studies_are_frozen() -> None:
     with pytest.raises(ValidationError):
         study().fit.alpha = 3.0  # type: ignore[misc]
+
+
+FILES: dict[str, Any] = {"architecture": "features", "features": {"folders": "lab"}, "layers": ["fc"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"features": None}, "needs features: {folders: ...}"),
+        ({"weights": "a.pt", "image_size": 64}, "nothing to run, so weights, image_size would have no effect"),
+        ({"architecture": "pixels"}, "pixels is the stimulus itself"),
+        ({"features": {"folders": []}}, "at least 1 item"),
+    ],
+)
+def test_features_from_files_need_what_they_need_and_nothing_else(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        study(networks={"net": {**FILES, **change}})
+
+
+def test_which_networks_are_run() -> None:
+    both = {"a": {**FILES, "architecture": "vgg11_quarter", "layers": ["conv1_1"]}, "b": FILES}
+    plain = study(networks={**both, "c": {"architecture": "vgg11_quarter", "layers": ["conv1_1"]}})
+    assert [plain.runs(name) for name in "abc"] == [False, False, True]
+    made = study(networks=both, reconstruct={"icnn": {"method": "icnn", "network": "a"}})
+    assert [made.runs(name) for name in "ab"] == [True, False]

@@ -176,3 +176,15 @@ def test_override_names_every_bad_assignment() -> None:
     assert len(caught.value.problems) == 4
     assert "key=value" in caught.value.problems[0]
     assert "'a' is a value, not a section" in caught.value.problems[1]
+
+
+def test_a_network_of_files_has_paths_of_the_study_and_cannot_be_run(tmp_path: Path) -> None:
+    content = yaml.safe_load(GOOD)
+    content["networks"]["lab"] = {"architecture": "features", "features": {"folders": "lab/net"}, "layers": ["fc"]}
+    study = load_study(write(tmp_path, yaml.safe_dump(content)))
+    assert study.networks["lab"].features is not None
+    assert study.networks["lab"].features.folders == (tmp_path / "lab" / "net",)
+    content["reconstruct"]["wrong"] = {"method": "icnn", "network": "lab"}
+    found = mistakes(tmp_path, yaml.safe_dump(content))
+    assert len(found) == 1
+    assert "reconstruct.wrong: the network 'lab' is known by its features alone, and this method runs it" in found[0]

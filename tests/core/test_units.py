@@ -95,7 +95,7 @@ def test_all_wrong_layers_are_named_at_once(tmp_path: Path) -> None:
 
 def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     for name, text, message in (
-        ("units.csv", "1,2", r"the ending of .* must be one of \.npz, \.json, \.npy, \.txt; got '\.csv'"),
+        ("units.csv", "1,2", r"the ending of .* must be one of \.npz, \.json, \.mat, \.npy, \.txt; got '\.csv'"),
         ("units.txt", "1, 2", r"not a \.txt file of unit numbers"),
         ("units.npy", "no array", r"not a \.npy file"),
         ("units.npz", "no archive", r"not a \.npz file"),
@@ -141,3 +141,18 @@ def test_forms_in_words() -> None:
     assert units.in_words(EveryNth(every=13)) == "every 13th unit of each layer"
     assert units.in_words(EveryNth(every=23)) == "every 23rd unit of each layer"
     assert units.in_words(UnitFile(file=Path("/a/b.npz"))) == "the units of each layer that b.npz names"
+
+
+def test_a_labs_file_of_units_is_read_in_any_order(tmp_path: Path) -> None:
+    """As bdpy's `feature index file`: a structure `index` of layers, written by scipy (v5)."""
+    import scipy.io
+
+    path = tmp_path / "index.mat"
+    scipy.io.savemat(path, {"index": {"conv1_1": np.array([7, 0, 3]), "fc6": np.array([[1], [2]])}})
+    given = UnitFile(file=path)
+    for layer, numbers in NUMBERS.items():
+        assert units.from_file(given, layer, 8).tolist() == numbers
+    assert units.content_sha256(given) == units.content_sha256(save(tmp_path, "json"))
+    scipy.io.savemat(path, {"index": {"conv1_1": np.array([0.5])}})
+    with pytest.raises(StudyError, match=r"not a \.mat file of unit numbers .*distinct whole numbers"):
+        units.from_file(given, "conv1_1", 8)

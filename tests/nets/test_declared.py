@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hpc_recon.core.config import Network
@@ -62,3 +63,13 @@ def test_absent_weights_are_replaced_and_named(make_study, tmp_path: Path):
     assert (replaced.networks["b"], replaced.networks["c"]) == (study.networks["b"], study.networks["c"])
     whole = make_study(networks={"c": networks["c"]})
     assert declared.without_weights(whole) == (whole, [])
+
+
+def test_a_network_known_by_its_files_has_their_shapes(make_study, tmp_path: Path):
+    from hpc_recon.formats import feature_trees
+
+    feature_trees.write_feature(tmp_path / "lab", "conv", "a", np.zeros(24), (2, 3, 4))
+    network = {"architecture": "features", "features": {"folders": "lab"}, "layers": ["conv"]}
+    found = declared.read(make_study(networks={"net": network}), SIZES)
+    assert found.unit_shape("net", "conv") == (2, 3, 4)
+    assert found.n_units("net", "conv") == 24
