@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, field_validator
 
 from hpc_recon.core import storage
 from hpc_recon.core import units as unit_choice
@@ -97,10 +97,23 @@ class Network(Section):
 NormCorrection = Literal["none", "l2_norm", "channel_std", "mean_center", "train_mean_center"]
 
 
+def _checked_average(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool) and value < 2:
+        raise ValueError("is true (all repeats), false (single trials), or a number of repeats from 2")
+    return value
+
+
+Average = Annotated[StrictBool | StrictInt, BeforeValidator(_checked_average)]
+
+
 class Decode(Section):
     """Decoded features of the test datasets."""
 
-    average: bool = Field(True, description="average the raw repeats of each test stimulus before z-scoring")
+    average: Average = Field(
+        True,
+        description="average the raw repeats of each test stimulus before z-scoring: true (all), false (single trials; "
+        "--single-trial), or N at a time, in their order, a rest too (--average N)",
+    )
     norm_correction: NormCorrection = Field("none", description="how the shrunken norm of decoded features is restored")
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Tag, ValidationError
 
 from hpc_recon.core.config import PIXEL_ARCHITECTURES, Network, Study
 from hpc_recon.core.errors import StudyError
-from hpc_recon.core.ingest_options import CrossValidation
+from hpc_recon.core.ingest_options import CrossValidation, Ingest
 from hpc_recon.core.options import IcnnOptions
 from hpc_recon.core.redaction import redacted
 from hpc_recon.core.text import closest
@@ -225,10 +225,33 @@ def _cross_checks(study: Study) -> list[str]:
             f"ingest: dataset {name!r} is not under datasets{closest(name, study.datasets)}"
             for name in sorted(named - set(study.datasets))
         ]
+        problems += _check_conditions(study, study.ingest)
         if study.ingest.cross_validation is not None:
             problems += _check_folds(study, study.ingest.cross_validation)
     for name, options in study.reconstruct.items():
         problems += _check_method(study, name, options)
+    return problems
+
+
+def _check_conditions(study: Study, ingest: Ingest) -> list[str]:
+    """Return a problem for each training dataset with samples that show no stimulus: no decoder learns from them."""
+    problems = []
+    for subject, mapping in ingest.subjects.items():
+        for name, dataset in mapping.datasets.items():
+            if name not in study.datasets or study.datasets[name].role != "training":
+                continue
+            where = f"ingest.subjects.{subject}.datasets.{name}"
+            if dataset.null_labels:
+                labels = ", ".join(dataset.null_labels)
+                problems.append(
+                    f"{where}.null_labels: nothing is learnt from samples without a stimulus, and {name!r} has role: "
+                    f"training; leave them out with exclude: {{labels: [{labels}]}}"
+                )
+            if dataset.labels_are == "categories":
+                problems.append(
+                    f"{where}.labels_are: decoders are trained on stimuli, and {name!r} has role: training; give "
+                    "labels of stimuli"
+                )
     return problems
 
 
