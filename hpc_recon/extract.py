@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpc_recon.core.config import Network, Study
+from hpc_recon.core.errors import StudyError
 from hpc_recon.core.memory import array_bytes, shard_bytes
-from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges, store_seconds
+from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, digest, ranges, store_seconds
 
 if TYPE_CHECKING:
     from hpc_recon.nets.blocks import Block
 
+#: Name of the group that measures the reference images of a network, beside its blocks of layers.
+REFERENCE = "_reference"
 #: Features of one tile, all layers of its block, float32; a constant of the format (docs/store_format.md).
 BLOCK_BYTES = 2**30
 
@@ -48,7 +51,66 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
             for start, stop in ranges(n_stimuli, layout.STIMULI_PER_SHARD):
                 need = _need(network, block, shapes.image_size(), n=stop - start)
                 tiles.append(Tile(group, "extract", start, stop, need))
+        tiles += _plan_reference(name, network, shapes.image_size())
     return tiles
+
+
+def _plan_reference(name: str, network: Network, image_size: tuple[int, int]) -> list[Tile]:
+    """Return the tiles that measure the reference images of a network: one for 48 images, all layers."""
+    from hpc_recon.formats import labfiles
+    from hpc_recon.nets import reference
+    from hpc_recon.nets.identity import identity
+    from hpc_recon.stores import layout
+
+    if network.reference is None:
+        return []
+    settings: dict[str, object] = {"layers": list(network.layers)}
+    if network.reference.file is not None:
+        _statistics_of_file(name, network)
+        settings |= {"file": labfiles.sha256(network.reference.file), "statistic": network.reference.statistic}
+        return [Tile(Group("extract", (name, REFERENCE), canonical(settings)), "reference", 0, 1, Need(files_out=1))]
+    assert network.reference.folder is not None, "the study was validated"
+    paths = reference.image_files(network.reference.folder)
+    content = digest({path.name: labfiles.sha256(path) for path in paths})
+    settings |= {**identity(network), "images": len(paths), "content": content}
+    group, tiles = Group("extract", (name, REFERENCE), canonical(settings)), []
+    for start, stop in ranges(len(paths), layout.STIMULI_PER_SHARD):
+        needs = [_need(network, block, image_size, n=stop - start) for block in _blocks(network, image_size)]
+        need = Need(
+            host_bytes=max(need.host_bytes for need in needs),
+            device_bytes=max(need.device_bytes for need in needs),
+            bytes_in=sum(path.stat().st_size for path in paths[start:stop]) + needs[0].bytes_in,
+            bytes_out=array_bytes(stop - start, 3 * len(network.layers)),
+            files_out=len(network.layers),
+            seconds=sum(need.seconds for need in needs),
+        )
+        tiles.append(Tile(group, "reference", start, stop, need))
+    return tiles
+
+
+def _statistics_of_file(name: str, network: Network) -> dict[str, float]:
+    """Return what the lab's file says of each layer of a network.
+
+    Raises
+    ------
+    StudyError
+        If the file has no statistics of a layer.
+    """
+    from hpc_recon.nets import reference
+
+    assert network.reference is not None, "asked for networks with a reference"
+    assert network.reference.file is not None, "asked for references in files"
+    found = reference.read_std_file(network.reference.file)
+    absent = [layer for layer in network.layers if layer not in found]
+    if absent:
+        raise StudyError(
+            f"networks.{name}.reference",
+            [
+                f"{network.reference.file} has no statistics of {', '.join(absent)}; it has {', '.join(found)}: decode "
+                "these, or give a folder of images"
+            ],
+        )
+    return {layer: found[layer] for layer in network.layers}
 
 
 def _blocks(network: Network, image_size: tuple[int, int]) -> list[Block]:
@@ -98,7 +160,7 @@ def prepare(study: Study) -> None:
     StudyError
         If weights are missing; nothing is downloaded.
     """
-    from hpc_recon.nets import weights, zoo
+    from hpc_recon.nets import reference, weights, zoo
     from hpc_recon.stores import arrays, layout
     from hpc_recon.stores import shapes as store_shapes
 
@@ -131,6 +193,17 @@ def prepare(study: Study) -> None:
                     geometry=layout.row_geometry(n_stimuli, 3),
                     made_by=made_by,
                 )
+        if network.reference is not None and network.reference.folder is not None:
+            n_images = len(reference.image_files(network.reference.folder))
+            for layer in network.layers:
+                arrays.create(
+                    workspace,
+                    layout.reference(name, layer),
+                    shape=(n_images, 3),
+                    dtype="float32",
+                    geometry=layout.row_geometry(n_images, 3),
+                    made_by=Group("extract", (name, REFERENCE)).key,
+                )
 
 
 def work(study: Study, tile: Tile) -> list[Path]:
@@ -145,6 +218,8 @@ def work(study: Study, tile: Tile) -> list[Path]:
     from hpc_recon.numerics import corrections
     from hpc_recon.stores import arrays, images, layout
 
+    if tile.group.path[1] == REFERENCE:
+        return _measure(study, tile)
     workspace = layout.workspace_of(study)
     name = tile.group.path[0]
     network = study.networks[name]
@@ -160,6 +235,36 @@ def work(study: Study, tile: Tile) -> list[Path]:
         norms = corrections.reference_statistics(values, unit_shape)
         files += arrays.write(workspace, layout.features(name, layer), (tile.start, 0), values.astype(network.dtype))
         files += arrays.write(workspace, layout.norms(name, layer), (tile.start, 0), norms.astype("float32"))
+    return files
+
+
+def _measure(study: Study, tile: Tile) -> list[Path]:
+    """Write the statistics of reference images, or what a lab's file says of them; return the files."""
+    from hpc_recon.nets import features, reference, zoo
+    from hpc_recon.numerics import corrections
+    from hpc_recon.stores import arrays, layout, tables
+
+    workspace, name = layout.workspace_of(study), tile.group.path[0]
+    network = study.networks[name]
+    given = network.reference
+    assert given is not None, "planned for networks with a reference"
+    if given.folder is None:
+        found = _statistics_of_file(name, network)
+        columns: dict[str, list[str] | list[float]] = {
+            "layer": list(found),
+            "statistic": [given.statistic] * len(found),
+            "value": list(found.values()),
+        }
+        return [tables.write_table(workspace, layout.reference_table(name), columns, made_by=tile.group.key)]
+    pictures = reference.read_images(network, reference.image_files(given.folder)[tile.start : tile.stop])
+    image_size = (pictures.shape[1], pictures.shape[2])
+    assert image_size == zoo.input_size(network, image_size), "images are read at the size of the network's input"
+    files = []
+    for block in _blocks(network, image_size):  # one block of layers in memory at a time
+        for layer, (values, unit_shape) in features.compute(network, block.chosen, pictures=pictures).items():
+            features.require_finite(values, layer=f"{name}/{layer} (reference images)", dtype="float32")
+            rows = corrections.reference_statistics(values, unit_shape).astype("float32")  # (n, 3)
+            files += arrays.write(workspace, layout.reference(name, layer), (tile.start, 0), rows)
     return files
 
 

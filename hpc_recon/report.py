@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpc_recon.core import loading
+from hpc_recon.core import loading, reference_options
 from hpc_recon.core.config import Study, base_subject
 from hpc_recon.core.errors import DamagedStore, MissingStore
 from hpc_recon.core.files import read_json, write_atomic
@@ -150,11 +150,17 @@ def _facts(study: Study, roi: str) -> list[tuple[str, str]]:
         f"{sum(study.n_decoded(sizes.n_units(name, layer), layer) for layer in net.layers):,} units)"
         for name, net in study.networks.items()
     )
+    method = study.decode.norm_correction
+    whose: dict[str, list[str]] = {}
+    for name, net in study.networks.items():
+        whose.setdefault(reference_options.in_words(net.reference), []).append(name)
+    restored = "; ".join(f"{', '.join(names)}: the spread of {words}" for words, names in whose.items())
     return [
         ("Subjects" if len(study.subjects) > 1 else "Subject", subjects),
         ("Region", roi),
         ("Training samples", samples),
         ("Decoded", networks),
+        *([("Norm correction", f"{method}, which restores, for {restored}")] if method != "none" else []),
     ]
 
 

@@ -18,6 +18,7 @@ from hpc_recon.core.errors import StudyError
 from hpc_recon.core.fit_options import Fit
 from hpc_recon.core.ingest_options import Ingest, Name, SubjectName
 from hpc_recon.core.options import IcnnOptions, PixelsOptions
+from hpc_recon.core.reference_options import Reference
 from hpc_recon.core.sizes import Sizes
 
 #: Architectures without weights: the image itself in colour, and its luminance.
@@ -85,6 +86,11 @@ class Network(Section):
         "none", description="abs: features are the absolute values |f| of the layers' outputs, wherever they are used"
     )
     dtype: Literal["float32", "float16"] = Field("float32", description="type of the stored features")
+    reference: Reference | None = Field(
+        None,
+        description="natural images whose spread decode.norm_correction restores (--reference); default: the training "
+        "stimuli",
+    )
 
     @field_validator("layers")
     @classmethod

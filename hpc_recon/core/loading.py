@@ -228,6 +228,7 @@ def _cross_checks(study: Study) -> list[str]:
         problems += _check_conditions(study, study.ingest)
         if study.ingest.cross_validation is not None:
             problems += _check_folds(study, study.ingest.cross_validation)
+    problems += _check_references(study)
     for name, options in study.reconstruct.items():
         problems += _check_method(study, name, options)
     return problems
@@ -252,6 +253,25 @@ def _check_conditions(study: Study, ingest: Ingest) -> list[str]:
                     f"{where}.labels_are: decoders are trained on stimuli, and {name!r} has role: training; give "
                     "labels of stimuli"
                 )
+    return problems
+
+
+def _check_references(study: Study) -> list[str]:
+    """Return a problem for each reference that cannot be measured, or has no statistics for the norm correction."""
+    problems = []
+    method = study.decode.norm_correction
+    for name, network in study.networks.items():
+        if network.reference is None:
+            continue
+        where = f"networks.{name}.reference"
+        if network.reference.folder is not None and network.image_size is None:
+            problems.append(f"{where}.folder: its images are resized to the network's image_size; give one, as 224")
+        if method != "none" and method not in network.reference.serves:
+            served = " or ".join(network.reference.serves)
+            problems.append(
+                f"decode.norm_correction: {method} needs statistics that {network.reference.in_words} ({where}.file) "
+                f"does not hold; use {served}, or give a folder of images: reference: {{folder: ...}}"
+            )
     return problems
 
 
@@ -305,9 +325,14 @@ def _absolute_files(study: Study, base: Path) -> Study:
         return tuple(walk(item) for item in value) if isinstance(value, tuple) else value
 
     networks = {
-        key: network.model_copy(update={"weights": str((base / network.weights).resolve())})
-        if network.weights.partition(":")[0] not in ("random", "torchvision", "own")
-        else network
+        key: network.model_copy(
+            update={
+                "reference": walk(network.reference),
+                "weights": str((base / network.weights).resolve())
+                if network.weights.partition(":")[0] not in ("random", "torchvision", "own")
+                else network.weights,
+            }
+        )
         for key, network in study.networks.items()
     }
     return study.model_copy(update={"ingest": walk(study.ingest), "networks": networks, "units": walk(study.units)})

@@ -63,11 +63,21 @@ def n_rows(source: BDataSource) -> int:
     return sum(_kept(BData(path), source).size for path in source.files)
 
 
-def labels(name: str, source: BDataSource, own: list[str], *, null: Collection[str] = ()) -> tuple[str, ...]:
-    """Return the label of each row that the study keeps, as `read` does; no voxel is read."""
-    tables = [BData(path) for path in source.files]
-    parts = [sample_labels(name, table, source, _kept(table, source), own=own, null=null) for table in tables]
-    return tuple(label for part in parts for label in part)
+def raw_labels(name: str, source: BDataSource) -> tuple[str, ...]:
+    """Return what the label column says of each row that the study keeps, numbers as text, NaN as `n/a`.
+
+    No voxel is read, and nothing is interpreted: it is enough to count labels.
+    """
+    found: list[str] = []
+    for path in source.files:
+        table = BData(path)
+        rows, key, column = _kept(table, source), source.labels.key, source.labels.column - 1
+        if source.labels.by == "vmap":
+            texts = table.label(key, column=column)
+            found += [texts[row] for row in rows]
+        else:
+            found += labfiles.text(table.numbers(key, column=column)[rows], f"{name}: {key} in {path}", nan=NO_LABEL)
+    return tuple(found)
 
 
 def mask(source: BDataSource, selector: str) -> Array:
