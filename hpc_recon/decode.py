@@ -136,14 +136,14 @@ def _groups(study: Study, shapes: Shapes) -> Iterator[tuple[Group, str, str]]:
 
 
 def prepare(study: Study) -> None:
-    """Create the arrays of decoded features (unless `fit` did), gains and offsets; log whose spread is restored."""
+    """Create the arrays of decoded features (unless `fit` did), gains and offsets; note the default reference."""
     from hpc_recon.stores import arrays, layout
     from hpc_recon.stores import shapes as store_shapes
 
-    if study.decode.norm_correction != "none":
-        for name, described in study.networks.items():
-            whose = reference_options.in_words(described.reference)
-            log.info("%s: %s restores the spread of %s", name, study.decode.norm_correction, whose)
+    without = [name for name, network in study.networks.items() if network.reference is None]
+    if study.decode.norm_correction != "none" and without:
+        whose = reference_options.TRAINING
+        log.warning("%s: %s restores the spread of %s", ", ".join(without), study.decode.norm_correction, whose)
     workspace, shapes = layout.workspace_of(study), store_shapes.read(study)
     for group, network, layer in _groups(study, shapes):
         split, roi, decoded_name, _ = group.path

@@ -48,7 +48,7 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         for variant in study.reconstruct
         for split, roi, dataset in study.image_sets(variant)
     ]
-    settings = canonical({"evaluate": study.evaluate.model_dump(), "seed": study.seed})
+    settings = canonical(_averaging(study) | {"evaluate": study.evaluate.model_dump(), "seed": study.seed})
     upstream = ("evaluate/features", *(("evaluate/images",) if images else ()))
     rows = 300 * (len(features) + len(images))
     need = Need(
@@ -61,6 +61,11 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     return [*features, *images, Tile(Group("evaluate", ("tables",), settings, upstream), "tables", 0, 1, need)]
 
 
+def _averaging(study: Study) -> dict[str, object]:
+    """Return how test repeats are averaged, where that is not the default: else older scores would count as done."""
+    return {} if study.decode.average is True else {"average": study.decode.average}
+
+
 def _features_tile(study: Study, shapes: Shapes, place: tuple[str, str], *, network: str, layer: str) -> Tile:
     from hpc_recon.decoding.truth import TRAINING_UNITS
 
@@ -69,7 +74,9 @@ def _features_tile(study: Study, shapes: Shapes, place: tuple[str, str], *, netw
     datasets = study.test_datasets(split)
     # The decoded features' own fingerprint covers the brain, the decoders and the features they were made from.
     upstream = f"{'fit' if study.fit.decode else 'decode'}/{split}/{roi}/{name}/{layer}"
-    settings = canonical({"identification": {d: study.datasets[d].identification for d in datasets}})
+    settings = canonical(
+        _averaging(study) | {"identification": {d: study.datasets[d].identification for d in datasets}}
+    )
     n_units = shapes.n_units(network, layer)
     n_decoded = study.n_decoded(n_units, layer)
     n_items, n_stimuli = sum(shapes.n_items(split, d) for d in datasets), shapes.n_stimuli()
@@ -94,7 +101,7 @@ def _images_tile(study: Study, shapes: Shapes, variant: str, place: tuple[str, s
         f"evaluate/features/{split}/{roi}/{name}",
         f"{study.source_verb}/stimuli",
     )
-    settings = canonical({"identification": study.datasets[dataset].identification})
+    settings = canonical(_averaging(study) | {"identification": study.datasets[dataset].identification})
     height, width = shapes.image_size()
     n_items, n_stimuli = shapes.n_items(split, dataset), shapes.n_stimuli()
     image = memory.array_bytes(height, width, 3)

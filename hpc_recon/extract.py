@@ -250,7 +250,7 @@ def _measure(study: Study, tile: Tile) -> list[Path]:
     assert given is not None, "planned for networks with a reference"
     if given.folder is None:
         found = _statistics_of_file(name, network)
-        columns: dict[str, list[str] | list[float]] = {
+        columns: dict[str, Sequence[str | float]] = {
             "layer": list(found),
             "statistic": [given.statistic] * len(found),
             "value": list(found.values()),

@@ -98,8 +98,9 @@ def _counts(study: Study, subject: str, name: str, dataset: IngestDataset) -> It
         yield Finding(what, "wrong", f"{shown}; is it the whole file, and the right label?")
         return
     stimuli = f" of {found['stimuli']:,} stimuli" if labels else ""
-    rest = f", {found['null_samples']:,} of them of {len(null)} conditions without a stimulus" if null else ""
-    yield Finding(what, "ok", f"{n:,} samples{stimuli}{rest}")
+    noun = "condition" if len(null) == 1 else "conditions"
+    rest = f", {found['null_samples']:,} more of {len(null)} {noun} without a stimulus" if null else ""
+    yield Finding(what, "ok", f"{n - found['null_samples']:,} samples{stimuli}{rest}")
 
 
 def _n_samples(dataset: IngestDataset) -> int:

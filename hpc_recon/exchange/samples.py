@@ -141,7 +141,8 @@ def _require_known(name: str, labels: tuple[str, ...], known: list[str]) -> None
     if unknown:
         raise DataError(
             f"{name}: {len(unknown)} of {len(set(labels))} distinct labels of samples are not labels of its "
-            f"stimuli: {examples(unknown)}; its {len(known)} stimuli are {examples(known)}"
+            f"stimuli: {examples(unknown)}; its {len(known)} stimuli are {examples(known)}; labels that stand for no "
+            f"stimulus go under null_labels"
         )
 
 

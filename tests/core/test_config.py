@@ -142,3 +142,16 @@ def test_a_grid_or_a_number() -> None:
 def test_studies_are_frozen() -> None:
     with pytest.raises(ValidationError):
         study().fit.alpha = 3.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("text", "expected"), [("true", True), ("false", False), ("4", 4)])
+def test_averages_are_all_none_or_some(make_study, text, expected) -> None:
+    found = make_study(set_=[f"decode.average={text}"]).decode.average
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize("text", ["1", "0", "-3", "2.5", "some"])
+def test_other_averages_are_refused(make_study, text) -> None:
+    with pytest.raises(StudyError, match=r"decode\.average"):
+        make_study(set_=[f"decode.average={text}"])

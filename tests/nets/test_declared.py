@@ -27,7 +27,7 @@ SIZES = Sizes.model_validate(
 )
 
 
-def shapes(average: bool = True) -> DeclaredShapes:
+def shapes(average: bool | int = True) -> DeclaredShapes:
     network = Network(architecture="vgg19", weights="absent.pt", image_size=224, layers=LAYERS)
     return DeclaredShapes({"vgg": network}, SIZES, average)
 
@@ -62,3 +62,8 @@ def test_absent_weights_are_replaced_and_named(make_study, tmp_path: Path):
     assert (replaced.networks["b"], replaced.networks["c"]) == (study.networks["b"], study.networks["c"])
     whole = make_study(networks={"c": networks["c"]})
     assert declared.without_weights(whole) == (whole, [])
+
+
+def test_some_trials_at_a_time():
+    assert shapes(average=5).n_items("S1", "natural") == 250  # 24 trials of each: four fives and a four
+    assert shapes(average=3).n_items("S1", "imagery") == 50 * 4
