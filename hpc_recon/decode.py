@@ -2,17 +2,19 @@
 
 Two stages. `decode`: one tile a shard of units predicts all test datasets (nothing is left to do here with
 `fit.decode: true`). `correct`: one tile a layer computes gain and offset of each item for `decode.norm_correction`,
-from the features of training stimuli, never of test stimuli; the decoded features themselves stay as they are.
+from the features of the network's reference images, else of training stimuli, never of test stimuli; the decoded
+features themselves stay as they are.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpc_recon.core import threads
+from hpc_recon.core import reference_options, threads
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.memory import array_bytes
@@ -20,6 +22,8 @@ from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges, s
 
 if TYPE_CHECKING:
     from hpc_recon.core.array import Array
+
+log = logging.getLogger(__name__)
 
 
 def plan(study: Study, shapes: Shapes) -> list[Tile]:
@@ -112,28 +116,34 @@ def _plan_correct(study: Study, shapes: Shapes) -> list[Tile]:
 def _groups(study: Study, shapes: Shapes) -> Iterator[tuple[Group, str, str]]:
     """Yield the group of each split, ROI, network and layer, with the network's own name and the layer's."""
     for split, roi, network, layer in study.layer_sets():
-        settings = canonical(
-            {
-                "datasets": study.test_datasets(split),
-                "average": study.decode.average,
-                "norm_correction": study.decode.norm_correction,
-            }
-        )
+        settings = {
+            "datasets": study.test_datasets(split),
+            "average": study.decode.average,
+            "norm_correction": study.decode.norm_correction,
+        }
+        reference = study.networks[network].reference
+        if study.decode.norm_correction != "none":
+            settings["reference"] = "training" if reference is None else "folder" if reference.folder else "file"
         path = (split, roi, study.decoded_name(network), layer)
         upstream = (
             f"fit/{'/'.join(path)}",
             f"fit/{split}/{roi}/_brain",
             f"{study.source_verb}/{split}",
             shapes.made_by(network, layer),
+            *([f"extract/{network}/_reference"] if "reference" in settings and reference is not None else []),
         )
-        yield Group("decode", path, settings, upstream), network, layer
+        yield Group("decode", path, canonical(settings), upstream), network, layer
 
 
 def prepare(study: Study) -> None:
-    """Create the arrays of decoded features (unless `fit` did), gains and offsets."""
+    """Create the arrays of decoded features (unless `fit` did), gains and offsets; note the default reference."""
     from hpc_recon.stores import arrays, layout
     from hpc_recon.stores import shapes as store_shapes
 
+    without = [name for name, network in study.networks.items() if network.reference is None]
+    if study.decode.norm_correction != "none" and without:
+        whose = reference_options.TRAINING
+        log.warning("%s: %s restores the spread of %s", ", ".join(without), study.decode.norm_correction, whose)
     workspace, shapes = layout.workspace_of(study), store_shapes.read(study)
     for group, network, layer in _groups(study, shapes):
         split, roi, decoded_name, _ = group.path
@@ -218,15 +228,27 @@ def _of_sample(reference: float, fraction: float, method: str) -> float:
 
 
 def _reference(study: Study, split: str, roi: str, *, network: str, layer: str) -> float:
-    """Return the mean spread of the undecoded features of the training stimuli, in the method's measure."""
+    """Return the mean spread of undecoded features in the method's measure: of reference images, else training stimuli.
+
+    Raises
+    ------
+    MissingStore
+        If the reference images were not measured.
+    """
     import numpy as np
 
     from hpc_recon.numerics import corrections
-    from hpc_recon.stores import arrays, layout, statistics
+    from hpc_recon.stores import arrays, layout, statistics, tables
 
-    workspace = layout.workspace_of(study)
-    rows: Array = statistics.read(workspace, split, roi, "rows")
-    spread = arrays.read(workspace, layout.norms(network, layer), rows)  # (n_stimuli, 3)
+    workspace, given = layout.workspace_of(study), study.networks[network].reference
+    if given is not None and given.file is not None:  # the study was checked: the file serves the method
+        table = tables.read_checked(workspace, layout.reference_table(network))
+        return float(table["value"][table["layer"].index(layer)])
+    if given is not None:
+        spread = arrays.read(workspace, layout.reference(network, layer))  # (n_images, 3)
+    else:
+        rows: Array = statistics.read(workspace, split, roi, "rows")
+        spread = arrays.read(workspace, layout.norms(network, layer), rows)  # (n_stimuli, 3)
     return float(spread[:, corrections.COLUMN[study.decode.norm_correction]].mean(dtype=np.float64))
 
 

@@ -1,8 +1,9 @@
 """Score decoded features and reconstructed images against the truth and against simple baselines.
 
 Stages: `features` (one tile a split, ROI and layer), `images` (one tile a method, split, ROI and dataset),
-`tables` (joins both into `scores/features.csv`, `scores/images.csv` and `scores/summary.json`; where some units are
-decoded, `scores/expected.json` says what they tell about all).
+`tables` (joins both into `scores/features.csv`, `scores/images.csv` and `scores/summary.json`, and lists the items in
+`scores/items.csv`; where some units are decoded, `scores/expected.json` says what they tell about all).
+Items that show no stimulus have no truth and no score; the truth of a category is the mean of its stimuli's features.
 Scores of features are those of the decoded features before any norm correction.
 """
 
@@ -18,9 +19,9 @@ import numpy as np
 from hpc_recon.core import expected, memory
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
-from hpc_recon.core.errors import DataError, MissingStore
+from hpc_recon.core.errors import MissingStore
 from hpc_recon.core.files import write_atomic, write_json
-from hpc_recon.core.sampling import seed_of, unit_sample
+from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from hpc_recon.numerics.scores import Products
 
 SCORES = "scores"
-#: Units of all training stimuli that are held at once: 1,200 stimuli x 4,096 units are 38 MiB in float64.
-TRAINING_UNITS = 4096
 #: Units of the test stimuli that are held at once: a shard of decoded features.
 TEST_UNITS = 32768
 #: pandas and scikit-image, imported by the first tile of a worker (measured: 55 MiB).
@@ -49,26 +48,35 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         for variant in study.reconstruct
         for split, roi, dataset in study.image_sets(variant)
     ]
-    settings = canonical({"evaluate": study.evaluate.model_dump(), "seed": study.seed})
+    settings = canonical(_averaging(study) | {"evaluate": study.evaluate.model_dump(), "seed": study.seed})
     upstream = ("evaluate/features", *(("evaluate/images",) if images else ()))
     rows = 300 * (len(features) + len(images))
     need = Need(
         host_bytes=_LIBRARIES + 2000 * rows,
         bytes_in=60 * rows,
         bytes_out=60 * rows,
-        files_out=3 + (study.units is not None),
+        files_out=4 + (study.units is not None),
         seconds=1 + rows / 2e4,
     )
     return [*features, *images, Tile(Group("evaluate", ("tables",), settings, upstream), "tables", 0, 1, need)]
 
 
+def _averaging(study: Study) -> dict[str, object]:
+    """Return how test repeats are averaged, where that is not the default: else older scores would count as done."""
+    return {} if study.decode.average is True else {"average": study.decode.average}
+
+
 def _features_tile(study: Study, shapes: Shapes, place: tuple[str, str], *, network: str, layer: str) -> Tile:
+    from hpc_recon.decoding.truth import TRAINING_UNITS
+
     split, roi = place
     name = study.decoded_name(network)
     datasets = study.test_datasets(split)
     # The decoded features' own fingerprint covers the brain, the decoders and the features they were made from.
     upstream = f"{'fit' if study.fit.decode else 'decode'}/{split}/{roi}/{name}/{layer}"
-    settings = canonical({"identification": {d: study.datasets[d].identification for d in datasets}})
+    settings = canonical(
+        _averaging(study) | {"identification": {d: study.datasets[d].identification for d in datasets}}
+    )
     n_units = shapes.n_units(network, layer)
     n_decoded = study.n_decoded(n_units, layer)
     n_items, n_stimuli = sum(shapes.n_items(split, d) for d in datasets), shapes.n_stimuli()
@@ -93,7 +101,7 @@ def _images_tile(study: Study, shapes: Shapes, variant: str, place: tuple[str, s
         f"evaluate/features/{split}/{roi}/{name}",
         f"{study.source_verb}/stimuli",
     )
-    settings = canonical({"identification": study.datasets[dataset].identification})
+    settings = canonical(_averaging(study) | {"identification": study.datasets[dataset].identification})
     height, width = shapes.image_size()
     n_items, n_stimuli = shapes.n_items(split, dataset), shapes.n_stimuli()
     image = memory.array_bytes(height, width, 3)
@@ -130,6 +138,7 @@ def _workspace(study: Study) -> Path:
 
 def _score_layer(study: Study, tile: Tile) -> list[Path]:
     """Score one layer in all test datasets of a split, and compare its decoded items with the training stimuli."""
+    from hpc_recon.decoding import truth
     from hpc_recon.numerics.expected import estimate
     from hpc_recon.numerics.layer_scores import layer_scores
     from hpc_recon.reporting import tables
@@ -137,17 +146,19 @@ def _score_layer(study: Study, tile: Tile) -> list[Path]:
 
     _, split, roi, decoded_name, layer = tile.group.path
     network = study.network_of(decoded_name)
-    items = {name: brain.read_items(study, split, name, roi) for name in study.test_datasets(split)}
-    reader = _Layer(study, (split, roi, network, layer))
+    items = {name: brain.read_item_table(study, split, name) for name in study.test_datasets(split)}
+    truths = {name: truth.of_items(study, own) for name, own in items.items()}
+    reader = truth.LayerReader(study, (split, roi, network, layer))
     training = _training_rows(study, split)
     found: dict[str, LayerScores] = {}
     nearness: dict[str, Products] = {}
     for start, stop in ranges(reader.n_units, TEST_UNITS):
         statistics = reader.statistics(start, stop)
         decoded = {name: reader.decoded(name, start, stop, n_items=len(items[name].names)) for name in items}
-        for name, shown in items.items():
-            stimuli, target = np.unique(shown.rows, return_inverse=True)
-            block = layer_scores(decoded[name], reader.true(stimuli, start, stop), target, **statistics)
+        for name, own in truths.items():
+            if not len(own.scored):
+                continue  # nothing of it has a truth: it is decoded, not scored
+            block = layer_scores(decoded[name][own.scored], reader.truth(own, start, stop), own.target, **statistics)
             found[name] = found[name] + block if name in found else block
         for name, block_products in reader.with_training(decoded, training, start, statistics=statistics).items():
             nearness[name] = nearness[name] + block_products if name in nearness else block_products
@@ -155,7 +166,9 @@ def _score_layer(study: Study, tile: Tile) -> list[Path]:
     rows, files = [], []
     for name, layer_found in found.items():
         place = {**fields, "dataset": name, "network": network, "layer": layer}
-        rows += _layer_rows(layer_found, items[name].names, place, identification=study.datasets[name].identification)
+        names = [items[name].names[i] for i in truths[name].scored]
+        rows += _layer_rows(layer_found, names, place, identification=study.datasets[name].identification)
+    for name in items:
         similarity = np.asarray(nearness[name].correlation(), np.float32)  # (items, training stimuli)
         files.append(write_atomic(folder / f"similarity-{name}.npy", _npy(similarity)))
     if study.units is not None:
@@ -163,59 +176,6 @@ def _score_layer(study: Study, tile: Tile) -> list[Path]:
         profiles = {name: layer_found.profile for name, layer_found in found.items()}
         files.append(expected.write(folder / expected.NAME, estimate(profiles, n_units=reader.n_stored, **place)))
     return [*files, tables.write_rows(folder / "scores.csv", rows, columns=tables.FEATURE_COLUMNS)]
-
-
-class _Layer:
-    """Reads one layer of one split: what was decoded, what is true, and the decoders' training statistics."""
-
-    def __init__(self, study: Study, place: tuple[str, str, str, str]) -> None:
-        from hpc_recon.stores import arrays, layout
-
-        self._arrays, self._layout = arrays, layout
-        self._workspace = layout.workspace_of(study)
-        self._split, self._roi, network, self._layer = place
-        self._name = study.decoded_name(network)
-        self._features = layout.features(network, self._layer)
-        self.n_stored = arrays.describe(self._workspace, self._features).shape[1]
-        self._units = unit_sample(study, network, self._layer, self.n_stored)
-        self.n_units = self.n_stored if self._units is None else len(self._units)
-
-    def statistics(self, start: int, stop: int) -> dict[str, Array]:
-        """Return `mean` and `scale` of the units over the training stimuli, (units,) each."""
-        ref = self._layout.decoder(self._split, self._roi, self._name, self._layer, "stats")
-        stats = self._arrays.read(self._workspace, ref, slice(start, stop))  # (units, 3): bias, mean, scale
-        return {"mean": stats[:, 1], "scale": stats[:, 2]}
-
-    def decoded(self, dataset: str, start: int, stop: int, *, n_items: int) -> Array:
-        """Return decoded features (items, units); raise unless they have as many items as the brain data."""
-        ref = self._layout.decoded(self._split, self._roi, dataset, self._name, self._layer)
-        decoded = self._arrays.read(self._workspace, ref, None, slice(start, stop))
-        if len(decoded) != n_items:
-            raise DataError(
-                f"decoded features and test items must agree, but {ref.path} has {len(decoded)} rows and the brain "
-                f"data give {n_items} items; re-run `python -m hpc_recon.decode --redo`"
-            )
-        return decoded
-
-    def true(self, rows: Array, start: int, stop: int) -> Array:
-        """Return the features of stimuli, (rows, units)."""
-        columns = slice(start, stop) if self._units is None else self._units[start:stop]
-        return self._arrays.read(self._workspace, self._features, rows, columns)
-
-    def with_training(
-        self, decoded: dict[str, Array], rows: Array, first: int, *, statistics: dict[str, Array]
-    ) -> dict[str, Products]:
-        """Compare decoded items (items, units from `first`) with all training stimuli, a few units at a time."""
-        from hpc_recon.numerics import scores
-
-        n_units = len(statistics["mean"])
-        total = {name: scores.products(values[:, :0], np.empty((len(rows), 0))) for name, values in decoded.items()}
-        for start, stop in ranges(n_units, TRAINING_UNITS):
-            part = {name: values[start:stop] for name, values in statistics.items()}
-            true = scores.standardise(self.true(rows, first + start, first + stop), **part)  # (training, kept units)
-            for name, values in decoded.items():
-                total[name] += scores.products(scores.standardise(values[:, start:stop], **part), true)
-        return total
 
 
 def _training_rows(study: Study, split: str) -> Array:
@@ -253,20 +213,26 @@ def _score_images(study: Study, tile: Tile) -> list[Path]:
     _, variant, split, roi, dataset = tile.group.path
     workspace = _workspace(study)
     network = study.reconstruct[variant].network
-    items = brain.read_items(study, split, dataset, roi)
-    stimuli, target = np.unique(items.rows, return_inverse=True)
-    true = _unit_range(images.read_images(workspace, stimuli))  # (stimuli, H, W, 3)
+    items, table = brain.read_item_table(study, split, dataset), images.read_table(workspace)
+    scored = np.flatnonzero(items.rows >= 0)
+    stimuli, target = np.unique(items.rows[scored], return_inverse=True)
+    names = [items.names[i] for i in scored]
     training = _training_rows(study, split)
     nearest = training[_nearest(study, (split, roi, dataset), network)]  # (items,)
-    shown, index = np.unique(nearest, return_inverse=True)
+    folder = _part(study, tile.group.path)
+    retrieved = {"images": list(items.names), "nearest": [table.labels[row] for row in nearest]}
+    files = [write_json(folder / "retrieved.json", retrieved)]
+    if not names:  # nothing of it shows a stimulus: no image to compare with
+        return [*files, tables.write_rows(folder / "scores.csv", [], columns=tables.IMAGE_COLUMNS)]
+    true = _unit_range(images.read_images(workspace, stimuli))  # (stimuli, H, W, 3)
+    shown, index = np.unique(nearest[scored], return_inverse=True)
     candidates: dict[tuple[str, str], Array] = {
-        (variant, network): _reconstructions(study, tile, items.names, size=true.shape[1:3]),
+        (variant, network): _reconstructions(study, tile, names, size=true.shape[1:3]),
         ("nearest_training_image", network): _unit_range(images.read_images(workspace, shown))[index],
     }
-    table = images.read_table(workspace)
     everything = _mean_image(study, training)
     candidates["mean_training_image", ""] = np.broadcast_to(everything, (len(target), *everything.shape))
-    by_class = _class_means(study, training, [table.category[row] for row in items.rows], table.category)
+    by_class = _class_means(study, training, [table.category[row] for row in items.rows[scored]], table.category)
     if by_class is not None:
         candidates["true_class_mean", ""] = by_class
     fields = {**tables.split_fields(split), "roi": roi, "dataset": dataset}
@@ -274,13 +240,8 @@ def _score_images(study: Study, tile: Tile) -> list[Path]:
     for (name, source), made in candidates.items():
         place = {**fields, "variant": name, "network": source}
         metrics = _image_metrics(made, true, target, identification=study.datasets[dataset].identification)
-        rows += tables.item_rows(place, items.names, metrics=metrics)
-    folder = _part(study, tile.group.path)
-    retrieved = {"images": list(items.names), "nearest": [table.labels[row] for row in nearest]}
-    return [
-        tables.write_rows(folder / "scores.csv", rows, columns=tables.IMAGE_COLUMNS),
-        write_json(folder / "retrieved.json", retrieved),
-    ]
+        rows += tables.item_rows(place, names, metrics=metrics)
+    return [*files, tables.write_rows(folder / "scores.csv", rows, columns=tables.IMAGE_COLUMNS)]
 
 
 def _image_metrics(made: Array, true: Array, target: Array, *, identification: bool) -> dict[str, tuple[Array, int]]:
@@ -383,8 +344,35 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
         *([expected.write(folder / expected.NAME, entries)] if study.units is not None else []),
         tables.write_frame(folder / "features.csv", features),
         tables.write_frame(folder / "images.csv", images),
+        _write_items(study, folder / "items.csv"),
         write_json(folder / "summary.json", summary),
     ]
+
+
+def _write_items(study: Study, path: Path) -> Path:
+    """Write what is known of each item: what it shows, how many presentations it averages, means of sample columns."""
+    from hpc_recon.reporting import tables
+    from hpc_recon.stores import brain
+
+    found = [
+        ({**tables.split_fields(split), "dataset": dataset}, brain.read_item_table(study, split, dataset))
+        for split in study.splits()
+        for dataset in study.test_datasets(split)
+    ]
+    rows: list[dict[str, str | float | int]] = [
+        {
+            **place,
+            "image": name,
+            "label": items.labels[i],
+            "shows": items.conditions[i] or "stimulus",
+            "n_averaged": int(items.n_averaged[i]),
+            **{column: float(values[i]) for column, values in items.columns.items()},
+        }
+        for place, items in found
+        for i, name in enumerate(items.names)
+    ]
+    more = sorted({column for _, items in found for column in items.columns})
+    return tables.write_rows(path, rows, columns=(*tables.ITEM_COLUMNS, *more))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -248,8 +248,8 @@ def _check_pool(study: Study, name: str, subject: SubjectData, *, table: Stimulu
         return []
     pooled = {folds.training_dataset, folds.test_dataset}
     dealt = {label for label, owner in zip(table.labels, table.dataset, strict=True) if owner in pooled}
-    shown = {label for dataset in pooled & set(subject.datasets) for label in subject.datasets[dataset].labels}
-    foreign = sorted(shown - dealt)
+    parts = [subject.datasets[dataset] for dataset in pooled & set(subject.datasets)]
+    foreign = sorted({label for brain in parts for label in brain.labels if label not in brain.conditions} - dealt)
     if not foreign:
         return []
     return [
@@ -323,9 +323,11 @@ def _select(
     held_out = held_out_labels(study, folds, repeat=int(match[1]) - 1, fold=int(match[2]) - 1, table=table)
     pooled = [name for name in (folds.training_dataset, folds.test_dataset) if name in sources]
     held = {name: np.array([label in held_out for label in sources[name]]) for name in pooled}
+    # A condition without a stimulus is not dealt: it is decoded by the subject's own split.
+    shown = {name: np.array([x not in subject.datasets[name].conditions for x in sources[name]]) for name in pooled}
     return {
-        folds.training_dataset: [(name, np.flatnonzero(~mask)) for name, mask in held.items()],
-        folds.test_dataset: [(name, np.flatnonzero(mask)) for name, mask in held.items()],
+        folds.training_dataset: [(name, np.flatnonzero(shown[name] & ~mask)) for name, mask in held.items()],
+        folds.test_dataset: [(name, np.flatnonzero(shown[name] & mask)) for name, mask in held.items()],
     }
 
 

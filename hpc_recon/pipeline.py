@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import click
@@ -58,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     @click.option("--from", "start", metavar="VERB", default=None, help="first verb  [default: simulate or ingest]")
     @click.option("--through", metavar="VERB", default=None, help="last verb  [default: report]")
     @cli.common_options
+    @partial(cli.more_options, "pipeline")
     def command(**values: Any) -> int:
         return _run(values)
 

@@ -67,6 +67,8 @@ def _group(study: Study, variant: str, place: tuple[str, str, str]) -> Group:
         "units": study.units,
         "seed": study.seed,
     }
+    if study.decode.average is not True:  # else images of other items would count as done
+        settings["average"] = study.decode.average
     name = study.decoded_name(options.network)
     upstream = (
         f"{study.source_verb}/stimuli",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpc_recon.core import loading
+from hpc_recon.core import loading, reference_options
 from hpc_recon.core.config import Study, base_subject
 from hpc_recon.core.errors import DamagedStore, MissingStore
 from hpc_recon.core.files import read_json, write_atomic
@@ -150,11 +150,17 @@ def _facts(study: Study, roi: str) -> list[tuple[str, str]]:
         f"{sum(study.n_decoded(sizes.n_units(name, layer), layer) for layer in net.layers):,} units)"
         for name, net in study.networks.items()
     )
+    method = study.decode.norm_correction
+    whose: dict[str, list[str]] = {}
+    for name, net in study.networks.items():
+        whose.setdefault(reference_options.in_words(net.reference), []).append(name)
+    restored = "; ".join(f"{', '.join(names)}: the spread of {words}" for words, names in whose.items())
     return [
         ("Subjects" if len(study.subjects) > 1 else "Subject", subjects),
         ("Region", roi),
         ("Training samples", samples),
         ("Decoded", networks),
+        *([("Norm correction", f"{method}, which restores, for {restored}")] if method != "none" else []),
     ]
 
 
@@ -182,7 +188,9 @@ def _galleries(study: Study, roi: str) -> list[Gallery]:
     for dataset in study.test_datasets():
         whole = [s for s in study.subjects if dataset in study.test_datasets(s)]
         found = [_Wall(study, [subject], roi, dataset) for subject in whole]
-        made.append(_gallery(study, words.dataset_title(study, dataset), [wall for wall in found if wall.variants]))
+        walls, title = [wall for wall in found if wall.variants], words.dataset_title(study, dataset)
+        made.append(_gallery(study, title, walls))
+        made.append(_gallery(study, f"{title}: no stimulus", walls, is_open=False, with_stimuli=False))
     folds = [s for s in study.splits() if s != base_subject(s) and s.partition(".")[2].startswith("r1f")]
     if folds:
         dataset = study.test_datasets(folds[0])[0]
@@ -193,22 +201,31 @@ def _galleries(study: Study, roi: str) -> list[Gallery]:
     return [gallery for gallery in made if isinstance(gallery, pictures.Gallery)]
 
 
-def _gallery(study: Study, title: str, walls: Sequence[_Wall], *, is_open: bool = True) -> Gallery | None:
-    """Return one gallery with the rows of all subjects below the stimuli they share; None without images."""
+def _gallery(
+    study: Study, title: str, walls: Sequence[_Wall], *, is_open: bool = True, with_stimuli: bool = True
+) -> Gallery | None:
+    """Return one gallery with the rows of all subjects below the stimuli they share; None without images.
+
+    Items that show no stimulus (null conditions, categories) have a gallery of their own, `with_stimuli=False`.
+    """
     from hpc_recon.reporting import pictures
 
-    if not walls:
+    shared = [name for name in walls[0].names if all(name in wall.names for wall in walls)] if walls else []
+    names = [name for name in shared if walls[0].shows_stimulus(name) == with_stimuli]
+    if not names:
         return None
-    names = [name for name in walls[0].names if all(name in wall.names for wall in walls)]
     # Evenly spaced, so that a part of a sorted dataset shows all of it.
     shown = [names[i * len(names) // study.report.gallery] for i in range(study.report.gallery)]
     if len(names) <= study.report.gallery:
         shown = names
-    rows = [walls[0].stimuli(shown)]
+    rows = [walls[0].stimuli(shown)] if with_stimuli else []
     who = {wall: f"{wall.subject} " if len(study.subjects) > 1 else "" for wall in walls}
     rows += [wall.reconstructions(variant, shown, who[wall]) for wall in walls for variant in wall.variants]
     rows += [wall.nearest(variant, shown, who[wall]) for wall in walls for variant in wall.by_network()]
-    note = f"{len(shown)} of {len(names)} images, evenly spaced" if len(shown) < len(names) else f"{len(names)} images"
+    noun = "image" if len(names) == 1 else "images"
+    note = f"{len(shown)} of {len(names)} images, evenly spaced" if len(shown) < len(names) else f"{len(names)} {noun}"
+    if not with_stimuli:
+        note += "; nothing to compare them with, so they are not scored against images"
     return pictures.gallery(title, shown, rows, note=note, is_open=is_open)
 
 
@@ -231,7 +248,12 @@ class _Wall:
         for variant in self.variants:
             for split in splits:
                 self._read(variant, split)
-        self.names = sorted(self._split, key=lambda name: (self._row[_label(name, self._row)], name))
+        n_stimuli = len(self._row)  # items without a stimulus come last
+        self.names = sorted(self._split, key=lambda name: (self._row.get(_label(name, self._row), n_stimuli), name))
+
+    def shows_stimulus(self, name: str) -> bool:
+        """Return whether an item shows a stimulus: a null condition and a category do not."""
+        return _label(name, self._row) in self._row
 
     def _read(self, variant: str, split: str) -> None:
         path = self._workspace.joinpath(

@@ -10,6 +10,7 @@ from hpc_recon.core.errors import DataError, MissingStore, StudyError
 from hpc_recon.core.sampling import unit_sample
 from hpc_recon.numerics import corrections
 from hpc_recon.numerics.decoder import fit_decoder
+from hpc_recon.stores import shapes
 
 SHAPES = {"conv": (4, 5, 5), "fc": (30,)}
 METHODS = ["l2_norm", "channel_std", "mean_center", "train_mean_center"]
@@ -150,3 +151,78 @@ def test_preparing_twice_changes_nothing(decodable, run_verb) -> None:
     fit.prepare(study)
     decode.prepare(study)
     np.testing.assert_array_equal(decoded(study, "natural", "conv"), before)
+
+
+def _with_reference(truth, layer, statistics):
+    """Write statistics of reference images of a layer, (n, 3), as extract does."""
+    from hpc_recon.stores import arrays, layout
+
+    ref, geometry = layout.reference("net", layer), layout.row_geometry(*statistics.shape)
+    arrays.create(truth.workspace, ref, shape=statistics.shape, dtype="float32", geometry=geometry, made_by=REFERENCE)
+    return arrays.write(truth.workspace, ref, (0, 0), statistics.astype("f4"))
+
+
+REFERENCE = "extract/net/_reference"
+NETWORK = {"architecture": "vgg11_quarter", "image_size": 16, "layers": ["conv", "fc"]}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_corrected_spread_is_that_of_the_reference_images(decodable, run_verb, method, tmp_path) -> None:
+    (tmp_path / "photos").mkdir()
+    network = {**NETWORK, "reference": {"folder": "photos"}}
+    study, truth = decodable(networks={"net": network}, decode={"norm_correction": method})
+    statistics = np.random.default_rng(2).uniform(5, 9, (7, 3))
+    truth.receipt(("extract", "net", "_reference"), [f for x in SHAPES for f in _with_reference(truth, x, statistics)])
+    run_verb(fit, study)
+    tiles = run_verb(decode, study)
+    assert all(REFERENCE in tile.group.upstream for tile in tiles)
+    expected = statistics[:, {"l2_norm": 0, "channel_std": 1}.get(method, 2)].mean()
+    for layer, shape in SHAPES.items():
+        mean = truth.features[layer][truth.dataset == "training"].astype(np.float64).mean(0)
+        centre = mean if method == "train_mean_center" else np.zeros_like(mean)
+        gain, offset = (decoded(study, "natural", layer, part).astype(np.float64) for part in ("gain", "offset"))
+        corrected = gain[:, None] * (decoded(study, "natural", layer) - centre) + offset[:, None]
+        maps = corrected.reshape(6, shape[0] if layer == "conv" else 1, -1)
+        spread = {
+            "l2_norm": np.linalg.norm(corrected, axis=1),
+            "channel_std": maps.std(axis=2).mean(axis=1),
+        }.get(method, maps.std(axis=2, ddof=1).mean(axis=1))
+        np.testing.assert_allclose(spread, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "method", "ddof"), [("std.mat", "channel_std", 0), ("s_dof1.mat", "mean_center", 1)])
+def test_the_labs_file_is_used(decodable, run_verb, tmp_path, name, method, ddof) -> None:
+    from hpc_recon.stores import layout, tables
+
+    (tmp_path / name).touch()
+    network = {**NETWORK, "reference": {"file": name}}
+    study, truth = decodable(networks={"net": network}, decode={"norm_correction": method})
+    columns = {"layer": ["fc", "conv"], "statistic": [method] * 2, "value": [3.5, 11.0]}
+    truth.receipt(
+        ("extract", "net", "_reference"),
+        [tables.write_table(truth.workspace, layout.reference_table("net"), columns, made_by=REFERENCE)],
+    )
+    run_verb(fit, study)
+    run_verb(decode, study)
+    for layer, value in (("conv", 11.0), ("fc", 3.5)):
+        maps = decoded(study, "shapes", layer).reshape(3, SHAPES[layer][0] if layer == "conv" else 1, -1)
+        gain = decoded(study, "shapes", layer, "gain")
+        np.testing.assert_allclose(gain * maps.std(axis=2, ddof=ddof).mean(axis=1), value, rtol=1e-4)
+
+
+def test_training_stimuli_stand_for_reference_images_only_with_a_word(decodable, run_verb, caplog) -> None:
+    study, _ = decodable(decode={"norm_correction": "l2_norm"})
+    run_verb(fit, study)
+    run_verb(decode, study)
+    assert "net: l2_norm restores the spread of the training stimuli (no reference images were given)" in caplog.text
+    group = decode.plan(study, shapes.read(study))[-1].group
+    assert '"reference":"training"' in group.settings
+
+
+def test_some_trials_at_a_time(decodable, run_verb) -> None:
+    study, truth = decodable(decode={"average": 2}, data={"repeats": 3})
+    run_verb(fit, study)
+    run_verb(decode, study)
+    X, Y, codes = truth.training("S1", "VC", "fc")
+    expected = fit_decoder(X, Y, 12, 5.0, stimulus=codes).predict(truth.test("S1", "VC", "natural").astype(np.float32))
+    np.testing.assert_allclose(decoded(study, "natural", "fc"), expected, rtol=1e-5, atol=1e-5)  # two trials of each

@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    field_validator,
+    model_validator,
+)
 
 from hpc_recon.core import storage
 from hpc_recon.core import units as unit_choice
@@ -18,6 +27,7 @@ from hpc_recon.core.errors import StudyError
 from hpc_recon.core.fit_options import Fit
 from hpc_recon.core.ingest_options import Ingest, Name, SubjectName
 from hpc_recon.core.options import IcnnOptions, PixelsOptions
+from hpc_recon.core.reference_options import Reference
 from hpc_recon.core.sizes import Sizes
 
 #: Architectures without weights: the image itself in colour, and its luminance.
@@ -106,6 +116,11 @@ class Network(Section):
         "none", description="abs: features are the absolute values |f| of the layers' outputs, wherever they are used"
     )
     dtype: Literal["float32", "float16"] = Field("float32", description="type of the stored features")
+    reference: Reference | None = Field(
+        None,
+        description="natural images whose spread decode.norm_correction restores (--reference); default: the training "
+        "stimuli",
+    )
 
     @field_validator("layers")
     @classmethod
@@ -134,10 +149,23 @@ class Network(Section):
 NormCorrection = Literal["none", "l2_norm", "channel_std", "mean_center", "train_mean_center"]
 
 
+def _checked_average(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool) and value < 2:
+        raise ValueError("is true (all repeats), false (single trials), or a number of repeats from 2")
+    return value
+
+
+Average = Annotated[StrictBool | StrictInt, BeforeValidator(_checked_average)]
+
+
 class Decode(Section):
     """Decoded features of the test datasets."""
 
-    average: bool = Field(True, description="average the raw repeats of each test stimulus before z-scoring")
+    average: Average = Field(
+        True,
+        description="average the raw repeats of each test stimulus before z-scoring: true (all), false (single trials; "
+        "--single-trial), or N at a time, in their order, a rest too (--average N)",
+    )
     norm_correction: NormCorrection = Field("none", description="how the shrunken norm of decoded features is restored")
 
 

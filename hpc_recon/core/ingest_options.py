@@ -15,9 +15,25 @@ from hpc_recon.core.ingest_section import ArrayKey as ArrayKey
 from hpc_recon.core.ingest_section import IngestSection as IngestSection
 from hpc_recon.core.ingest_section import Name as Name
 from hpc_recon.core.ingest_section import as_list as _as_list
-from hpc_recon.core.text import checked_name
+from hpc_recon.core.text import SAFE_NAME_RULE, checked_name, is_safe_name
 
 SubjectName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_+-]{0,60}$"), AfterValidator(checked_name)]
+
+
+def _as_names(value: Any) -> Any:
+    if isinstance(value, (str, int, float)):
+        value = [value]
+    if isinstance(value, (list, tuple)):
+        value = {str(label): str(label) for label in value}
+    if not isinstance(value, dict):
+        return value
+    unsafe = [str(name) for name in value.values() if not is_safe_name(str(name))]
+    if unsafe:
+        raise ValueError(
+            f"{', '.join(map(repr, unsafe))} cannot name files, which have {SAFE_NAME_RULE}; give a name for it: "
+            f"{{{unsafe[0]!r}: fixation}}"
+        )
+    return {str(label): str(name) for label, name in value.items()}
 
 
 def _as_combination(value: Any) -> Any:
@@ -75,6 +91,16 @@ class IngestDataset(IngestSection):
     first_row: Literal[0, 1] = Field(1, description="whether stimulus_rows counts from 0 or 1")
     columns: dict[Name, ArrayKey] = Field(
         default_factory=dict, description="sample columns to keep: run, session, vividness"
+    )
+    null_labels: Annotated[dict[str, str], BeforeValidator(_as_names)] = Field(
+        default_factory=dict,
+        description="labels of samples that show no stimulus, in test datasets: [fixation], or with a name for each "
+        "{n/a: fixation, 0: rest}; also raw numbers of the label column; such samples are decoded, never scored",
+    )
+    labels_are: Literal["stimuli", "categories"] = Field(
+        "stimuli",
+        description="categories: a sample shows no stimulus but the category of some (imagery of categories); test "
+        "datasets only",
     )
     repeats: Literal["keep", "average"] | None = Field(None, description="default: keep for training, average for test")
 
@@ -176,7 +202,10 @@ class IngestStimuli(IngestSection):
     transpose: bool = Field(False, description="exchange rows and columns (images written by MATLAB)")
     scale: float = Field(255.0, gt=0, description="the array's value for white")
     labels: ArrayKey | None = Field(None, description="(n,) label of each image of an array; default: numbered")
-    categories: ArrayKey | None = Field(None, description="(n,) category of each image")
+    categories: ArrayKey | Literal["before_underscore"] | None = Field(
+        None,
+        description="(n,) category of each image; or before_underscore: n01518878 of the label n01518878_10042",
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> IngestStimuli:

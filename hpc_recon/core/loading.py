@@ -12,7 +12,7 @@ from pydantic import BaseModel, Tag, ValidationError
 
 from hpc_recon.core.config import FEATURES_ONLY, PIXEL_ARCHITECTURES, Network, Study
 from hpc_recon.core.errors import StudyError
-from hpc_recon.core.ingest_options import CrossValidation
+from hpc_recon.core.ingest_options import CrossValidation, Ingest
 from hpc_recon.core.options import IcnnOptions
 from hpc_recon.core.redaction import redacted
 from hpc_recon.core.text import closest
@@ -225,10 +225,58 @@ def _cross_checks(study: Study) -> list[str]:
             f"ingest: dataset {name!r} is not under datasets{closest(name, study.datasets)}"
             for name in sorted(named - set(study.datasets))
         ]
+        problems += _check_conditions(study, study.ingest)
         if study.ingest.cross_validation is not None:
             problems += _check_folds(study, study.ingest.cross_validation)
+    problems += _check_references(study)
     for name, options in study.reconstruct.items():
         problems += _check_method(study, name, options)
+    return problems
+
+
+def _check_conditions(study: Study, ingest: Ingest) -> list[str]:
+    """Return a problem for each training dataset with samples that show no stimulus: no decoder learns from them."""
+    problems = []
+    for subject, mapping in ingest.subjects.items():
+        for name, dataset in mapping.datasets.items():
+            if name not in study.datasets or study.datasets[name].role != "training":
+                continue
+            where = f"ingest.subjects.{subject}.datasets.{name}"
+            if dataset.null_labels:
+                labels = ", ".join(dataset.null_labels)
+                problems.append(
+                    f"{where}.null_labels: nothing is learnt from samples without a stimulus, and {name!r} has role: "
+                    f"training; leave them out with exclude: {{labels: [{labels}]}}"
+                )
+            if dataset.labels_are == "categories":
+                problems.append(
+                    f"{where}.labels_are: decoders are trained on stimuli, and {name!r} has role: training; give "
+                    "labels of stimuli"
+                )
+    return problems
+
+
+def _check_references(study: Study) -> list[str]:
+    """Return a problem for each reference that cannot be measured, or has no statistics for the norm correction."""
+    problems = []
+    method = study.decode.norm_correction
+    for name, network in study.networks.items():
+        if network.reference is None:
+            continue
+        where = f"networks.{name}.reference"
+        if network.reference.folder is not None and network.architecture == FEATURES_ONLY:
+            problems.append(
+                f"{where}.folder: images are measured by running the network, but this one is only known by its "
+                "features; give a file of statistics"
+            )
+        elif network.reference.folder is not None and network.image_size is None:
+            problems.append(f"{where}.folder: its images are resized to the network's image_size; give one, as 224")
+        if method != "none" and method not in network.reference.serves:
+            served = " or ".join(network.reference.serves)
+            problems.append(
+                f"decode.norm_correction: {method} needs statistics that {network.reference.in_words} ({where}.file) "
+                f"does not hold; use {served}, or give a folder of images: reference: {{folder: ...}}"
+            )
     return problems
 
 

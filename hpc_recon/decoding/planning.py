@@ -47,7 +47,7 @@ class Sizes:
 def sizes_of(study: Study, shapes: Shapes, split: str, roi: str) -> Sizes:
     """Return the number of training samples, the most stimuli that they can show, and the voxels."""
     n_samples = shapes.n_samples(split, study.training_dataset)
-    few = study.decode.average and n_samples <= 2 * DIRECT_SAMPLES  # else nobody asks
+    few = study.decode.average is True and n_samples <= 2 * DIRECT_SAMPLES  # else nobody asks
     single = few and shapes.n_items(split, study.training_dataset) == n_samples
     return Sizes(n_samples, min(n_samples, shapes.n_stimuli()), shapes.n_voxels(split, roi), single)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from hpc_recon.core.errors import DataError
 from hpc_recon.core.ingest_options import Exclude, IngestDataset, SourceFile
 from hpc_recon.core.text import format_bytes
 from hpc_recon.exchange import bdata, images, mapping, samples
+from hpc_recon.formats import labfiles
+from hpc_recon.formats.bdata import NO_LABEL
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class Finding:
 def check(study: Study) -> list[Finding]:
     """Look at every input file that the study names or lists under `sources`, then at the numbers of samples.
 
-    Nothing is written. Sizes and md5 are compared where the study knows them; the samples of a dataset with
-    `sizes`, where all its files are here and its samples are kept one by one.
+    Nothing is written. Sizes and md5 are compared where the study knows them; the samples, stimuli and conditions
+    without a stimulus of a dataset with `sizes`, where all its files are here and its samples are kept one by one.
 
     Raises
     ------
@@ -71,7 +74,7 @@ def _file(path: Path, source: SourceFile | None) -> Finding:
 
 
 def _counts(study: Study, subject: str, name: str, dataset: IngestDataset) -> Iterator[Finding]:
-    """Yield whether a dataset has as many samples as declared; nothing where that cannot be said.
+    """Yield whether a dataset has as many samples and labels as declared; nothing where that cannot be said.
 
     Of datasets in images, headers and tables are looked at in any case.
     """
@@ -89,18 +92,29 @@ def _counts(study: Study, subject: str, name: str, dataset: IngestDataset) -> It
         return
     if any(not path.is_file() for path in mapping.named_paths(dataset)):
         return
-    what, declared = f"{subject} {name}", study.sizes.datasets[name].samples
+    what, declared = f"{subject} {name}", study.sizes.datasets[name]
     try:
         n = _n_samples(name, dataset, study.datasets[name].role)
+        labels = Counter(_raw_labels(name, dataset))
     except DataError as error:
         yield Finding(what, "wrong", str(error))
         return
-    if n == declared:
-        yield Finding(what, "ok", f"{n:,} samples")
-    else:
-        yield Finding(
-            what, "wrong", f"{n:,} samples, but sizes.datasets.{name}.samples is {declared:,}; is it the whole file?"
+    # Which labels are null is known of the study; samples of a dataset without labels are one of each stimulus.
+    null = {label: count for label, count in labels.items() if label in dataset.null_labels}
+    found = {"samples": n, "null_samples": sum(null.values()), "null_conditions": len(null)}
+    found |= {"stimuli": len(labels) - len(null)} if labels else {}
+    wrong = {key: value for key, value in found.items() if value != getattr(declared, key)}
+    if wrong:
+        shown = "; ".join(
+            f"{value:,} {key.replace('_', ' ')}, but sizes.datasets.{name}.{key} is {getattr(declared, key):,}"
+            for key, value in wrong.items()
         )
+        yield Finding(what, "wrong", f"{shown}; is it the whole file, and the right label?")
+        return
+    stimuli = f" of {found['stimuli']:,} stimuli" if labels else ""
+    noun = "condition" if len(null) == 1 else "conditions"
+    rest = f", {found['null_samples']:,} more of {len(null)} {noun} without a stimulus" if null else ""
+    yield Finding(what, "ok", f"{n - found['null_samples']:,} samples{stimuli}{rest}")
 
 
 def _n_samples(name: str, dataset: IngestDataset, role: Literal["training", "test"]) -> int:
@@ -111,3 +125,11 @@ def _n_samples(name: str, dataset: IngestDataset, role: Literal["training", "tes
         return bdata.n_rows(dataset.bdata)
     assert dataset.samples is not None, "the study was validated"
     return len(samples.array(dataset.samples))
+
+
+def _raw_labels(name: str, dataset: IngestDataset) -> tuple[str, ...]:
+    """Return what the files say of each sample, numbers as text; nothing where they do not say it."""
+    if dataset.bdata is not None:
+        return bdata.raw_labels(name, dataset.bdata)
+    key = dataset.labels or dataset.stimulus_rows
+    return () if key is None else labfiles.text(samples.array(key), f"{name}: labels", nan=NO_LABEL)

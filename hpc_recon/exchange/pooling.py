@@ -31,7 +31,7 @@ def average_repeats(brain: Brain) -> Brain:
         for name, values in brain.columns.items()
         if name != N_AVERAGED
     }
-    return Brain(samples, tuple(place), {**columns, N_AVERAGED: [float(x) for x in total]})
+    return Brain(samples, tuple(place), {**columns, N_AVERAGED: [float(x) for x in total]}, brain.conditions)
 
 
 def average_groups(brain: Brain, n: int) -> Brain:
@@ -54,6 +54,7 @@ def pool(parts: Sequence[Brain]) -> Brain:
         np.concatenate([part.samples for part in parts]),
         tuple(label for part in parts for label in part.labels),
         {name: [x for part in parts for x in part.columns[name]] for name in shared},
+        {label: condition for part in parts for label, condition in part.conditions.items()},
     )
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.ingest_options import ArrayKey, Exclude, IngestDataset
-from hpc_recon.exchange import bdata, pooling
+from hpc_recon.exchange import bdata, conditions, pooling
 from hpc_recon.formats import labfiles
+from hpc_recon.formats.bdata import NO_LABEL
 from hpc_recon.stores.brain import N_AVERAGED, Brain
 from hpc_recon.stores.images import StimulusTable, examples
 
@@ -45,6 +46,8 @@ def finite(values: Array, where: str, *, dtype: type = np.float32) -> Array:
 def read(name: str, dataset: IngestDataset, table: StimulusTable, *, given: Brain | None = None) -> Brain:
     """Read the samples of one dataset with the label of each, and leave out those that the study excludes.
 
+    Samples of `null_labels`, and those of a dataset whose labels are categories, keep what they show as conditions.
+
     Parameters
     ----------
     name
@@ -63,7 +66,7 @@ def read(name: str, dataset: IngestDataset, table: StimulusTable, *, given: Brai
     if given is not None:
         found = given
     elif dataset.bdata is not None:
-        found = bdata.read(name, dataset.bdata, own)
+        found = bdata.read(name, dataset.bdata, own, null=dataset.null_labels)
         found = replace(found, samples=finite(found.samples, f"{name}: samples"))
         for key, values in found.columns.items():
             finite(np.array(values), f"{name}: column {key}", dtype=np.float64)
@@ -72,7 +75,9 @@ def read(name: str, dataset: IngestDataset, table: StimulusTable, *, given: Brai
     if min(found.columns.get(N_AVERAGED, [1.0])) < 1:
         raise DataError(f"{name}: column {N_AVERAGED} counts presentations, so it is at least 1")
     found = _exclude(name, found, dataset.exclude)
-    _require_known(name, found.labels, own or list(table.labels))
+    found = conditions.named(name, found, dataset, table)
+    shown = tuple(label for label in found.labels if label not in found.conditions)
+    _require_known(name, shown, own or list(table.labels))
     if dataset.average_groups_of is not None:
         return pooling.average_groups(found, dataset.average_groups_of)
     return found
@@ -98,7 +103,7 @@ def _read_arrays(name: str, dataset: IngestDataset, own: list[str]) -> Brain:
 def _sample_labels(name: str, dataset: IngestDataset, own: list[str], *, n: int) -> tuple[str, ...]:
     """Return the label of the stimulus that each sample shows, by label, by row, or in order."""
     if dataset.labels is not None:
-        labels = labfiles.text(array(dataset.labels), f"{name}: labels")
+        labels = labfiles.text(array(dataset.labels), f"{name}: labels", nan=_nan(dataset))
         if len(labels) != n:
             raise DataError(f"{name}: there are {n} samples but {len(labels)} labels; give one for each sample")
         return labels
@@ -115,6 +120,9 @@ def _sample_labels(name: str, dataset: IngestDataset, own: list[str], *, n: int)
     rows = labfiles.column(labfiles.numbers(array(dataset.stimulus_rows), what), what)
     if len(rows) != n:
         raise DataError(f"{what} has {len(rows)} values, but there are {n} samples")
+    raw = labfiles.text(rows, what, nan=_nan(dataset)) if dataset.null_labels else ("",) * n
+    is_null = np.array([text in dataset.null_labels for text in raw])
+    rows = np.where(is_null, dataset.first_row, rows)
     whole = rows.astype(np.int64) if np.isfinite(rows).all() else np.full(n, -1)
     bad = (whole != rows) | (whole < dataset.first_row) | (whole >= len(own) + dataset.first_row)
     if bad.any():
@@ -123,7 +131,12 @@ def _sample_labels(name: str, dataset: IngestDataset, own: list[str], *, n: int)
             f"is {dataset.first_row}), but {np.count_nonzero(bad)} are not (first: {rows[bad][0]} at sample "
             f"{int(np.argmax(bad)) + 1})"
         )
-    return tuple(own[i - dataset.first_row] for i in whole)
+    return tuple(raw[i] if is_null[i] else own[row - dataset.first_row] for i, row in enumerate(whole))
+
+
+def _nan(dataset: IngestDataset) -> str | None:
+    """Return what NaN is called among a dataset's labels; None where it is not one of its null conditions."""
+    return NO_LABEL if NO_LABEL in dataset.null_labels else None
 
 
 def _require_known(name: str, labels: tuple[str, ...], known: list[str]) -> None:
@@ -132,7 +145,8 @@ def _require_known(name: str, labels: tuple[str, ...], known: list[str]) -> None
     if unknown:
         raise DataError(
             f"{name}: {len(unknown)} of {len(set(labels))} distinct labels of samples are not labels of its "
-            f"stimuli: {examples(unknown)}; its {len(known)} stimuli are {examples(known)}"
+            f"stimuli: {examples(unknown)}; its {len(known)} stimuli are {examples(known)}; labels that stand for no "
+            f"stimulus go under null_labels"
         )
 
 

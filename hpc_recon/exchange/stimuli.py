@@ -13,7 +13,7 @@ from hpc_recon.core.errors import DataError, StudyError
 from hpc_recon.core.ingest_options import IngestStimuli
 from hpc_recon.exchange import mapping, samples
 from hpc_recon.formats import labfiles
-from hpc_recon.stores.images import Stimuli, require_labels
+from hpc_recon.stores.images import Stimuli, examples, require_labels
 
 #: How far pixels may be outside black and white, as a part of white: what float32 files and their scaling round.
 ROUNDING = 1e-4
@@ -72,7 +72,9 @@ def _read_dataset(name: str, source: IngestStimuli, size: int | None) -> Stimuli
         sources = labels
         pictures = _as_pictures(name, source, array)
     categories = ("",) * len(labels)
-    if source.categories is not None:
+    if source.categories == "before_underscore":
+        categories = _before_underscore(name, labels)
+    elif source.categories is not None:
         categories = labfiles.text(samples.array(source.categories), f"{name}: categories")
     if len(categories) != len(labels):
         raise DataError(f"{name}: there are {len(labels)} images but {len(categories)} categories; give one for each")
@@ -85,6 +87,17 @@ def _read_dataset(name: str, source: IngestStimuli, size: int | None) -> Stimuli
             f"{shapes[-1][0]} x {shapes[-1][1]}; set ingest.image_size to resize them"
         )
     return Stimuli(np.stack(pixels), labels, (name,) * len(labels), categories, sources)
+
+
+def _before_underscore(name: str, labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the category in labels such as n01518878_10042."""
+    without = [label for label in labels if not label.rpartition("_")[0]]
+    if without:
+        raise DataError(
+            f"{name}: categories: before_underscore, but {len(without)} of {len(labels)} labels have nothing before an "
+            f"underscore: {examples(without)}; give the categories as an array"
+        )
+    return tuple(label.rpartition("_")[0] for label in labels)
 
 
 def _labels(name: str, source: IngestStimuli, n: int) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ Nothing is guessed: a file that cannot be read, or a key that it does not have, 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -102,8 +103,13 @@ def column(array: Array, where: str) -> Array:
     return array.reshape(-1)
 
 
-def text(array: Array, where: str) -> tuple[str, ...]:
+def text(array: Array, where: str, *, nan: str | None = None) -> tuple[str, ...]:
     """Return a vector as text: 3.0 and 3 are both `'3'`, 1518878.005958 keeps all its digits.
+
+    Parameters
+    ----------
+    nan
+        What NaN becomes; None: NaN is refused.
 
     >>> text(np.array([3.0, 1518878.005958]), "labels")
     ('3', '1518878.005958')
@@ -111,9 +117,17 @@ def text(array: Array, where: str) -> tuple[str, ...]:
     values = column(array, where)
     if values.dtype.kind == "U":
         return tuple(str(value).strip() for value in values)
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise DataError(f"{where} has {np.count_nonzero(~np.isfinite(values))} labels that are NaN or infinite")
-    return tuple(str(int(value)) if float(value).is_integer() else repr(float(value)) for value in values)
+    if values.dtype.kind == "f":
+        bad = ~np.isfinite(values) if nan is None else np.isinf(values)
+        if bad.any():
+            raise DataError(f"{where} has {np.count_nonzero(bad)} labels that are NaN or infinite")
+    return tuple(_number_text(float(value), nan or "") for value in values)
+
+
+def _number_text(value: float, nan: str) -> str:
+    if math.isnan(value):
+        return nan
+    return str(int(value)) if value.is_integer() else repr(value)
 
 
 def list_images(folder: Path) -> list[Path]:

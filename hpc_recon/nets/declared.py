@@ -27,8 +27,8 @@ class DeclaredShapes:
 
     networks: Mapping[str, Network]
     sizes: Sizes
-    #: Whether repeats of test stimuli are averaged into one item (`decode.average`).
-    average: bool
+    #: Whether, or how many at a time, repeats of test stimuli are averaged into one item (`decode.average`).
+    average: bool | int
 
     def n_stimuli(self) -> int:
         """Return the number of distinct stimuli of all datasets."""
@@ -54,10 +54,12 @@ class DeclaredShapes:
         return self.sizes.n_voxels(roi)
 
     def n_items(self, split: str, dataset: str) -> int:
-        """Return the number of test items: distinct stimuli, or samples where repeats are not averaged."""
+        """Return the number of test items: distinct stimuli and conditions, or means of some samples, or samples.
+
+        Every stimulus is taken to have as many samples as any other.
+        """
         self._require_whole(split)
-        declared = self.sizes.dataset(dataset)
-        return declared.stimuli if self.average else declared.samples
+        return self.sizes.dataset(dataset).n_items(self.average)
 
     def n_units(self, network: str, layer: str) -> int:
         """Return the number of units of a layer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +79,22 @@ def read_image(path: Path, size: tuple[int, int]) -> Array:
     return np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BICUBIC))
 
 
+def read_images(network: Network, paths: Sequence[Path]) -> Array:
+    """Read images at the size of a network's input, (n, *size, 3) uint8; errors as `read_image`.
+
+    Raises
+    ------
+    DataError
+        Also if the network has no input size of its own.
+    """
+    if network.image_size is None:
+        raise DataError(
+            "images of a folder are resized to the network's image_size, but it has none; write image_size, as 224"
+        )
+    size = zoo.input_size(network, network.image_size)
+    return np.stack([read_image(path, size) for path in paths])
+
+
 def folder_features(network: Network, folder: Path) -> Iterator[dict[str, tuple[Array, tuple[int, ...]]]]:
     """Yield the features of a folder's images, 48 images at a time.
 
@@ -101,14 +117,9 @@ def folder_features(network: Network, folder: Path) -> Iterator[dict[str, tuple[
     -----
     Memory: the features of 48 images; choose few layers of a large network.
     """
-    if network.image_size is None:
-        raise DataError(
-            "images of a folder are resized to the network's image_size, but it has none; write image_size, as 224"
-        )
     paths = image_files(folder)
-    size = zoo.input_size(network, network.image_size)
     for start, stop in ranges(len(paths), _BATCH):
-        pictures = np.stack([read_image(path, size) for path in paths[start:stop]])
+        pictures = read_images(network, paths[start:stop])
         found = features.compute(network, network.layers, pictures=pictures)
         for layer, (values, _) in found.items():
             features.require_finite(values, layer=layer, dtype="float32")

@@ -20,6 +20,7 @@ from hpc_recon.core.files import write_atomic
 
 FEATURE_COLUMNS = ("subject", "split", "roi", "dataset", "network", "layer", "image", "metric", "value", "n")
 IMAGE_COLUMNS = ("subject", "split", "roi", "dataset", "variant", "network", "image", "metric", "value", "n")
+ITEM_COLUMNS = ("subject", "split", "dataset", "image", "label", "shows", "n_averaged")
 #: What an image is compared with; everything else in the column `variant` is a reconstruction of the study.
 BASELINES = ("mean_training_image", "nearest_training_image", "true_class_mean")
 #: The score of guessing.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,6 +59,36 @@ def common_options(function: Function) -> Function:
     return function
 
 
+#: Options that are short for a setting of how test repeats are averaged, and the verbs whose results depend on it.
+_AVERAGING = (
+    click.option("--single-trial", is_flag=True, help="decode single trials, no averages; decode.average=false"),
+    click.option(
+        "--average",
+        metavar="N",
+        type=click.IntRange(2),
+        default=None,
+        help="average N repeats of a test stimulus at a time; decode.average=N",
+    ),
+)
+AVERAGING_VERBS = ("fit", "decode", "reconstruct", "evaluate", "report", "pipeline")
+#: Where the spread of natural images comes from, and the verbs that measure it or use it.
+_REFERENCE = click.option(
+    "--reference",
+    metavar="PATH",
+    default=None,
+    help="folder of natural images (or the lab's .mat) whose spread decode.norm_correction restores",
+)
+REFERENCE_VERBS = ("extract", "decode", "pipeline")
+
+
+def more_options(verb: str, function: Function) -> Function:
+    """Add the options of some verbs that are short for settings of the study."""
+    options = [*(_AVERAGING if verb in AVERAGING_VERBS else ()), *([_REFERENCE] if verb in REFERENCE_VERBS else ())]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 def execute(program: str, command: click.Command, argv: Sequence[str] | None) -> int:
     """Run a click command and turn its end into an exit code: 0 done, 1 some tiles failed, 2 bad input."""
     try:
@@ -96,7 +127,7 @@ def options_of(values: dict[str, Any]) -> Any:
     """
     from hpc_recon.core.errors import StudyError
     from hpc_recon.core.text import parse_bytes
-    from hpc_recon.run.options import Jobs, Options, default_study, units_assignment
+    from hpc_recon.run.options import Jobs, Options, default_study, reference_assignments, units_assignment
 
     problems: list[str] = []
 
@@ -112,16 +143,22 @@ def options_of(values: dict[str, Any]) -> Any:
             problems.append(f"--{option}: {error}")
         return None
 
+    study = Path(values["study"]) if values["study"] else default_study()
     jobs, units, memory = read("jobs", Jobs.parse), read("units", units_assignment), read("memory", parse_bytes)
+    average, single = values.get("average"), values.get("single_trial")
+    if average and single:
+        problems.append(f"--single-trial and --average {average} exclude each other; give one of them")
+    averaging = ["decode.average=false"] if single else [f"decode.average={average}"] if average else []
     if problems:
         raise StudyError("command line", problems)
+    reference = reference_assignments(values["reference"], study) if values.get("reference") else ()
     return Options(
-        study=Path(values["study"]) if values["study"] else default_study(),
+        study=study,
         cluster=values["cluster"],
         cluster_file=Path(values["cluster_file"]) if values["cluster_file"] else None,
         jobs=jobs,
         max_jobs=values["max_jobs"],
-        assignments=(*values["assignments"], *([units] if units else [])),
+        assignments=(*values["assignments"], *([units] if units else []), *averaging, *reference),
         xp=values["xp"],
         only=values["only"],
         limit=values["limit"],
@@ -176,6 +213,7 @@ def main(
 
     @click.command(help=f"{step(verb).summary.capitalize()}.", context_settings={"help_option_names": ["-h", "--help"]})
     @common_options
+    @partial(more_options, verb)
     def command(**values: Any) -> int:
         for flag in ("decode", "out_of_fold"):
             if values.pop(flag, False):

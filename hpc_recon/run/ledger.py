@@ -53,6 +53,8 @@ class GroupEntry:
 def _difference(key: str, old: Any, new: Any) -> str:
     kind, _, rest = key.partition(".")
     if kind == "upstream":
+        if "absent" in (old, new):
+            return f"{rest} is {'read now, and was not' if old == 'absent' else 'not read any more'}"
         return f"{rest} was computed anew"
     return f"{rest if kind == 'settings' else key}: {old!r} -> {new!r}"
 

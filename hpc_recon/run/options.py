@@ -95,3 +95,37 @@ def units_assignment(text: str) -> str:
         return f"units={{file: {json.dumps(str(path), ensure_ascii=False)}}}"
     forms = "1000/layer (a random sample), every:16 (every 16th) or file:PATH (your own)"
     raise StudyError("--units", [f"is one of {forms}; got {text!r}"])
+
+
+def reference_assignments(text: str, study: Path) -> tuple[str, ...]:
+    """Turn `--reference PATH` into an override of each network of a study that has weights.
+
+    A path starts at the current folder, as paths on a command line do.
+
+    Raises
+    ------
+    StudyError
+        If there is no such folder or file, or the study cannot be read.
+    """
+    from hpc_recon.core.config import PIXEL_ARCHITECTURES
+    from hpc_recon.core.loading import read_yaml
+
+    path = Path(text).expanduser().absolute()
+    if not path.exists():
+        raise StudyError("--reference", [f"is a folder of images or a .mat file, but {path} does not exist"])
+    kind = "folder" if path.is_dir() else "file"
+    networks = read_yaml(study).get("networks")
+    names = [
+        name
+        for name, network in (networks.items() if isinstance(networks, dict) else ())
+        if isinstance(network, dict) and network.get("architecture") not in PIXEL_ARCHITECTURES
+    ]
+    if not names:
+        raise StudyError("--reference", [f"{study} has no network with weights, whose features it would be of"])
+    dotted = [name for name in names if "." in name]
+    if dotted:
+        raise StudyError(
+            "--reference", [f"cannot name networks with a full stop; write networks.{dotted[0]}.reference"]
+        )
+    where = json.dumps(str(path), ensure_ascii=False)
+    return tuple(f"networks.{name}.reference={{{kind}: {where}}}" for name in names)

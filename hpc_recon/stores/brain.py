@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, cast
 
 import numpy as np
 
@@ -18,6 +20,11 @@ from hpc_recon.stores import arrays, checks, images, layout, metadata, tables
 ALL_VOXELS = "VC"
 #: The sample column that counts how many presentations a sample is the mean of.
 N_AVERAGED = "n_averaged"
+#: The column of a stored table that says what each sample shows, where a dataset has samples without a stimulus.
+SHOWS = "shows"
+#: What a sample shows that does not show a stimulus: `nothing` (a null condition), or a `category` of stimuli.
+Condition = Literal["nothing", "category"]
+_CONDITIONS = ("nothing", "category")
 
 
 @dataclass(frozen=True)
@@ -29,32 +36,39 @@ class Brain:
     samples
         (n_samples, n_voxels) float32, raw.
     labels
-        Label of the stimulus that each sample shows.
+        Label of the stimulus that each sample shows, or of its condition.
     columns
         More numbers for each sample: run, session, vividness, `n_averaged`.
+    conditions
+        By label: what samples show whose label is not that of a stimulus.
     """
 
     samples: Array
     labels: tuple[str, ...]
     columns: dict[str, list[float]] = field(default_factory=dict)
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Items:
-    """What a test dataset is scored on, ordered by row of the stimulus.
+    """What of a test dataset is decoded, ordered by row of the stimulus; conditions without one follow, by label.
 
     Attributes
     ----------
     names
-        Unique and fit to be file names: the label, or `<label>@<nn>` where repeats are not averaged.
+        Unique and fit to be file names: the label, or `<label>@<nn>` where not all repeats are averaged.
     labels
-        Label of each item's stimulus.
+        Label of each item's stimulus or condition.
     rows
-        (n_items,) int64 rows of the stimuli table.
+        (n_items,) int64 rows of the stimuli table; -1 where no stimulus was shown: such an item has no truth.
     samples
-        (n_items, n_voxels) float32, raw; the mean over repeats if `study.decode.average`.
+        (n_items, n_voxels) float32, raw; a mean over repeats, as `study.decode.average` says.
     n_averaged
         (n_items,) int64 presentations in each mean.
+    conditions
+        What each item shows instead of a stimulus; "" where it shows one.
+    columns
+        (n_items,) float64 by name: means of the sample columns (vividness, run) over each item's presentations.
     """
 
     names: tuple[str, ...]
@@ -62,6 +76,13 @@ class Items:
     rows: Array
     samples: Array
     n_averaged: Array
+    conditions: tuple[Condition | Literal[""], ...]
+    columns: dict[str, Array]
+
+    @property
+    def scored(self) -> Array:
+        """Numbers of the items that show a stimulus and so can be scored, (n_scored,) int64."""
+        return np.flatnonzero(self.rows >= 0)
 
 
 def write_brain(workspace: Path, split: str, dataset: str, brain: Brain, *, made_by: str) -> list[Path]:  # fmt: skip
@@ -81,8 +102,11 @@ def write_brain(workspace: Path, split: str, dataset: str, brain: Brain, *, made
             f"{ref.path}: samples are (n_samples, n_voxels) with one label and one value of each column a sample; got "
             f"{n} labels, samples {brain.samples.shape}, and other lengths {wrong}"
         )
-    if "label" in brain.columns:
-        raise DataError(f"{ref.path}: no column may be called 'label': the labels are; rename it in the study")
+    for reserved in ("label", SHOWS):
+        if reserved in brain.columns:
+            raise DataError(
+                f"{ref.path}: no column may be called {reserved!r}: it has a meaning; rename it in the study"
+            )
     arrays.create(
         workspace,
         ref,
@@ -93,6 +117,8 @@ def write_brain(workspace: Path, split: str, dataset: str, brain: Brain, *, made
     )
     files = arrays.write(workspace, ref, (0, 0), brain.samples)
     columns: dict[str, Sequence[tables.Value]] = {"label": brain.labels, **brain.columns}
+    if not brain.conditions.keys().isdisjoint(brain.labels):
+        columns[SHOWS] = [brain.conditions.get(label, "stimulus") for label in brain.labels]
     files.append(tables.write_table(workspace, layout.samples_columns(split, dataset), columns, made_by=made_by))
     return files
 
@@ -185,12 +211,27 @@ def read_brain(workspace: Path, split: str, dataset: str, roi: str = ALL_VOXELS)
         )
     samples = arrays.read(workspace, ref, columns=None if mask.all() else np.flatnonzero(mask))
     columns = tables.read_checked(workspace, layout.samples_columns(split, dataset))
-    labels = tuple(str(label) for label in columns.pop("label"))
-    if len(labels) != len(samples):
+    n_labels = len(columns["label"])
+    if n_labels != len(samples):
         raise DamagedStore(
-            f"{ref.path} has {len(samples)} samples but {len(labels)} labels; make both anew with {ref.command} --redo"
+            f"{ref.path} has {len(samples)} samples but {n_labels} labels; make both anew with {ref.command} --redo"
         )
-    return Brain(samples, labels, {name: [float(x) for x in values] for name, values in columns.items()})
+    return _brain(ref, samples, columns)
+
+
+def _brain(ref: layout.Ref, samples: Array, columns: tables.Columns) -> Brain:
+    """Return samples with what their table says of them."""
+    labels = tuple(str(label) for label in columns["label"])
+    shows = [str(kind) for kind in columns.get(SHOWS, ["stimulus"] * len(labels))]
+    unknown = sorted(set(shows) - {"stimulus", *_CONDITIONS})
+    if unknown:
+        raise DamagedStore(
+            f"samples of {ref.path} show {', '.join(map(repr, unknown))}, but can show a stimulus, "
+            f"{' or '.join(_CONDITIONS)}; make them anew with {ref.command} --redo"
+        )
+    conditions = {x: cast("Condition", kind) for x, kind in zip(labels, shows, strict=True) if kind != "stimulus"}
+    numbers = {name: [float(x) for x in own] for name, own in columns.items() if name not in ("label", SHOWS)}
+    return Brain(samples, labels, numbers, conditions)
 
 
 def read_labels(workspace: Path, split: str, dataset: str) -> tuple[str, ...]:
@@ -217,35 +258,86 @@ def stimulus_rows(workspace: Path, labels: Sequence[str]) -> Array:
     return np.array([place[label] for label in labels], dtype=np.int64)
 
 
+@dataclass(frozen=True)
+class _Grouping:
+    """Which samples each item is the mean of: names, labels, and rows of the stimuli table or -1."""
+
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    rows: Array
+    members: list[list[int]]
+
+
+def _group(workspace: Path, brain: Brain, *, average: bool | int) -> _Grouping:
+    shown = [label for label in dict.fromkeys(brain.labels) if label not in brain.conditions]
+    row = dict(zip(shown, stimulus_rows(workspace, shown).tolist(), strict=True))
+    samples: dict[str, list[int]] = {}
+    for i, label in enumerate(brain.labels):
+        samples.setdefault(label, []).append(i)
+    labels, names, members = [], [], []
+    for label in sorted(samples, key=lambda x: (x not in row, row.get(x, -1), x)):
+        own = samples[label]
+        step = _step(average, len(own))
+        parts = [own[start : start + step] for start in range(0, len(own), step)]
+        labels += [label] * len(parts)
+        names += [label] if average is True else [f"{label}@{n + 1:02d}" for n in range(len(parts))]
+        members += parts
+    rows = np.array([row.get(label, -1) for label in labels], dtype=np.int64)
+    return _Grouping(tuple(names), tuple(labels), rows, members)
+
+
 def read_items(study: Study, split: str, dataset: str, roi: str = ALL_VOXELS) -> Items:
-    """Return the test items of a dataset: one a stimulus if `study.decode.average`, else one a sample.
+    """Return the test items of a dataset, as `study.decode.average` says.
 
-    The mean over the repeats of a stimulus weighs each sample by its `n_averaged`. Sums are float64.
+    True: one a stimulus or condition, the mean of its samples. A number N: the means of N samples at a time, in their
+    order; a rest is averaged too. False: one a sample. Means weigh each sample by its `n_averaged`; sums are float64.
     """
-    workspace = layout.workspace_of(study)
-    brain = read_brain(workspace, split, dataset, roi)
-    rows = stimulus_rows(workspace, brain.labels)
-    counts = np.array(brain.columns.get(N_AVERAGED, [1] * len(rows)), dtype=np.float64)
-    order = np.argsort(rows, kind="stable")
-    if not study.decode.average:
-        labels = tuple(brain.labels[i] for i in order)
-        names = _numbered(labels)
-        return Items(names, labels, rows[order], brain.samples[order], counts[order].astype(np.int64))
-    distinct, first, code = np.unique(rows, return_index=True, return_inverse=True)
-    samples = np.empty((len(distinct), brain.samples.shape[1]), dtype=np.float32)
-    for item in range(len(distinct)):
-        members = np.flatnonzero(code == item)
-        samples[item] = np.average(brain.samples[members].astype(np.float64), axis=0, weights=counts[members])
-    labels = tuple(brain.labels[i] for i in first)
-    totals = np.bincount(code, weights=counts).astype(np.int64)
-    return Items(labels, labels, distinct.astype(np.int64), samples, totals)
+    brain = read_brain(layout.workspace_of(study), split, dataset, roi)
+    return _items(study, brain)
 
 
-def _numbered(labels: Sequence[str]) -> tuple[str, ...]:
-    """Return `<label>@<nn>` with the number of the repeat, from 01."""
-    seen: dict[str, int] = {}
-    names = []
-    for label in labels:
-        seen[label] = seen.get(label, 0) + 1
-        names.append(f"{label}@{seen[label]:02d}")
-    return tuple(names)
+def read_item_table(study: Study, split: str, dataset: str) -> Items:
+    """Return the items of a dataset without their samples, which are not read: `samples` is (n_items, 0)."""
+    ref = layout.samples_columns(split, dataset)
+    columns = tables.read_checked(layout.workspace_of(study), ref)
+    return _items(study, _brain(ref, np.empty((len(columns["label"]), 0), np.float32), columns))
+
+
+def _items(study: Study, brain: Brain) -> Items:
+    found = _group(layout.workspace_of(study), brain, average=study.decode.average)
+    counts = np.array(brain.columns.get(N_AVERAGED, [1] * len(brain.labels)), dtype=np.float64)
+    samples = np.empty((len(found.names), brain.samples.shape[1]), dtype=np.float32)
+    for item, own in enumerate(found.members):
+        if len(own) == 1:
+            samples[item] = brain.samples[own[0]]
+        else:
+            samples[item] = np.average(brain.samples[own].astype(np.float64), axis=0, weights=counts[own])
+    return Items(
+        names=found.names,
+        labels=found.labels,
+        rows=found.rows,
+        samples=samples,
+        n_averaged=np.array([counts[own].sum() for own in found.members]).astype(np.int64),
+        conditions=tuple(brain.conditions.get(label, "") for label in found.labels),
+        columns={
+            name: np.array([np.average(values[own], weights=counts[own]) for own in found.members])
+            for name, values in ((name, np.array(values)) for name, values in brain.columns.items())
+            if name != N_AVERAGED
+        },
+    )
+
+
+def n_items(labels: Sequence[str], *, average: bool | int) -> int:
+    """Return the number of items of samples with these labels, as `read_items` makes them.
+
+    >>> [n_items(["a", "a", "a", "b"], average=average) for average in (True, 2, False)]
+    [2, 3, 4]
+    """
+    return sum(-(-count // _step(average, count)) for count in Counter(labels).values())
+
+
+def _step(average: bool | int, n: int) -> int:
+    """Return how many of the `n` samples of a label one item averages at most."""
+    if average is True:
+        return n
+    return int(average) or 1

@@ -93,6 +93,16 @@ def norms(network: str, layer: str) -> Ref:
     return Ref(_join("norms.zarr", network, layer), "extract")
 
 
+def reference(network: str, layer: str) -> Ref:
+    """Statistics of the features of reference images, (n_images, 3) float32; for norm correction."""
+    return Ref(_join("reference.zarr", network, layer), "extract")
+
+
+def reference_table(network: str) -> Ref:
+    """Table of the statistics of each layer that a lab's file holds: layer, statistic, value."""
+    return Ref(f"{_join('reference.zarr', network)}/columns.json", "extract")
+
+
 def samples(split: str, dataset: str) -> Ref:
     """Brain samples of a dataset, (n_samples, n_voxels) float32."""
     return Ref(_join("brain.zarr", split, _dataset(dataset), "samples"), "ingest")

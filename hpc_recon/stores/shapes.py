@@ -16,8 +16,8 @@ class StoreShapes:
     """Implements `core.tiles.Shapes`: each size is looked up when it is asked for."""
 
     workspace: Path
-    #: Whether repeats of test stimuli are averaged into one item (`decode.average`).
-    average: bool
+    #: Whether, or how many at a time, repeats of test stimuli are averaged into one item (`decode.average`).
+    average: bool | int
 
     def n_stimuli(self) -> int:
         """Return the number of rows of the stimulus table (all datasets)."""
@@ -39,10 +39,10 @@ class StoreShapes:
         return int(metadata.describe(self.workspace, layout.roi_mask(split, roi)).attributes["n_voxels"])
 
     def n_items(self, split: str, dataset: str) -> int:
-        """Return the number of test items: distinct stimuli, or samples where repeats are not averaged."""
+        """Return the number of test items: distinct stimuli and conditions, or means of some samples, or samples."""
         if not self.average:
             return self.n_samples(split, dataset)
-        return len(set(brain.read_labels(self.workspace, split, dataset)))
+        return brain.n_items(brain.read_labels(self.workspace, split, dataset), average=self.average)
 
     def n_units(self, network: str, layer: str) -> int:
         """Return the number of units of a stored layer."""

@@ -167,3 +167,16 @@ def test_which_networks_are_run() -> None:
     assert [plain.runs(name) for name in "abc"] == [False, False, True]
     made = study(networks=both, reconstruct={"icnn": {"method": "icnn", "network": "a"}})
     assert [made.runs(name) for name in "ab"] == [True, False]
+
+
+@pytest.mark.parametrize(("text", "expected"), [("true", True), ("false", False), ("4", 4)])
+def test_averages_are_all_none_or_some(make_study, text, expected) -> None:
+    found = make_study(set_=[f"decode.average={text}"]).decode.average
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize("text", ["1", "0", "-3", "2.5", "some"])
+def test_other_averages_are_refused(make_study, text) -> None:
+    with pytest.raises(StudyError, match=r"decode\.average"):
+        make_study(set_=[f"decode.average={text}"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hpc_recon.core.errors import MissingStore
-from hpc_recon.core.sizes import Sizes
+from hpc_recon.core.sizes import DatasetSize, Sizes
 
 SIZES = Sizes.model_validate(
     {"image_size": [500, 400], "voxels": {"VC": 11726}, "datasets": {"training": {"stimuli": 1200, "samples": 6000}}}
@@ -23,3 +23,23 @@ def test_what_is_not_declared_is_named_with_its_key() -> None:
         SIZES.n_voxels("V1")
     with pytest.raises(MissingStore, match=r"sizes\.datasets\.natural"):
         SIZES.dataset("natural")
+
+
+def test_items_of_stimuli_and_conditions() -> None:
+    imagery = DatasetSize(stimuli=25, samples=520, own_stimuli=False, null_conditions=1, null_samples=20)
+    assert [imagery.n_items(average) for average in (True, False, 20, 3)] == [26, 520, 26, 25 * 7 + 7]
+    plain = DatasetSize(stimuli=50, samples=1200)
+    assert [plain.n_items(average) for average in (True, False, 5)] == [50, 1200, 250]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"null_samples": 3}, "null_samples is the number of samples of all null_conditions"),
+        ({"null_conditions": 2, "null_samples": 1}, "null_samples is the number of samples of all null_conditions"),
+        ({"null_conditions": 1, "null_samples": 9}, "samples counts those of stimuli"),
+    ],
+)
+def test_null_samples_are_part_of_the_samples(sizes: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DatasetSize(stimuli=2, samples=10, **sizes)

@@ -85,3 +85,32 @@ def test_what_does_not_fit_is_an_error(table):
         bdata.read("t", _source(table(), table("b.h5", v1=(1, 0, 0, 0, 0)), voxels="ROI_V1"), [])
     with pytest.raises(DataError, match="chooses no column"):
         bdata.read("t", _source(table(), voxels="ROI_V1 & ROI_V2"), [])
+
+
+@pytest.mark.parametrize(
+    ("key", "by", "column", "values", "null"),
+    [
+        ("image_index", "image_index", 1, [1.0, 0, 2, np.nan], ["0", "n/a"]),
+        ("Label", "stimulus_id", 2, [1443537.000002, 0, 1518878.010042, np.nan], ["0", "n/a"]),
+        ("image_index", "number", 1, [1.0, 26, 2, np.nan], ["26", "n/a"]),
+    ],
+)
+def test_numbers_that_stand_for_no_stimulus_are_not_interpreted(tmp_path, key, by, column, values, null):
+    block = np.array(values) if column == 1 else np.column_stack([np.zeros(4), values])
+    path = write_bdata(tmp_path / "i.h5", {"VoxelData": X, key: block})
+    source = _source(path, key=key, by=by, column=column)
+    names = ["1", "2"] if by == "number" else ["n01443537_2", "n01518878_10042"]
+    found = bdata.read("imagery", source, ["n01518878_10042", "n01443537_2"], null=null)
+    assert found.labels == (names[0], null[0], names[1], null[1])
+    with pytest.raises(DataError):
+        bdata.read("imagery", source, names, null=["26"])
+    raw = bdata.raw_labels("imagery", source)
+    assert (raw[1], raw[3], len(set(raw))) == (null[0], null[1], 4)
+
+
+def test_raw_labels_are_texts_of_the_vmap(table):
+    assert bdata.raw_labels("t", _source(table(), rows={"DataType": 1})) == (
+        "n01443537_2",
+        "n01518878_10042",
+        "n01443537_2",
+    )

@@ -19,7 +19,8 @@ def study(tmp_path, make_study):
     def make(*, n=4, md5=None, size=None):
         table = tmp_path / "S1.h5"
         blocks = {"VoxelData": np.arange(3.0 * (n + 2)).reshape(-1, 3), "kind": np.array([1.0] * n + [2.0] * 2)}
-        write_bdata(table, {**blocks, "name": np.ones(n + 2)}, vmaps={"name": {1.0: "a"}})
+        names = np.array([1.0, 2.0] * n)[: n + 2]
+        write_bdata(table, {**blocks, "name": names}, vmaps={"name": {1.0: "a", 2.0: "b"}})
         digest = hashlib.md5(table.read_bytes()).hexdigest() if md5 is None else md5
         samples = {"files": "S1.h5", "labels": {"key": "name"}, "rows": {"kind": 1}}
         sources = [
@@ -47,7 +48,7 @@ def test_files_are_present_or_missing_with_their_source(study):
     assert found["photos"] == ("missing", "get it: ask the authors")
     assert found["more"][0] == "missing"
     assert "the study does not say where" in found["more"][1]
-    assert found["S1 training"] == ("ok", "4 samples")
+    assert found["S1 training"] == ("ok", "4 samples of 2 stimuli")
 
 
 def test_other_contents_are_wrong(study):
@@ -69,3 +70,27 @@ def test_the_flag_prints_the_findings_and_writes_nothing(study, tmp_path, capsys
         (tmp_path / folder).mkdir()
     assert ingest.main(arguments) == 0
     assert not loaded.workspace.exists()
+
+
+def _imagery(tmp_path, make_study, *, labels, null, **sizes):
+    np.savez(tmp_path / "i.npz", x=np.zeros((len(labels), 3)), labels=np.array(labels))
+    arrays = {"samples": {"file": "i.npz", "key": "x"}, "labels": {"file": "i.npz", "key": "labels"}}
+    content = {
+        "subjects": {"S1": {"datasets": {"natural": {**arrays, "repeats": "keep", "null_labels": null}}}},
+        "stimuli": {"training": {"folder": "photos"}},
+    }
+    declared = {**SIZES, "datasets": {"natural": {"samples": len(labels), "own_stimuli": False, **sizes}}}
+    return _states(make_study(simulate=None, ingest=content, sizes=declared))["S1 natural"]
+
+
+def test_samples_without_a_stimulus_are_counted(tmp_path, make_study):
+    numbers = [3.0, np.nan, 4, 3, np.nan]
+    given = {"labels": numbers, "null": {"n/a": "fixation"}}
+    expected = ("ok", "3 samples of 2 stimuli, 2 more of 1 condition without a stimulus")
+    assert _imagery(tmp_path, make_study, **given, stimuli=2, null_conditions=1, null_samples=2) == expected
+    state, detail = _imagery(tmp_path, make_study, **given, stimuli=2)
+    assert state == "wrong"
+    assert "2 null samples, but sizes.datasets.natural.null_samples is 0" in detail
+    state, detail = _imagery(tmp_path, make_study, labels=numbers, null=[], stimuli=2)
+    assert state == "wrong"
+    assert "3 stimuli, but sizes.datasets.natural.stimuli is 2" in detail

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hpc_recon.core.errors import StudyError
 from hpc_recon.exchange import stimuli
@@ -34,3 +35,20 @@ def test_problems_of_all_datasets_are_reported_together(study):
     with pytest.raises(StudyError) as caught:
         stimuli.read(study(np.full((2, 2, 2), 300.0), np.full((2, 2, 2, 2), 0.0)))
     assert [problem.split(":")[0] for problem in caught.value.problems] == ["training", "natural"]
+
+
+def test_categories_before_an_underscore(make_study, tmp_path):
+    def study(*names):
+        folder = tmp_path / "_".join(names)
+        folder.mkdir()
+        for i, name in enumerate(names):
+            Image.fromarray(np.full((4, 4, 3), i, np.uint8)).save(folder / f"{name}.png")
+        content = {
+            "subjects": {"S1": {"datasets": {"training": {"samples": {"file": "x.npy"}}}}},
+            "stimuli": {"training": {"folder": str(folder), "categories": "before_underscore"}},
+        }
+        return make_study(simulate=None, ingest=content)
+
+    assert stimuli.read(study("n015_2", "n015_10", "big_cat_1")).category == ("big_cat", "n015", "n015")
+    with pytest.raises(StudyError, match=r"1 of 2 labels have nothing before an underscore: 'plain'"):
+        stimuli.read(study("n015_2", "plain"))

@@ -225,3 +225,12 @@ def test_digest_follows_the_content(tmp_path):
     assert labfiles.sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     path.write_bytes(b"abcd")
     assert labfiles.sha256(path).startswith("88d4266fd4e6338d")
+
+
+def test_nan_has_a_name_where_one_is_given():
+    numbers = np.array([3.0, np.nan, 0.5])
+    assert labfiles.text(numbers, "labels", nan="n/a") == ("3", "n/a", "0.5")
+    with pytest.raises(DataError, match="1 labels that are NaN or infinite"):
+        labfiles.text(numbers, "labels")
+    with pytest.raises(DataError, match="1 labels that are NaN or infinite"):
+        labfiles.text(np.array([np.inf, np.nan]), "labels", nan="n/a")

@@ -28,7 +28,7 @@ SIZES = Sizes.model_validate(
 )
 
 
-def shapes(average: bool = True) -> DeclaredShapes:
+def shapes(average: bool | int = True) -> DeclaredShapes:
     network = Network(architecture="vgg19", weights="absent.pt", image_size=224, layers=LAYERS)
     return DeclaredShapes({"vgg": network}, SIZES, average)
 
@@ -73,3 +73,8 @@ def test_a_network_known_by_its_files_has_their_shapes(make_study, tmp_path: Pat
     found = declared.read(make_study(networks={"net": network}), SIZES)
     assert found.unit_shape("net", "conv") == (2, 3, 4)
     assert found.n_units("net", "conv") == 24
+
+
+def test_some_trials_at_a_time():
+    assert shapes(average=5).n_items("S1", "natural") == 250  # 24 trials of each: four fives and a four
+    assert shapes(average=3).n_items("S1", "imagery") == 50 * 4

@@ -123,3 +123,12 @@ def test_mutated_files_of_statistics_never_crash(tmp_path: Path):
         except DataError:
             refused += 1
     assert refused > 50
+
+
+def test_images_are_read_at_the_size_of_the_input(folder: Path):
+    paths = reference.image_files(folder)[:3]
+    found = reference.read_images(network(image_size=24), paths)
+    assert found.shape == (3, 24, 24, 3)
+    np.testing.assert_array_equal(found[1], reference.read_image(paths[1], (24, 24)))
+    with pytest.raises(DataError, match="write image_size"):
+        reference.read_images(network(image_size=None), paths)

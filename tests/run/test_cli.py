@@ -87,3 +87,26 @@ def test_flags_of_fit_are_settings_of_the_study(flag, key, monkeypatch):
     assert cli.main("fit", [flag, "--set", "fit.alpha=3"]) == 0
     assert seen[0][0] == ["fit"]
     assert seen[0][1]["assignments"] == ("fit.alpha=3", key)
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [([], []), (["--single-trial"], ["decode.average=false"]), (["--average", "4"], ["decode.average=4"])],
+)
+def test_flags_of_averaging_are_short_for_settings(argv, expected, write_study, monkeypatch):
+    seen = []
+    monkeypatch.setattr(cli, "run", lambda verbs, values: seen.append((verbs, cli.options_of(values))) or 0)
+    for verb in ("fit", "decode", "reconstruct", "evaluate", "report"):
+        assert cli.main(verb, ["--study", str(write_study()), *argv]) == 0
+        verbs, options = seen.pop()
+        assert verbs == [verb]
+        assert list(options.assignments) == expected
+
+
+def test_flags_of_averaging_exclude_each_other_and_are_not_for_every_verb(write_study, capfd):
+    study = str(write_study())
+    printed = fails(["--study", study, "--single-trial", "--average", "4"], capfd, "decode")
+    assert "--single-trial and --average 4 exclude each other" in printed
+    assert "--average" in fails(["--study", study, "--average", "1"], capfd, "decode")
+    assert "No such option" in fails(["--study", study, "--single-trial"], capfd, "extract")
+    assert "No such option" in fails(["--study", study, "--reference", "."], capfd, "fit")

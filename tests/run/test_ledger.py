@@ -194,3 +194,13 @@ def test_an_array_whose_shards_are_shared_with_another_group_is_kept(tmp_path):
     (array / "other-shard").write_bytes(b"x")
     ledger.discard(tmp_path, plan[0].group)
     assert {path.name for path in array.iterdir()} == {"zarr.json", "other-shard"}
+
+
+def test_a_group_that_is_read_no_more_or_newly_is_said_so():
+    from hpc_recon.run.ledger import _difference
+
+    assert (
+        _difference("upstream.extract/vgg/_reference", "abc", "absent") == "extract/vgg/_reference is not read any more"
+    )
+    assert _difference("upstream.extract/vgg/_reference", "absent", "abc").endswith("is read now, and was not")
+    assert _difference("upstream.fit/S1", "abc", "def") == "fit/S1 was computed anew"

@@ -139,3 +139,81 @@ def test_mask_of_other_length_than_the_samples_is_damage(study, finish):
     finish(study.workspace, KEY, files, start=2)
     with pytest.raises(DamagedStore, match=r"mask of V9 has 6 voxels but .* has 7"):
         brain.read_brain(study.workspace, "S1", "natural", "V9")
+
+
+def _with_average(study, average):
+    return study.model_copy(update={"decode": study.decode.model_copy(update={"average": average})})
+
+
+def test_items_average_some_repeats_at_a_time_and_a_rest(study):
+    study = _with_average(study, 2)
+    items = brain.read_items(study, "S1", "natural")
+    x = _samples().astype(float)
+    assert items.names == ("a@01", "b@01", "b@02", "c@01")  # b was seen three times
+    assert items.rows.tolist() == [0, 1, 1, 2]
+    assert items.n_averaged.tolist() == [2, 2, 1, 1]
+    np.testing.assert_allclose(items.samples, [(x[1] + x[4]) / 2, (x[0] + x[2]) / 2, x[5], x[3]], rtol=1e-6)
+    assert shapes.read(study).n_items("S1", "natural") == 4
+
+
+@pytest.fixture
+def imagery(study, finish):
+    """Imagery of b and a, of a category, and of nothing, with vividness; means of 1 and 3 presentations."""
+    part = Brain(
+        _samples(5),
+        ("rest", "b", "cats", "rest", "b"),
+        {"vividness": [1.0, 2.0, 3.0, 5.0, 4.0], "n_averaged": [3.0, 1.0, 1.0, 1.0, 1.0]},
+        {"rest": "nothing", "cats": "category"},
+    )
+    files = brain.write_brain(study.workspace, "S1.r1f01", "imagery", part, made_by="simulate/S1.r1f01")
+    finish(study.workspace, "simulate/S1.r1f01", files)
+    return study
+
+
+def test_conditions_come_back_and_their_items_are_last_and_have_no_row(imagery):
+    found = brain.read_brain(imagery.workspace, "S1.r1f01", "imagery")
+    assert found.conditions == {"rest": "nothing", "cats": "category"}
+    items = brain.read_items(imagery, "S1.r1f01", "imagery")
+    assert items.names == items.labels == ("b", "cats", "rest")
+    assert items.rows.tolist() == [1, -1, -1]
+    assert items.conditions == ("", "category", "nothing")
+    assert items.scored.tolist() == [0]
+    assert items.n_averaged.tolist() == [2, 1, 4]
+    x = _samples(5).astype(float)
+    np.testing.assert_allclose(items.samples, [(x[1] + x[4]) / 2, x[2], (3 * x[0] + x[3]) / 4], rtol=1e-6)
+    assert items.columns["vividness"].tolist() == [3.0, 3.0, 2.0]  # (3 * 1 + 5) / 4
+    assert list(items.columns) == ["vividness"]
+
+
+def test_items_are_described_without_their_samples(imagery):
+    whole = brain.read_items(imagery, "S1.r1f01", "imagery")
+    found = brain.read_item_table(imagery, "S1.r1f01", "imagery")
+    assert found.samples.shape == (3, 0)
+    assert (found.names, found.conditions) == (whole.names, whole.conditions)
+    for one, other in ((found.rows, whole.rows), (found.n_averaged, whole.n_averaged)):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_samples_of_stimuli_alone_have_no_column_of_conditions(study, imagery):
+    from hpc_recon.stores import layout, tables
+
+    plain, mixed = (
+        tables.read_checked(study.workspace, layout.samples_columns(*place))
+        for place in (("S1", "natural"), ("S1.r1f01", "imagery"))
+    )
+    assert "shows" not in plain
+    assert mixed["shows"] == ["nothing", "stimulus", "category", "nothing", "stimulus"]
+
+
+@pytest.mark.parametrize("name", ["label", "shows"])
+def test_names_of_columns_that_have_a_meaning_are_refused(tmp_path, name):
+    with pytest.raises(DataError, match=f"no column may be called '{name}'"):
+        brain.write_brain(tmp_path, "S1", "natural", Brain(_samples(), LABELS, {name: [1.0] * 6}), made_by=KEY)
+
+
+def test_an_unknown_kind_of_condition_is_damage(study, finish):
+    part = Brain(_samples(1), ("x",), {}, {"x": "dreams"})
+    files = brain.write_brain(study.workspace, "S1.r1f02", "imagery", part, made_by="simulate/S1.r1f02")
+    finish(study.workspace, "simulate/S1.r1f02", files)
+    with pytest.raises(DamagedStore, match=r"show 'dreams', but can show a stimulus, nothing or category"):
+        brain.read_brain(study.workspace, "S1.r1f02", "imagery")

@@ -11,7 +11,7 @@ import pytest
 
 from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DamagedStore, DataError, StudyError
-from hpc_recon.exchange import true_features
+from hpc_recon.extraction import given_files
 from hpc_recon.formats import feature_trees, matlab
 
 LABELS = tuple(f"s{i}" for i in range(6))
@@ -39,7 +39,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_layers_come_in_the_order_of_the_study_and_labels_in_any(tree: Path) -> None:
-    found = true_features.look("net", network(tree), LABELS[1:5])
+    found = given_files.look("net", network(tree), LABELS[1:5])
     assert list(found) == ["fc", "conv"]
     assert [layer.unit_shape for layer in found.values()] == [(5,), (2, 3, 4)]
     assert list(found["conv"].files) == list(LABELS[1:5])  # the files of other labels are left alone
@@ -48,55 +48,55 @@ def test_layers_come_in_the_order_of_the_study_and_labels_in_any(tree: Path) -> 
 
 def test_stimuli_spread_over_two_folders(tmp_path: Path) -> None:
     roots = [write(tmp_path / "a", range(4)), write(tmp_path / "b", range(4, 6))]
-    found = true_features.look("net", network(*roots), LABELS)
+    found = given_files.look("net", network(*roots), LABELS)
     np.testing.assert_array_equal(found["fc"].read(LABELS, n_threads=2), VALUES["fc"])
     write(roots[1], range(2, 4))
     with pytest.raises(StudyError, match=r"2 stimuli have a file in more than one of .*\(s2, s3\)"):
-        true_features.look("net", network(*roots), LABELS)
+        given_files.look("net", network(*roots), LABELS)
 
 
 def test_missing_stimuli_are_counted_with_the_closest_name(tree: Path) -> None:
     with pytest.raises(StudyError, match=r"2 of 8 stimuli have no file in .*tree \(S0, q9; known: s0, s1"):
-        true_features.look("net", network(tree), (*LABELS, "S0", "q9"))
+        given_files.look("net", network(tree), (*LABELS, "S0", "q9"))
 
 
 def test_layers_that_are_not_there_or_list_other_labels(tree: Path) -> None:
     with pytest.raises(StudyError, match=r"tree has no layer 'conv9'; did you mean 'conv'"):
-        true_features.look("net", network(tree, layers=("conv9",)), LABELS)
+        given_files.look("net", network(tree, layers=("conv9",)), LABELS)
     (tree / "fc" / "s3.mat").unlink()
     with pytest.raises(StudyError, match=r"conv and fc .* have different labels: fc lacks 1 \(s3\)"):
-        true_features.look("net", network(tree), LABELS)
+        given_files.look("net", network(tree), LABELS)
 
 
 def test_shapes_that_differ(tree: Path, tmp_path: Path) -> None:
     path = tree / "conv" / "s4.mat"
     matlab.write_v5(path, {"feat": VALUES["conv"][4].reshape(1, 2, 3, 4).transpose(0, 3, 2, 1)})
-    found = true_features.look("net", network(tree), LABELS)["conv"]
+    found = given_files.look("net", network(tree), LABELS)["conv"]
     with pytest.raises(DataError, match=r"s4\.mat has units \(4, 3, 2\).*reversed"):
         found.read(("s4",))  # alone, so that nothing but the layer's own shape tells
     other = tmp_path / "other"
     for layer in SHAPES:
         feature_trees.write_feature(other, layer, "extra", np.zeros(7, "f4"), (7,))
     with pytest.raises(StudyError, match=r"the units of fc have different shapes: \(5,\) in .*, \(7,\) in "):
-        true_features.look("net", network(tree, other), (*LABELS, "extra"))
+        given_files.look("net", network(tree, other), (*LABELS, "extra"))
 
 
 def test_values_that_are_not_finite(tree: Path) -> None:
     matlab.write_v5(tree / "fc" / "s1.mat", {"feat": np.array([[1, np.nan, 2, np.inf, 3]])})
     with pytest.raises(DataError, match="2 of 5 values that are NaN or infinite"):
-        true_features.look("net", network(tree), LABELS)["fc"].read(LABELS)
+        given_files.look("net", network(tree), LABELS)["fc"].read(LABELS)
 
 
 def test_a_file_that_is_touched_or_copied_is_the_same_and_one_that_changed_is_not(tree: Path, tmp_path: Path) -> None:
     workspace = tmp_path / "ws"
 
     def identity(root: Path = tree) -> str:
-        return true_features.identity(workspace, true_features.look("net", network(root), LABELS)["fc"])
+        return given_files.identity(workspace, given_files.look("net", network(root), LABELS)["fc"])
 
     def record() -> None:
-        found = true_features.look("net", network(tree), LABELS)["fc"]
+        found = given_files.look("net", network(tree), LABELS)["fc"]
         for start in (0, 4):
-            true_features.record(workspace, found, LABELS[start : start + 4], start=start)
+            given_files.record(workspace, found, LABELS[start : start + 4], start=start)
 
     first = identity()
     record()
@@ -119,26 +119,26 @@ def test_a_file_that_is_touched_or_copied_is_the_same_and_one_that_changed_is_no
 
 
 def test_files_that_were_only_renamed_are_others(tree: Path, tmp_path: Path) -> None:
-    before = true_features.identity(tmp_path, true_features.look("net", network(tree), LABELS)["fc"])
+    before = given_files.identity(tmp_path, given_files.look("net", network(tree), LABELS)["fc"])
     for a, b in (("s1", "x"), ("s2", "s1"), ("x", "s2")):
         for layer in SHAPES:
             (tree / layer / f"{a}.mat").rename(tree / layer / f"{b}.mat")
-    assert true_features.identity(tmp_path, true_features.look("net", network(tree), LABELS)["fc"]) != before
+    assert given_files.identity(tmp_path, given_files.look("net", network(tree), LABELS)["fc"]) != before
 
 
 def test_a_damaged_record_is_named(tree: Path, tmp_path: Path) -> None:
-    found = true_features.look("net", network(tree), LABELS)["fc"]
-    path = true_features.record(tmp_path / "ws", found, LABELS, start=0)
+    found = given_files.look("net", network(tree), LABELS)["fc"]
+    path = given_files.record(tmp_path / "ws", found, LABELS, start=0)
     path.write_text('{"files": {"s1": 3}}')
     with pytest.raises(DamagedStore, match=r"00000000\.json.*--only 'net/fc/\*'"):
-        true_features.identity(tmp_path / "ws", found)
+        given_files.identity(tmp_path / "ws", found)
 
 
 def test_settings_name_what_the_stored_values_depend_on(tree: Path) -> None:
     plain = network(tree)
-    found = true_features.look("net", plain, LABELS)["conv"]
+    found = given_files.look("net", plain, LABELS)["conv"]
     texts = {
-        true_features.settings(changed, found, identity=identity)
+        given_files.settings(changed, found, identity=identity)
         for changed in (plain, *(plain.model_copy(update=u) for u in ({"transform": "abs"}, {"dtype": "float16"})))
         for identity in ("a", "b")
     }
