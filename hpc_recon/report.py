@@ -220,7 +220,12 @@ def _gallery(
         shown = names
     rows = [walls[0].stimuli(shown)] if with_stimuli else []
     who = {wall: f"{wall.subject} " if len(study.subjects) > 1 else "" for wall in walls}
-    rows += [wall.reconstructions(variant, shown, who[wall]) for wall in walls for variant in wall.variants]
+    rows += [
+        wall.reconstructions(variant, shown, who[wall])
+        for wall in walls
+        for variant in wall.variants
+        if with_stimuli or not study.reconstruct[variant].needs_stimuli
+    ]
     rows += [wall.nearest(variant, shown, who[wall]) for wall in walls for variant in wall.by_network()]
     noun = "image" if len(names) == 1 else "images"
     note = f"{len(shown)} of {len(names)} images, evenly spaced" if len(shown) < len(names) else f"{len(names)} {noun}"

@@ -190,6 +190,28 @@ def test_they_are_decoded_and_reconstructed_but_only_stimuli_are_scored(chain):
     assert "category: no stimulus" in page
 
 
+def test_images_of_true_features_are_those_of_stimuli_and_animations_are_of_all_items(chain):
+    small = {"method": "icnn", "network": "vgg", "iterations": 3, "images_per_tile": 3}
+    study = chain(
+        ingest, extract, fit, decode, reconstruct, evaluate, report,
+        networks={"vgg": {"architecture": "vgg11_quarter", "image_size": 16, "layers": ["conv1_1"]}},
+        reconstruct={
+            "true": {**small, "source": "true"},
+            "moving": {**small, "snapshots": 2, "datasets": ["imagery"]},
+            "thought": {**small, "datasets": ["category"]},
+        },
+    )  # fmt: skip
+    folder = study.workspace / "images"
+    assert {path.stem for path in folder.glob("true/S1/VC/imagery/*.png")} == {"k0_test00", "k1_test01", "k1_test03"}
+    assert not list(folder.glob("true/S1/VC/category/*.png"))
+    assert len(list(folder.glob("moving/S1/VC/imagery/snapshots/*.webp"))) == 4
+    assert len(list(folder.glob("moving/_recovery/*.png"))) == 2  # recovery: 2 by default
+    assert not list(folder.glob("thought/_recovery/*.png"))  # categories have no true features
+    assert len(list(folder.glob("thought/S1/VC/category/*.png"))) == 2
+    page = (study.workspace / "report" / "index.html").read_text()
+    assert "Reconstruction of fixation" in page
+
+
 def test_the_truth_of_a_category_is_the_mean_of_its_stimuli(chain):
     study = chain(ingest, extract, fit, decode, evaluate, reconstruct={})
     found = _scores(study, "features")

@@ -10,10 +10,10 @@ import torch
 from hpc_recon import extract, reconstruct
 from hpc_recon.core import receipts
 from hpc_recon.core.config import Study
-from hpc_recon.core.errors import MissingStore
+from hpc_recon.core.errors import ChangedStudy, MissingStore
 from hpc_recon.core.files import write_json
 from hpc_recon.core.sampling import unit_sample
-from hpc_recon.core.tiles import Group, Tile
+from hpc_recon.core.tiles import Group, Tile, digest
 from hpc_recon.nets.preprocess import resize
 from hpc_recon.stores import arrays, brain, images, layout, shapes
 
@@ -118,9 +118,10 @@ def picture(study: Study, variant: str, dataset: str, name: str) -> np.ndarray:
 def test_true_features_become_their_images(study: Study, run_verb):
     decode_truly(study)
     tiles = run_verb(reconstruct, study)
-    assert [(t.group.path[0], t.group.path[3], t.start, t.stop) for t in tiles] == [
+    found = [(t.group.path[0], t.group.path[3] if len(t.group.path) > 2 else None, t.start, t.stop) for t in tiles]
+    assert found == [
         ("images", "natural", 0, 2), ("images", "natural", 2, 3), ("images", "shapes", 0, 2),
-        ("plain", "natural", 0, 1), ("plain", "natural", 1, 2), ("plain", "natural", 2, 3),
+        ("plain", "natural", 0, 1), ("plain", "natural", 1, 2), ("plain", "natural", 2, 3), ("images", None, 0, 2),
     ]  # fmt: skip
     for dataset in ("natural", "shapes"):
         for name, image in zip(*truth(study, dataset), strict=True):
@@ -157,7 +158,8 @@ def test_the_norm_correction_is_applied(study: Study, make_study, run_verb, meth
     decode_truly(corrected, gain=2.5, offset=0.25)
     reconstruct.prepare(corrected)
     tile = reconstruct.plan(corrected, shapes.read(corrected))[0]
-    targets = reconstruct._read_targets(corrected, tile)
+    options = corrected.reconstruct["images"]
+    targets, _ = reconstruct._read_targets(corrected, tile, options, ("S1", "VC", "natural"))
     rows = brain.read_items(corrected, "S1", "natural").rows[:2]
     true = arrays.read(corrected.workspace, layout.features("vgg", "conv2_1"), rows)
     np.testing.assert_allclose(targets.features["conv2_1"], true, atol=1e-5)
@@ -207,3 +209,136 @@ def test_groups_depend_on_the_layers_that_they_read(make_study, study: Study):
     assert tile.group.upstream == ("simulate/stimuli", "simulate/S1", "decode/S1/VC/vgg/conv2_1")
     (other, *_) = reconstruct.plan(study, shapes.read(study))
     assert tile.group.settings != other.group.settings
+
+
+def variant(make_study, **fields) -> Study:
+    """The study with one variant `images`."""
+    own = {"method": "icnn", "network": "vgg", "iterations": 6, "recovery": 0, "datasets": ["natural"], **fields}
+    return make_study({**CONTENT, "reconstruct": {"images": own}})
+
+
+def test_the_recovery_check_says_what_perfect_decoding_would_give(study: Study, run_verb):
+    decode_truly(study, gain=2.0, offset=3.0)  # gain and offset belong to a correction that is not asked for: wrong
+    run_verb(reconstruct, study)
+    names, true = truth(study, "natural")
+    folder = study.workspace / "images" / "images" / "_recovery"
+    assert sorted(path.name for path in folder.glob("*.json")) == [f"{name}.json" for name in names[:2]]
+    for name, image in zip(names[:2], true[:2], strict=True):
+        record = json.loads((folder / f"{name}.json").read_text())
+        made = np.load(folder / f"{name}.npy")
+        expected = np.corrcoef(made.ravel(), image.ravel())[0, 1]
+        assert record["pixel_correlation"] == pytest.approx(expected, abs=1e-6)
+        assert expected > 0.98
+        assert np.corrcoef(picture(study, "images", "natural", name).ravel(), image.ravel())[0, 1] < 0.98
+
+
+def test_true_features_as_source_need_no_decoding(study: Study, make_study, run_verb):
+    own = variant(make_study, source="true", iterations=40, recovery=2)
+    tiles = run_verb(reconstruct, own)  # nothing was decoded, and there is nothing to recover
+    assert {tile.stage for tile in tiles} == {"reconstruct"}
+    for name, image in zip(*truth(own, "natural"), strict=True):
+        assert np.corrcoef(picture(own, "images", "natural", name).ravel(), image.ravel())[0, 1] > 0.98
+
+
+def test_starts_and_snapshots_are_stored_beside_the_images(study: Study, make_study):
+    from PIL import Image
+
+    own = variant(make_study, n_starts=3, keep_starts=True, start="uniform", snapshots=2)
+    decode_truly(own)
+    reconstruct.prepare(own)
+    (tile, *_) = reconstruct.plan(own, shapes.read(own))
+    files = reconstruct.work(own, tile)
+    assert len(set(files)) == tile.need.files_out == 5
+    path = layout.image_file(own, "images", "S1", "VC", "natural", truth(own, "natural")[0][0])
+    starts = np.load(path.parent / "starts" / f"{path.stem}.npy")
+    record = json.loads(path.with_suffix(".json").read_text())
+    best = int(np.argmin(record["start_losses"]))
+    np.testing.assert_array_equal(starts[best], np.load(path.with_suffix(".npy")))
+    assert starts.shape == (3, 16, 16, 3)
+    assert not np.array_equal(starts[0], starts[1])
+    assert sum(record["layer_losses"].values()) == pytest.approx(record["start_losses"][best], rel=1e-5)
+    with Image.open(path.parent / "snapshots" / f"{path.stem}.webp") as film:
+        assert (film.n_frames, film.size) == (4, (32, 16))  # iterations 1, 3, 5 and the last, 6
+
+
+def test_auto_batches_depend_on_shapes_alone(study: Study, make_study):
+    tiles = reconstruct.plan(variant(make_study, images_per_tile="auto"), shapes.read(study))
+    assert [(tile.start, tile.stop) for tile in tiles] == [(0, 3)]
+
+
+def out_of_fold(study: Study, correlation: np.ndarray, layer: str) -> None:
+    """Store statistics of out-of-fold predictions as `fit` does."""
+    group = Group("fit", ("S1", "VC", "_out_of_fold", "vgg", layer))
+    values = np.stack([1 - correlation**2, correlation], axis=1).astype(np.float32)
+    ref = layout.out_of_fold("S1", "VC", "vgg", layer, "stats")
+    geometry = layout.whole_geometry(*values.shape)
+    arrays.create(study.workspace, ref, shape=values.shape, dtype="float32", geometry=geometry, made_by=group.key)
+    finish(study, group, arrays.write(study.workspace, ref, (0, 0), values))
+
+
+@pytest.mark.parametrize("kind", ["residual", "calibrated"])
+def test_reliable_units_count_more(study: Study, make_study, kind: str):
+    made = make_study(
+        {
+            **CONTENT,
+            "fit": {"out_of_fold": True},
+            "reconstruct": {"images": {"method": "icnn", "network": "vgg", "reliability": kind, "iterations": 3}},
+        }
+    )
+    decode_truly(made)
+    for layer in LAYERS:
+        n = shapes.read(made).n_units("vgg", layer)
+        out_of_fold(made, np.linspace(0, 0.9, n), layer)
+    reconstruct.prepare(made)
+    (tile, *_) = reconstruct.plan(made, shapes.read(made))
+    assert "fit/S1/VC/_out_of_fold/vgg/conv1_1" in tile.group.upstream
+    options = made.reconstruct["images"]
+    targets, _ = reconstruct._read_targets(made, tile, options, ("S1", "VC", "natural"))
+    weights = targets.unit_weights["conv1_1"]
+    assert (np.diff(weights) >= 0).all()
+    assert weights[-1] > weights[len(weights) // 2] > 0
+    reconstruct.work(made, tile)
+
+
+def test_features_of_another_network_are_refused(study: Study, make_study):
+    decode_truly(study)
+    reconstruct.prepare(study)  # its own network: fine
+    networks = {**CONTENT["networks"], "vgg": {**CONTENT["networks"]["vgg"], "weights": "random:7"}}
+    other = make_study({**CONTENT, "networks": networks})
+    with pytest.raises(ChangedStudy, match=r"conv1_1 were made by another network.*weights was 'random:0' and is"):
+        reconstruct.prepare(other)
+
+
+def test_features_decoded_before_extraction_was_repeated_are_refused(study: Study, make_study, run_verb):
+    decode_truly(study)
+    key = "decode/S1/VC/vgg/conv1_1"
+    made_by = shapes.read(study).made_by("vgg", "conv1_1")
+    recorded = {made_by: digest(dict(receipts.group_digests(study.workspace, made_by)))}
+    path = study.workspace / "receipts" / key / receipts.GROUP_FILE
+    write_json(path, {"digest": "x", "upstream": recorded})
+    reconstruct.prepare(study)
+    networks = {**CONTENT["networks"], "vgg": {**CONTENT["networks"]["vgg"], "weights": "random:7"}}
+    other = make_study({**CONTENT, "networks": networks})
+    run_verb(extract, other)
+    with pytest.raises(ChangedStudy, match=f"{key} was made from an earlier {made_by}"):
+        reconstruct.prepare(other)
+
+
+def test_a_file_counts_by_its_content(study: Study, make_study, tmp_path: Path):
+    settings = []
+    for folder, value in (("a", 1), ("b", 1), ("c", 0)):
+        (tmp_path / folder).mkdir()
+        mask = np.ones((16, 16))
+        mask[0] = value
+        np.save(tmp_path / folder / "mask.npy", mask)
+        own = variant(make_study, masks={"conv1_1": {"file": f"{folder}/mask.npy"}})
+        settings.append(reconstruct.plan(own, shapes.read(own))[0].group.settings)
+    assert settings[0] == settings[1] != settings[2]
+
+
+def test_new_options_do_not_disown_older_images(study: Study):
+    found = json.loads(reconstruct.plan(study, shapes.read(study))[0].group.settings)["options"]
+    assert found == {
+        "method": "icnn", "network": "vgg", "images_per_tile": 2, "layers": None, "layer_weights": {}, "iterations": 40,
+        "total_variation": 0.0, "image_size": None, "start": "training_mean", "start_noise": 0.05,
+    }  # fmt: skip

@@ -12,6 +12,8 @@ from pydantic import BaseModel, Tag, ValidationError
 
 from hpc_recon.core.config import FEATURES_ONLY, PIXEL_ARCHITECTURES, Network, Study
 from hpc_recon.core.errors import StudyError
+from hpc_recon.core.expansion import expanded
+from hpc_recon.core.icnn_options import DEFAULT
 from hpc_recon.core.ingest_options import CrossValidation, Ingest
 from hpc_recon.core.options import IcnnOptions
 from hpc_recon.core.redaction import redacted
@@ -118,7 +120,7 @@ def load_study(path: Path, assignments: Sequence[str] = ()) -> Study:
         With every mistake that was found.
     """
     content = override(read_yaml(path), assignments)
-    study = validate(Study, content, where=str(path))
+    study = expanded(validate(Study, content, where=str(path)))
     problems = _cross_checks(study)
     if problems:
         raise StudyError(str(path), problems)
@@ -196,12 +198,13 @@ def _options(annotation: Any) -> list[Any]:
 
 
 def _tag(option: Any) -> str | None:
-    """Return the tag of one alternative of a union: `Tag("grid")`, or the value of its `method` field."""
+    """Return the tag of one alternative of a union: `Tag("grid")`, or the value of its field `method` or `name`."""
     for extra in getattr(option, "__metadata__", ()):
         if isinstance(extra, Tag):
             return extra.tag
-    field = option.model_fields.get("method") if isinstance(option, type) and issubclass(option, BaseModel) else None
-    return str(get_args(field.annotation)[0]) if field is not None else None
+    fields = option.model_fields if isinstance(option, type) and issubclass(option, BaseModel) else {}
+    field = next((fields[name] for name in ("method", "name") if name in fields), None)
+    return str(get_args(field.annotation)[0]) if field is not None and get_args(field.annotation) else None
 
 
 def _cross_checks(study: Study) -> list[str]:
@@ -311,9 +314,7 @@ def _check_method(study: Study, name: str, options: Any) -> list[str]:
     if isinstance(options, IcnnOptions):
         if network.architecture in PIXEL_ARCHITECTURES:
             problems.append(f"{where}: the network {options.network!r} is the image itself; use method: pixels")
-        for layer in (*(options.layers or ()), *options.layer_weights):
-            if layer not in network.layers:
-                problems.append(f"{where}: layer {layer!r} is not decoded{closest(layer, network.layers)}")
+        problems += _check_icnn(study, where, options, network)
     elif network.architecture not in PIXEL_ARCHITECTURES:
         problems.append(
             f"{where}: method pixels needs a network with architecture: pixels or pixels_gray, "
@@ -322,8 +323,27 @@ def _check_method(study: Study, name: str, options: Any) -> list[str]:
     return problems
 
 
+def _check_icnn(study: Study, where: str, options: IcnnOptions, network: Network) -> list[str]:
+    named = dict.fromkeys([*(options.layers or ()), *options.layer_weights, *options.loss, *options.masks])
+    problems = [
+        f"{where}: layer {layer!r} is not decoded{closest(layer, network.layers)}"
+        for layer in named
+        if layer not in network.layers and (layer != DEFAULT or layer in options.layer_weights)
+    ]
+    if options.reliability != "none" and not study.fit.out_of_fold:
+        problems.append(f"{where}: reliability comes from predictions out of fold; write fit: {{out_of_fold: true}}")
+    if options.reliability == "calibrated" and study.decode.norm_correction != "none":
+        problems.append(
+            f"{where}: reliability: calibrated restores the spread of decoded features itself; write "
+            f"decode: {{norm_correction: none}}, not {study.decode.norm_correction}"
+        )
+    if study.units is not None and "gram" in options.loss.values():
+        problems.append(f"{where}: a gram loss needs all units of a layer; leave out units, or use another loss")
+    return problems
+
+
 def _absolute_files(study: Study, base: Path) -> Study:
-    """Return the study with every path of its `ingest`, `networks` and `units` sections absolute."""
+    """Return the study with every path of its `ingest`, `networks`, `units` and `reconstruct` sections absolute."""
 
     def walk(value: Any) -> Any:
         if isinstance(value, Path):
@@ -342,4 +362,5 @@ def _absolute_files(study: Study, base: Path) -> Study:
         else network
         for key, network in networks.items()
     }
-    return study.model_copy(update={"ingest": walk(study.ingest), "networks": networks, "units": walk(study.units)})
+    update = {name: walk(getattr(study, name)) for name in ("ingest", "units", "reconstruct")}
+    return study.model_copy(update={**update, "networks": networks})

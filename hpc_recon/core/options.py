@@ -6,10 +6,24 @@ The key `method` chooses the model; `methods/__init__.py` says which module impl
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from hpc_recon.core.icnn_options import (
+    DEFAULT,
+    GeneratorLatent,
+    Latent,
+    LayerMask,
+    Lbfgs,
+    LossName,
+    Optimiser,
+    PresetName,
+    for_all,
+    require_compatible,
+    with_preset,
+)
 from hpc_recon.core.text import checked_name
 
 Name = Annotated[str, AfterValidator(checked_name)]
@@ -25,20 +39,60 @@ class MethodOptions(BaseModel):
     rois: tuple[Name, ...] | None = Field(None, description="ROIs whose decoded features are used; default: all")
     subjects: tuple[str, ...] | None = Field(None, description="subjects (base names); default: all")
     title: str | None = Field(None, description="name in the report; default: the name of this entry")
-    images_per_tile: int = Field(1, ge=1, description="images that one task reconstructs together")
+    images_per_tile: Annotated[int, BeforeValidator(lambda given: 0 if given == "auto" else given)] = Field(
+        1, ge=0, description="images that one task reconstructs together; auto (or 0): as many as fit a GiB, 48 at most"
+    )
+
+    @property
+    def needs_stimuli(self) -> bool:
+        """Whether images are made from true features, which items without a stimulus do not have."""
+        return isinstance(self, IcnnOptions) and self.source == "true"
 
 
 class IcnnOptions(MethodOptions):
-    """Deep image reconstruction: pixels optimised until their features match the decoded ones (Shen 2019)."""
+    """Deep image reconstruction: an image optimised until its features match the decoded ones (Shen 2019)."""
 
     method: Literal["icnn"] = Field(description="chooses this method")
+    preset: PresetName | None = Field(
+        None,
+        description="options of a published routine, where this entry has none of its own: pixels_lbfgs, pixels_gd, "
+        "generator_gd or generator_lbfgs (docs/reconstruction.md)",
+    )
     layers: tuple[Name, ...] | None = Field(None, description="layers of the network to match; default: all")
     layer_weights: dict[Name, Annotated[float, Field(gt=0)]] = Field(
-        default_factory=dict, description="multiplies 1/||y||^2 of a layer; default 1"
+        default_factory=dict, description="multiplies a layer's part of the loss; default 1"
     )
-    iterations: int = Field(200, ge=1, description="L-BFGS iterations at most")
+    expand: Literal["cumulative", "groups", "layers"] | None = Field(
+        None,
+        description="make several entries of this one: cumulative (conv1, conv1 and conv2, ...), groups (conv1, conv2, "
+        "...) or layers (each alone)",
+    )
+    source: Literal["decoded", "true"] = Field(
+        "decoded", description="features to match: decoded ones, or the true ones of the stimuli, to try a method"
+    )
+    loss: Annotated[dict[Name, LossName], BeforeValidator(for_all)] = Field(
+        {DEFAULT: "l2"},
+        description="l2, l1, inner (minus the product), gram, correlation (1 - r over units) or target_normalised_mse, "
+        "for all layers or by layer (default: for the others)",
+    )
+    balance: Literal["relative", "published", "none"] = Field(
+        "relative",
+        description="weights of layers: relative (each loss divided by what zero features would cost), published "
+        "(1/||y||^2 whatever the loss) or none (1)",
+    )
+    reliability: Literal["none", "residual", "calibrated"] = Field(
+        "none",
+        description="weights of units from fit.out_of_fold: residual (1 / variance of what decoding leaves), or "
+        "calibrated (shrinkage of decoded features undone, weighted by what is then left)",
+    )
+    masks: dict[Name, LayerMask] = Field(
+        default_factory=dict, description="units that count, by layer (default: for the others)"
+    )
+    latent: Latent = Field("pixels", description="what is optimised: pixels, or a generator's input")
+    optimiser: Optimiser = Field(Lbfgs(), description="its name alone, or with its options")
+    iterations: int = Field(200, ge=1, description="iterations at most")
     total_variation: float = Field(
-        0.0, ge=0, description="weight of the mean squared difference of neighbouring pixels"
+        0.0, ge=0, description="weight of the mean squared difference of neighbouring pixels, added to the loss"
     )
     image_size: int | None = Field(
         None,
@@ -47,8 +101,72 @@ class IcnnOptions(MethodOptions):
         description="height and width at which pixels are optimised; default: the stimuli's or the network's input, "
         "whichever is smaller; the image is resized to the stimuli's size in the end",
     )
-    start: Literal["training_mean", "gray", "uniform"] = Field("training_mean", description="initial image")
-    start_noise: float = Field(0.05, ge=0, le=1, description="standard deviation of noise added to the initial image")
+    start: Literal["training_mean", "mean_rgb", "gray", "zeros", "uniform", "normal"] | None = Field(
+        None,
+        description="pixels: training_mean (default), mean_rgb (what the weights' preprocessing subtracts), gray, "
+        "zeros (black) or uniform (0-255); generator: zeros (default) or normal (deviation 1); moved into the bounds",
+    )
+    start_file: Path | None = Field(
+        None, description="instead of start: an image file for pixels, a .npy of the latent for a generator"
+    )
+    start_noise: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="standard deviation of noise added to the start; default: 0.05 for pixels, 0 for a generator",
+    )
+    n_starts: int = Field(1, ge=1, le=100, description="random starts, of which the one with the smallest loss is kept")
+    keep_starts: bool = Field(False, description="also store the images of all starts, in starts/")
+    stretch: bool = Field(
+        False,
+        description="clip each image at its 2nd and 98th percentile and stretch it to the whole range, as the "
+        "published figures; scores then no longer see its contrast",
+    )
+    snapshots: int | None = Field(
+        None, ge=1, description="iterations between the pictures of an animation in snapshots/; default: none"
+    )
+    recovery: int = Field(
+        2, ge=0, description="images that are also made from true features, once for this entry, as a check"
+    )
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the network's arithmetic")
+    channels_last: bool = Field(False, description="memory order of images in the network, faster on some GPUs")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, given: Any) -> Any:
+        return with_preset(given)
+
+    @model_validator(mode="after")
+    def _combinations(self) -> IcnnOptions:
+        require_compatible(self)
+        return self
+
+    @property
+    def is_generator(self) -> bool:
+        """Whether a generator's input is optimised."""
+        return isinstance(self.latent, GeneratorLatent)
+
+    @property
+    def first(self) -> str:
+        """Name of the start: `start`, `file`, or the default of the latent."""
+        if self.start_file is not None:
+            return "file"
+        return self.start or ("zeros" if self.is_generator else "training_mean")
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of noise added to the start."""
+        if self.start_noise is None:
+            return 0.0 if self.is_generator else 0.05
+        return self.start_noise
+
+    def loss_of(self, layer: str) -> LossName:
+        """Return the loss of a layer."""
+        return self.loss.get(layer) or self.loss.get(DEFAULT, "l2")
+
+    def mask_of(self, layer: str) -> LayerMask | None:
+        """Return the mask of a layer, None if all its units count."""
+        return self.masks.get(layer) or self.masks.get(DEFAULT)
 
 
 class PixelsOptions(MethodOptions):

@@ -14,6 +14,8 @@ from torch import Tensor
 
 #: `evaluate(x (m, d), rows (m,)) -> loss (m,), gradient (m, d)`; `rows` says which problems are asked.
 Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+#: `observe(iteration, x (n, d))` sees the place of every row after an iteration.
+Observe = Callable[[int, Tensor], None]
 
 #: Pairs of steps and gradient changes that are remembered; the usual value.
 HISTORY = 10
@@ -23,7 +25,7 @@ _SUFFICIENT = 1e-4
 _TRIALS = 8
 #: A pair is remembered if the cosine between its step and gradient change exceeds this: curvature must be positive.
 _MIN_COSINE = 1e-6
-#: Largest change of any coordinate in a row's first step, as a share of the box.
+#: Largest change of any coordinate in a row's first step, as a share of the box's mean width (1 without bounds).
 _FIRST_STEP = 0.1
 
 
@@ -81,9 +83,16 @@ class _Memory:
 
 
 def minimise(
-    evaluate: Evaluate, start: Tensor, *, iterations: int, lower: float, upper: float, history: int = HISTORY
+    evaluate: Evaluate,
+    start: Tensor,
+    *,
+    iterations: int,
+    lower: float | Tensor,
+    upper: float | Tensor,
+    history: int = HISTORY,
+    observe: Observe | None = None,
 ) -> Minimum:
-    """Minimise n independent functions of d variables in the box [lower, upper]^d by projected L-BFGS.
+    """Minimise n independent functions of d variables in the box [lower, upper] by projected L-BFGS.
 
     Each iteration: coordinates at a bound whose gradient points outward are held; the others move along the
     L-BFGS direction, projected onto the box, with a backtracking line search (Armijo along the projected
@@ -98,28 +107,35 @@ def minimise(
         (n, d); moved into the box first.
     iterations
         Number of iterations; each costs one evaluation, and one more for each rejected step.
+    lower, upper
+        One number, or one for each variable (d,); infinite where there is no bound.
 
     Returns
     -------
     Minimum
         Losses never increase from one iteration to the next.
     """
+    lower, upper = (torch.as_tensor(bound, dtype=start.dtype, device=start.device) for bound in (lower, upper))
     x = start.clamp(lower, upper)
+    width = torch.where(torch.isfinite(upper - lower), upper - lower, torch.ones_like(upper - lower))
+    reach = _FIRST_STEP * float(width.mean())
     everything = torch.arange(len(x), device=x.device)
     now = _Point(x, *evaluate(x, everything))
     memory = _Memory(x, history)
     stuck = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     curve = []
-    for _ in range(iterations):
+    for t in range(iterations):
         held = ((now.x <= lower) & (now.gradient > 0)) | ((now.x >= upper) & (now.gradient < 0))
         slope = now.gradient.masked_fill(held, 0.0)
-        direction, plain = _direction(memory, slope, held, reach=_FIRST_STEP * (upper - lower))
+        direction, plain = _direction(memory, slope, held, reach=reach)
         after, accepted = _search(evaluate, now, direction, rows=everything[~stuck], box=(lower, upper))
         stuck |= plain & ~accepted
         memory.forget(~accepted)
         memory.push(after.x - now.x, (after.gradient - now.gradient).masked_fill(held, 0.0))
         now = after
         curve.append(now.loss)
+        if observe is not None:
+            observe(t, now.x)
     losses = torch.stack(curve, dim=1) if curve else now.loss.new_zeros(len(x), 0)
     return Minimum(now.x, losses)
 
@@ -147,7 +163,7 @@ def _direction(memory: _Memory, slope: Tensor, held: Tensor, *, reach: float) ->
 
 
 def _search(
-    evaluate: Evaluate, now: _Point, direction: Tensor, *, rows: Tensor, box: tuple[float, float]
+    evaluate: Evaluate, now: _Point, direction: Tensor, *, rows: Tensor, box: tuple[Tensor, Tensor]
 ) -> tuple[_Point, Tensor]:
     """Backtrack each of `rows` along its projected direction until its loss decreases enough.
 

@@ -27,6 +27,8 @@ class Targets:
         Seed of everything random.
     unit_index
         By layer: numbers of the units that `features` holds, (n_units,) int64, or None for all units.
+    unit_weights
+        By layer: how much each of these units counts, (n_units,) float32 >= 0, or None for all alike.
     """
 
     names: tuple[str, ...]
@@ -34,6 +36,7 @@ class Targets:
     start: Array
     seed: int = 0
     unit_index: Mapping[str, Array | None] = field(default_factory=dict)
+    unit_weights: Mapping[str, Array | None] = field(default_factory=dict)
 
     def index_of(self, layer: str) -> Array | None:
         """Return the unit numbers of a layer's features, None for all units."""
@@ -50,10 +53,22 @@ class Reconstruction:
         (n_images, H, W, 3) float32 in [0, 1], of the size of the stimuli.
     losses
         (n_images, n_iterations) float32, the loss after each iteration; empty for methods that do not iterate.
+    layer_losses
+        By layer: what it has of the last loss, (n_images,).
+    start_losses
+        (n_images, n_starts) last losses of all starts; None if there is one.
+    start_images
+        (n_images, n_starts, H, W, 3) float32; None unless they are kept.
+    snapshots
+        (n_images, n_snapshots, h, w, 3) uint8, images on the way and the last one; None unless asked for.
     """
 
     images: Array
     losses: Array
+    layer_losses: Mapping[str, Array] = field(default_factory=dict)
+    start_losses: Array | None = None
+    start_images: Array | None = None
+    snapshots: Array | None = None
 
 
 def check(targets: Targets, layers: Collection[str]) -> None:
@@ -74,6 +89,8 @@ def check(targets: Targets, layers: Collection[str]) -> None:
             problems.append(f"layer {layer}: features must be ({n_images}, n_units), but are {values.shape}")
         elif index is not None and index.shape != (values.shape[1],):
             problems.append(f"layer {layer}: {values.shape[1]} features, but unit numbers of shape {index.shape}")
+        elif problem := _unit_problem(targets.unit_weights.get(layer), values.shape[1]):
+            problems.append(f"layer {layer}: {problem}")
         elif not np.isfinite(values).all():
             problems.append(f"layer {layer}: {np.count_nonzero(~np.isfinite(values))} features are not finite")
         else:
@@ -84,3 +101,14 @@ def check(targets: Targets, layers: Collection[str]) -> None:
             ]
     if problems:
         raise DataError("features cannot be turned into images; run decode again: " + "; ".join(problems))
+
+
+def _unit_problem(weights: Array | None, n_units: int) -> str:
+    """Return what is wrong with the weights of units, or ""."""
+    if weights is None:
+        return ""
+    if weights.shape != (n_units,):
+        return f"{n_units} features, but weights of shape {weights.shape}"
+    if not np.isfinite(weights).all() or weights.min() < 0:
+        return "weights of units must be finite and not negative"
+    return "" if weights.any() else "all weights of units are zero: nothing of it was decoded reliably"

@@ -2,7 +2,8 @@
 
 A generator maps features (or voxels, end-to-end) to an image, BGR on 0-255 minus the mean, a little larger than what
 a network reads: its middle is cut out. The generators for relu7 and relu6 share one architecture; those for pool5,
-relu4, relu3, norm2 and norm1 have three convolutions in front, and the last four of them end in 255 * tanh.
+relu4, relu3, norm2 and norm1 have three convolutions in front, and the last four of them end in 255 * tanh. `small` is
+for trials.
 Shapes are those of the published torch files and prototxts (docs/weights.md).
 """
 
@@ -106,6 +107,7 @@ _NORM1 = (
     _Layer("Rconv6", 96, 128, 3, stride=2, padding=2, up=False),
     *(_Layer("Rconv7", 128, 128, 3, up=False), _Layer("Rconv8", 128, 128, 3, up=False), *_NORM_END),
 )
+_SMALL = (*(_double("deconv3", 32, 32), _double("deconv2", 32, 16)), _double("deconv1", 16, 3, leaky=False))
 _DESIGNS: Mapping[str, _Design] = MappingProxyType(
     {
         "relu7": _Design((4096,), _VECTOR, dense=4096),
@@ -117,6 +119,8 @@ _DESIGNS: Mapping[str, _Design] = MappingProxyType(
         "norm1": _Design((96, 27, 27), _NORM1, tanh=True),
         #: Voxels to images (Shen et al. 2019, Frontiers); its number of inputs is that of the voxels.
         "end_to_end": _Design((0,), _VECTOR, dense=4096),
+        #: Nobody's: 64 x 64 pixels, for trials and tests with random weights.
+        "small": _Design((32, 8, 8), _SMALL),
     }
 )
 #: Names of the generators.

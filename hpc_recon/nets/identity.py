@@ -91,7 +91,7 @@ def identity(network: Network) -> dict[str, Any]:
     if network.architecture in PIXEL_ARCHITECTURES:
         return settings
     if network.architecture.startswith("python:"):
-        settings["code"] = _module_sha256(network.architecture.split(":")[1])
+        settings["code"] = module_sha256(network.architecture.split(":")[1])
     kind = weights_kind(network.weights)
     if kind == "own" and not network.architecture.startswith("python:"):
         raise StudyError(
@@ -180,8 +180,14 @@ def _unknown(network: Network, why: str) -> StudyError:
     )
 
 
-def _module_sha256(name: str) -> str:
-    """Return the sha256 of a module's source, found without running the module itself."""
+def module_sha256(name: str) -> str:
+    """Return the sha256 of a module's source, found without running the module itself.
+
+    Raises
+    ------
+    StudyError
+        If there is no such module.
+    """
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError) as error:  # a parent package is absent or fails

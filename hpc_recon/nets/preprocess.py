@@ -43,6 +43,11 @@ class Preprocess(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1))
         self.register_buffer("scale", torch.tensor(scale).reshape(1, 3, 1, 1))
 
+    def mean_rgb(self) -> Tensor:
+        """Return the colour that becomes zero, RGB on [0, 1], (3, 1, 1); black where nothing is subtracted."""
+        mean = self.mean[0]
+        return mean.flip(0) / 255.0 if self.kind == "caffe" else mean.clone()
+
     def forward(self, images: Tensor) -> Tensor:
         """Return images (n, 3, H, W) as the weights expect them; differentiable."""
         if self.kind == "none":

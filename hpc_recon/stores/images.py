@@ -17,6 +17,9 @@ from hpc_recon.core.files import write_atomic
 from hpc_recon.core.text import SAFE_NAME_RULE, is_safe_name
 from hpc_recon.stores import arrays, checks, layout, metadata, tables
 
+#: How long a picture of an animation is shown; the last one ten times as long.
+_FRAME_MILLISECONDS = 120
+
 
 @dataclass(frozen=True)
 class Stimuli:
@@ -189,6 +192,31 @@ def write_picture(path: Path, image: Array) -> list[Path]:
     Image.fromarray(np.rint(values * 255).astype(np.uint8)).save(picture, format="PNG")
     np.save(numbers, values, allow_pickle=False)
     return [write_atomic(path, picture.getvalue()), write_atomic(path.with_suffix(".npy"), numbers.getvalue())]
+
+
+def write_animation(path: Path, stimulus: Array, pictures: Array) -> Path:
+    """Write an animated WebP: the stimulus on the left, on the right one picture after the other, the last one longest.
+
+    Parameters
+    ----------
+    stimulus
+        (H, W, 3) uint8.
+    pictures
+        (n, h, w, 3) uint8, n >= 1, enlarged or reduced to the stimulus.
+    """
+    height, width = stimulus.shape[:2]
+    frames = []
+    for picture in pictures:
+        frame = Image.new("RGB", (2 * width, height))
+        frame.paste(Image.fromarray(stimulus), (0, 0))
+        frame.paste(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC), (width, 0))
+        frames.append(frame)
+    stream = io.BytesIO()
+    durations = [*([_FRAME_MILLISECONDS] * (len(frames) - 1)), 10 * _FRAME_MILLISECONDS]
+    frames[0].save(
+        stream, format="WEBP", save_all=True, append_images=frames[1:], duration=durations, loop=0, quality=90
+    )
+    return write_atomic(path, stream.getvalue())
 
 
 def read_picture(workspace: Path, path: Path, *, made_by: str, size: tuple[int, int]) -> Array:

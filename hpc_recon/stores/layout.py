@@ -146,6 +146,11 @@ def image_file(study: Study, variant: str, split: str, roi: str, dataset: str, i
     return workspace_of(study) / _join("images", variant, split, roi, dataset) / f"{_safe(item)}.png"
 
 
+def recovery_file(study: Study, variant: str, item: str) -> Path:
+    """Return the absolute path of an image made from true features; `_recovery` cannot be the name of a split."""
+    return workspace_of(study) / _join("images", variant) / "_recovery" / f"{_safe(item)}.png"
+
+
 def workspace_of(study: Study) -> Path:
     """Return the absolute workspace of a loaded study.
 

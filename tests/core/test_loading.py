@@ -188,3 +188,53 @@ def test_a_network_of_files_has_paths_of_the_study_and_cannot_be_run(tmp_path: P
     found = mistakes(tmp_path, yaml.safe_dump(content))
     assert len(found) == 1
     assert "reconstruct.wrong: the network 'lab' is known by its features alone, and this method runs it" in found[0]
+
+
+def test_files_of_methods_start_at_the_study_file(tmp_path: Path) -> None:
+    content = yaml.safe_load(GOOD)
+    content["reconstruct"]["icnn"] |= {
+        "latent": {"generator": "relu7", "weights": "weights/g.pt", "upper_file": "fc7.txt"},
+        "start_file": "z.npy",
+        "masks": {"conv1_1": {"file": "mask.npy"}},
+    }
+    study = load_study(write(tmp_path, yaml.safe_dump(content)))
+    found = study.reconstruct["icnn"]
+    assert found.latent.weights == tmp_path / "weights/g.pt"
+    assert found.latent.upper_file == tmp_path / "fc7.txt"
+    assert found.start_file == tmp_path / "z.npy"
+    assert found.masks["conv1_1"].file == tmp_path / "mask.npy"
+    assert load_study(write(tmp_path, save_study(study))) == study
+
+
+@pytest.mark.parametrize(
+    ("new", "expected"),
+    [
+        ("loss: {conv9_1: l1}", "reconstruct.icnn: layer 'conv9_1' is not decoded"),
+        ("masks: {conv2-1: {channels: [0]}}", "layer 'conv2-1' is not decoded"),
+        ("layer_weights: {default: 2}", "layer 'default' is not decoded"),
+        ("reliability: residual", "write fit: {out_of_fold: true}"),
+        (
+            "optimiser: {name: momentun}",
+            "reconstruct.icnn.optimiser.name: unknown or missing; did you mean 'momentum'?",
+        ),
+        (
+            "optimiser: {name: momentum, blurr: 1}",
+            "unknown key 'reconstruct.icnn.optimiser.blurr'; did you mean 'blur'?",
+        ),
+        ("latent: {generator: relu7}", "reconstruct.icnn.latent.weights: this key is required"),
+        ("latent: {generator: relu7, weights: random:0, uper: 3}", "unknown key 'reconstruct.icnn.latent.uper'"),
+        ("latent: pixel", "reconstruct.icnn.latent: input should be 'pixels'"),
+        ("start: normal", "reconstruct.icnn: start of pixels must be one of"),
+    ],
+)
+def test_mistakes_in_the_options_of_icnn(tmp_path: Path, new: str, expected: str) -> None:
+    found = mistakes(tmp_path, GOOD.replace("layer_weights: {conv1_1: 6}", new))
+    assert any(expected in line for line in found), found
+
+
+def test_calibration_and_gram_cross_checks(tmp_path: Path) -> None:
+    text = GOOD.replace("layer_weights: {conv1_1: 6}", "reliability: calibrated")
+    found = mistakes(tmp_path, text, "fit.out_of_fold=true", "fit.alpha=1", "decode.norm_correction=l2_norm")
+    assert any("restores the spread of decoded features itself" in line for line in found)
+    text = GOOD.replace("layer_weights: {conv1_1: 6}", "loss: gram")
+    assert any("a gram loss needs all units" in line for line in mistakes(tmp_path, text, "units=7"))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,10 @@ from skimage import data
 from skimage.transform import resize
 
 from hpc_recon.core.config import Network
-from hpc_recon.core.errors import DataError
+from hpc_recon.core.errors import DataError, StudyError
 from hpc_recon.core.options import IcnnOptions
-from hpc_recon.methods import icnn
+from hpc_recon.methods import icnn, latents
+from hpc_recon.methods.objective import Objective
 from hpc_recon.methods.targets import Targets
 from hpc_recon.nets import taps, zoo
 
@@ -56,9 +59,8 @@ ABSOLUTE = NETWORK.model_copy(update={"transform": "abs"})
 
 def loss_and_gradient(wanted: dict[str, np.ndarray], images: np.ndarray, network: Network):
     net = zoo.load(network, image_size=SIZE)
-    given = {layer: torch.from_numpy(values) for layer, values in wanted.items()}
-    shape = (3, SIZE, SIZE)
-    evaluate = icnn.loss_function(net, given, dict.fromkeys(given), options(), shape=shape)
+    latent = latents.make(options(), net, stimuli=(SIZE, SIZE), device="cpu")
+    evaluate = Objective(net, latent, targets(wanted), options(), layers=tuple(wanted))
     flat = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).flatten(1)
     loss, gradient = evaluate(flat, torch.arange(len(images)))
     return loss.numpy(), gradient.numpy()
@@ -166,12 +168,6 @@ def test_the_result_has_the_size_of_the_stimuli_whatever_is_optimised(pictures: 
     assert min(correlations(made.images, pictures)) > 0.8
 
 
-def test_the_smaller_of_stimuli_and_network_input_is_optimised():
-    assert icnn.working_size(options(), stimuli=(500, 400), network=(224, 224)) == (224, 224)
-    assert icnn.working_size(options(), stimuli=(28, 28), network=(112, 112)) == (28, 28)
-    assert icnn.working_size(options(image_size=64), stimuli=(28, 28), network=(112, 112)) == (64, 64)
-
-
 @pytest.mark.parametrize("start", ["training_mean", "gray", "uniform"])
 def test_starts_depend_on_seed_and_name_alone(pictures: np.ndarray, start: str):
     wanted = features(pictures[:1])
@@ -189,3 +185,165 @@ def test_unusable_features_are_all_named(pictures: np.ndarray):
         run(targets(wanted))
     for part in ("conv1_1: 1 features are not finite", "conv2_1: all features of i0 are zero", "conv3_1: no features"):
         assert part in str(caught.value)
+
+
+GENERATOR = {"generator": "small", "weights": "random:1", "upper": 3.0}
+WIDE = NETWORK.model_copy(update={"image_size": 64})
+
+
+def generated(n: int = 2) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Images (n, 64, 64, 3) that the generator makes of random latents, and their features."""
+    latent = latents.make(
+        options(latent=GENERATOR), zoo.load(WIDE, image_size=SIZE), stimuli=(SIZE, SIZE), device="cpu"
+    )
+    z = np.abs(np.random.default_rng(4).standard_normal((n, 2048), dtype=np.float32))
+    with torch.no_grad():
+        images = latent.images(torch.from_numpy(z)).permute(0, 2, 3, 1).numpy()
+    net = zoo.load(WIDE, image_size=SIZE)
+    with torch.inference_mode():
+        found = taps.activations(net, torch.from_numpy(images).permute(0, 3, 1, 2), LAYERS)
+    return images.clip(0, 1), {layer: values.flatten(1).numpy().copy() for layer, values in found.items()}
+
+
+OPTIMISERS = {
+    "lbfgs": ({"optimiser": "lbfgs", "iterations": 40}, 0.98),
+    "lbfgs, short history": ({"optimiser": {"name": "lbfgs", "history": 3}, "iterations": 40}, 0.98),
+    "adam": ({"optimiser": "adam", "iterations": 80}, 0.95),
+    "adamw": ({"optimiser": "adamw", "iterations": 80}, 0.95),
+    "momentum": ({"optimiser": {"name": "momentum", "bounded": True}, "iterations": 80}, 0.9),
+    "published gd": ({"preset": "pixels_gd", "iterations": 80}, 0.8),
+    "published lbfgs": ({"preset": "pixels_lbfgs", "iterations": 40}, 0.97),
+}
+
+
+@pytest.mark.parametrize("case", OPTIMISERS)
+def test_every_optimiser_gives_the_image_back(pictures: np.ndarray, case: str):
+    fields, least = OPTIMISERS[case]
+    made = run(targets(features(pictures)), **fields)
+    assert min(correlations(made.images, pictures)) >= least
+    assert made.losses.shape == (3, fields["iterations"])
+    assert 0 <= made.images.min() <= made.images.max() <= 1
+
+
+@pytest.mark.parametrize("case", ["adam", "published gd"])
+def test_batching_does_not_change_an_image_of_any_optimiser(pictures: np.ndarray, case: str):
+    fields, wanted = OPTIMISERS[case][0], features(pictures)
+    jitter = {} if case == "adam" else {"optimiser": {"jitter": 2}}
+    together = run(targets(wanted), **{**fields, "iterations": 20, **jitter})
+    for i in range(3):
+        one = Targets((f"i{i}",), {layer: v[i : i + 1] for layer, v in wanted.items()}, targets(wanted).start)
+        alone = run(one, **{**fields, "iterations": 20, **jitter})
+        assert correlations(alone.images, together.images[i : i + 1])[0] > 0.999
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"preset": "generator_lbfgs", "iterations": 40},
+        {"preset": "generator_gd", "iterations": 80, "optimiser": {"learning_rate": (0.1, 0.0)}},
+        {"optimiser": "adam", "iterations": 80},
+    ],
+    ids=["lbfgs", "gd", "adam"],
+)
+def test_a_generators_input_is_found(fields):
+    images, wanted = generated()
+    given = Targets(("i0", "i1"), wanted, np.full((64, 64, 3), 0.5, np.float32))
+    made = run(given, network=WIDE, latent=GENERATOR, **fields)
+    assert min(correlations(made.images, images)) > 0.9
+    assert made.images.shape == (2, 64, 64, 3)
+
+
+def test_the_best_of_several_starts_is_kept(pictures: np.ndarray):
+    wanted = targets(features(pictures[:2]))
+    fields = {"start": "uniform", "iterations": 5}
+    made = run(wanted, n_starts=3, keep_starts=True, snapshots=2, **fields)
+    assert made.start_losses.shape == (2, 3)
+    best = made.start_losses.argmin(axis=1)
+    for i, k in enumerate(best):
+        np.testing.assert_array_equal(made.images[i], made.start_images[i, k])
+        assert sum(float(part[i]) for part in made.layer_losses.values()) == pytest.approx(
+            float(made.start_losses[i, k]), rel=1e-5
+        )
+        assert made.losses[i, -1] == pytest.approx(made.start_losses[i, k], rel=1e-4)
+    first = run(wanted, **fields)  # the first start does not depend on how many there are
+    np.testing.assert_array_equal(first.images, made.start_images[:, 0])
+
+
+@pytest.mark.parametrize(("iterations", "every", "expected"), [(10, 4, 4), (9, 4, 3), (5, 1, 5), (1, 7, 1)])
+def test_snapshots_end_with_the_image(pictures: np.ndarray, iterations: int, every: int, expected: int):
+    made = run(targets(features(pictures[:1])), iterations=iterations, snapshots=every)
+    assert made.snapshots.shape == (1, expected, SIZE, SIZE, 3)
+    assert icnn.n_snapshots(options(iterations=iterations, snapshots=every)) == expected
+    np.testing.assert_allclose(made.snapshots[0, -1] / 255, made.images[0], atol=0.51 / 255)
+
+
+def test_stretched_images_fill_the_range(pictures: np.ndarray):
+    made = run(targets(features(pictures[:1])), iterations=3, stretch=True)
+    assert (made.images.min(), made.images.max()) == (0, 1)
+
+
+def test_the_order_of_layers_cannot_mislabel_them(pictures: np.ndarray):
+    wanted = features(pictures[:1])
+    backwards = {layer: wanted[layer] for layer in reversed(LAYERS)}
+    one, other = run(targets(wanted), iterations=5), run(targets(backwards), layers=LAYERS[::-1], iterations=5)
+    np.testing.assert_allclose(one.images, other.images, atol=1e-4)  # sums in another order
+    assert list(other.layer_losses) == list(LAYERS[::-1])
+
+
+def test_a_masked_region_is_all_that_is_reconstructed(pictures: np.ndarray):
+    """Left half wanted: the right half stays near its start except where receptive fields reach."""
+    wanted = {"conv1_1": features(pictures[:1])["conv1_1"]}
+    fields = {"layers": ("conv1_1",), "masks": {"default": {"region": (0, 0, 1, 0.5)}}, "start_noise": 0.0}
+    made = run(targets(wanted), start="gray", **fields).images[0]
+    assert np.corrcoef(made[:, :15].ravel(), pictures[0, :, :15].ravel())[0, 1] > 0.95
+    np.testing.assert_allclose(made[:, 18:], 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["l1", "correlation", "target_normalised_mse"])
+def test_other_losses_give_the_image_back(pictures: np.ndarray, loss: str):
+    made = run(targets(features(pictures[:1])), loss=loss, iterations=60)
+    assert correlations(made.images, pictures[:1])[0] > 0.9
+
+
+def test_a_thousand_images_leave_no_hooks_and_no_tensors():
+    network = Network(architecture="vgg11_quarter", layers=("conv1_1",))
+    net = zoo.load(network, image_size=8)
+    wanted = {"conv1_1": np.random.default_rng(0).standard_normal((1, 16 * 64)).astype(np.float32)}
+
+    def make(i: int) -> None:
+        given = Targets((f"i{i}",), wanted, np.full((8, 8, 3), 0.5, np.float32))
+        run(given, network=network, iterations=1)
+
+    def tensors() -> int:
+        gc.collect()
+        return sum(1 for found in gc.get_objects() if type(found) is torch.Tensor)
+
+    make(0)
+    before = tensors()
+    for i in range(1000):
+        make(i)
+    assert tensors() <= before + 2
+    assert all(not module._forward_hooks for module in net.modules())
+
+
+def test_hooks_are_removed_when_a_loss_fails(pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch):
+    def broken(*_args):
+        raise RuntimeError("as if out of memory")
+
+    monkeypatch.setattr("hpc_recon.methods.losses.layer_loss", broken)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        run(targets(features(pictures[:1])), iterations=2)
+    assert all(not module._forward_hooks for module in zoo.load(NETWORK, image_size=SIZE).modules())
+
+
+def test_a_generator_whose_image_is_too_small(pictures: np.ndarray):
+    large = NETWORK.model_copy(update={"image_size": 80})
+    wanted = {"conv1_1": np.ones((1, 16 * 80 * 80), np.float32)}
+    with pytest.raises(StudyError, match="makes 64 x 64 pixels and the network reads 80 x 80"):
+        run(targets(wanted), network=large, layers=("conv1_1",), latent=GENERATOR)
+
+
+def test_images_without_a_finite_loss_are_named(pictures: np.ndarray):
+    wanted = {layer: values * np.float32(1e30) for layer, values in features(pictures[:2]).items()}
+    with pytest.raises(DataError, match="no finite loss: i0, i1"):
+        run(targets(wanted), iterations=2)

@@ -95,3 +95,33 @@ def test_the_scale_of_the_loss_does_not_matter(scale: float):
     found = minimise(scaled, start, iterations=40, lower=-0.5, upper=0.5)
     expected = minimise(evaluate, start, iterations=40, lower=-0.5, upper=0.5)
     torch.testing.assert_close(found.x, expected.x, atol=1e-5, rtol=0)
+
+
+def test_each_variable_may_have_bounds_of_its_own():
+    upper = torch.linspace(0.05, 1.0, N, dtype=torch.float64)
+    found = minimise(
+        evaluate, torch.zeros(4, N, dtype=torch.float64), iterations=200, lower=torch.zeros(N), upper=upper
+    )
+    for i, (a, b) in enumerate(PROBLEMS):
+        oracle = minimize(
+            lambda x, a=a, b=b: (0.5 * x @ a @ x - b @ x, a @ x - b),
+            np.zeros(N), jac=True, method="L-BFGS-B", bounds=[(0.0, float(u)) for u in upper],
+            options={"ftol": 1e-15, "gtol": 1e-10},
+        )  # fmt: skip
+        np.testing.assert_allclose(found.x[i].numpy(), oracle.x, atol=1e-5)
+
+
+def test_without_bounds_the_free_minimum_is_found():
+    start = torch.full((1, 6), -0.8, dtype=torch.float64)
+    found = minimise(rosenbrock, start, iterations=150, lower=-np.inf, upper=np.inf)
+    np.testing.assert_allclose(found.x[0].numpy(), np.ones(6), atol=1e-5)
+
+
+def test_every_iteration_is_observed():
+    seen = []
+    found = minimise(
+        evaluate, torch.zeros(4, N, dtype=torch.float64), iterations=3, lower=-1, upper=1,
+        observe=lambda t, x: seen.append((t, x)),
+    )  # fmt: skip
+    assert [t for t, _ in seen] == [0, 1, 2]
+    assert torch.equal(seen[-1][1], found.x)

@@ -4,14 +4,90 @@ import numpy as np
 import pytest
 import torch
 
-from hpc_recon.core.config import Network
-from hpc_recon.core.options import IcnnOptions
-from hpc_recon.methods import icnn, losses
-from hpc_recon.nets import zoo
+from hpc_recon.methods import losses
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape))
+
+
+F, Y, U = random(3, 7, seed=1), random(3, 7, seed=2), random(7, seed=3).abs()
+
+
+def oracle(name: str, f: np.ndarray, y: np.ndarray, u: np.ndarray) -> float:
+    """One image, written as loops over units."""
+    pairs = list(zip(f, y, u, strict=True))
+    if name == "l2":
+        return sum(w * (a - b) ** 2 for a, b, w in pairs)
+    if name == "l1":
+        return sum(w * abs(a - b) for a, b, w in pairs)
+    if name == "inner":
+        return -sum(w * a * b for a, b, w in pairs)
+    if name == "target_normalised_mse":
+        return oracle("l2", f, y, u) / sum(w * b**2 for _, b, w in pairs)
+    covariance = np.cov(f, y, aweights=u)
+    return 1 - covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])
+
+
+NAMES = ["l2", "l1", "inner", "correlation", "target_normalised_mse"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_losses_are_their_formulas(name: str):
+    ones = np.ones(7)
+    plain, weighed = losses.layer_loss(name, F, Y), losses.layer_loss(name, F, Y, U)
+    for i in range(3):
+        assert float(plain[i]) == pytest.approx(oracle(name, F[i].numpy(), Y[i].numpy(), ones), rel=1e-12)
+        assert float(weighed[i]) == pytest.approx(oracle(name, F[i].numpy(), Y[i].numpy(), U.numpy()), rel=1e-12)
+
+
+@pytest.mark.parametrize("weighed", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_of_losses(name: str, weighed: bool):
+    features = F.clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda f: losses.layer_loss(name, f, Y, U if weighed else None), features)
+
+
+def test_gram_is_the_published_formula_with_its_gradient():
+    """Oracle: the loss and its closed gradient, `(G - G0) F / (N^2 M^2)`, in numpy."""
+    maps, wanted = random(2, 4, 6, seed=5), random(2, 4, 6, seed=6)
+    leaf = maps.clone().requires_grad_()
+    found = losses.gram_loss(leaf, losses.gram(wanted))
+    (gradient,) = torch.autograd.grad(found.sum(), leaf)
+    for i in range(2):
+        f, y = maps[i].numpy(), wanted[i].numpy()
+        difference = f @ f.T - y @ y.T
+        assert float(found[i].detach()) == pytest.approx((difference**2).sum() / (4 * 4**2 * 6**2), rel=1e-12)
+        np.testing.assert_allclose(gradient[i].numpy(), difference @ f / (4**2 * 6**2), rtol=1e-10, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda m: losses.gram_loss(m, losses.gram(wanted)), leaf)
+
+
+@pytest.mark.parametrize("name", ["l2", "l1"])
+def test_the_reference_is_the_loss_of_zero_features(name: str):
+    torch.testing.assert_close(losses.reference(name, Y, U), losses.layer_loss(name, torch.zeros_like(Y), Y, U))
+
+
+def test_the_reference_of_a_gram_loss_is_that_of_zero_maps():
+    wanted = losses.gram(random(2, 4, 6, seed=6))
+    expected = losses.gram_loss(torch.zeros(2, 4, 6, dtype=torch.float64), wanted)
+    torch.testing.assert_close(losses.gram_reference(wanted, places=6), expected)
+
+
+def test_a_constant_has_no_correlation_and_no_gradient():
+    features = torch.ones(1, 7, dtype=torch.float64).requires_grad_()
+    found = losses.layer_loss("correlation", features, Y[:1])
+    (gradient,) = torch.autograd.grad(found.sum(), features)
+    assert float(found.detach()) == 1.0
+    assert bool(torch.isfinite(gradient).all())
+
+
+def test_gram_is_not_a_loss_of_units():
+    with pytest.raises(ValueError, match="gram"):
+        losses.layer_loss("gram", F, Y)
+
+
+def test_layer_weights_share_the_loss():
+    assert losses.layer_shares({"a": 3.0}, ("a", "b")) == {"a": 0.75, "b": 0.25}
 
 
 def test_total_variation_is_the_mean_squared_difference_of_neighbours():
@@ -21,58 +97,6 @@ def test_total_variation_is_the_mean_squared_difference_of_neighbours():
         np.mean(np.diff(one, axis=1) ** 2) + np.mean(np.diff(one, axis=2) ** 2) for one in values
     ]  # one: (3, 4, 5)
     np.testing.assert_allclose(losses.total_variation(image), expected, rtol=1e-12)
-
-
-def test_feature_loss_is_the_published_objective_up_to_a_factor_per_image():
-    targets = {"a": random(3, 7, seed=1), "b": 5 * random(3, 11, seed=2)}
-    features = {"a": random(3, 7, seed=3), "b": random(3, 11, seed=4)}
-    found = losses.feature_loss(features, targets, losses.feature_weights(targets, {})).numpy()
-    for i in range(3):
-        inverse = {layer: 1 / float((values[i] ** 2).sum()) for layer, values in targets.items()}
-        beta = {layer: value / sum(inverse.values()) for layer, value in inverse.items()}
-        published = sum(beta[layer] * float(((features[layer][i] - targets[layer][i]) ** 2).sum()) for layer in beta)
-        assert found[i] == pytest.approx(published * sum(inverse.values()) / 2, rel=1e-12)
-
-
-def test_layer_weights_share_the_loss():
-    targets = {"a": random(1, 7, seed=1), "b": random(1, 11, seed=2)}
-    nothing = {layer: torch.zeros_like(values) for layer, values in targets.items()}
-    weights = losses.feature_weights(targets, {"a": 3.0})
-    # Zero features have relative error 1 in each layer.
-    assert float(losses.feature_loss(nothing, targets, weights)) == pytest.approx(1.0)
-    assert float(weights["a"] * targets["a"].square().sum()) == pytest.approx(0.75)
-
-
-def test_units_are_selected_by_number():
-    maps = {"a": torch.arange(24.0).reshape(1, 2, 3, 4), "b": torch.arange(6.0).reshape(1, 6)}
-    chosen = losses.select_units(maps, {"a": torch.tensor([0, 5, 23]), "b": None})
-    assert chosen["a"].tolist() == [[0.0, 5.0, 23.0]]
-    assert chosen["b"].tolist() == [[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]]
-
-
-@pytest.mark.parametrize("total_variation", [0.0, 2.0])
-def test_gradients_of_the_whole_loss_agree_with_differences(total_variation: float):
-    """float64, central differences; max pooling and ReLU have kinks, so the step is small."""
-    layers = ("conv1_1", "conv2_1")
-    net = zoo.load(Network(architecture="vgg11_quarter", layers=layers), image_size=8).double()
-    try:
-        index = {"conv1_1": torch.arange(0, 1024, 7), "conv2_1": None}
-        targets = {"conv1_1": random(2, len(index["conv1_1"]), seed=1), "conv2_1": random(2, 512, seed=2)}
-        options = IcnnOptions(
-            method="icnn", network="v", layers=layers, total_variation=total_variation, layer_weights={"conv1_1": 3}
-        )
-        evaluate = icnn.loss_function(net, targets, index, options, shape=(3, 8, 8))
-        x = torch.from_numpy(np.random.default_rng(5).random((2, 192)))
-        rows = torch.arange(2)
-        _, gradient = evaluate(x, rows)
-        step = 1e-6
-        for pixel in (0, 37, 101, 191):
-            moved = torch.zeros_like(x)
-            moved[:, pixel] = step
-            slope = (evaluate(x + moved, rows)[0] - evaluate(x - moved, rows)[0]) / (2 * step)
-            torch.testing.assert_close(gradient[:, pixel], slope, rtol=1e-5, atol=1e-8)
-    finally:
-        net.float()
 
 
 def test_gradcheck_of_the_total_variation():

@@ -1,0 +1,90 @@
+"""What `reconstruct` plans with: the layers that a method reads, what its images depend on, and what a tile needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hpc_recon.core.config import Study
+from hpc_recon.core.icnn_options import GeneratorLatent
+from hpc_recon.core.memory import array_bytes, shard_bytes
+from hpc_recon.core.options import IcnnOptions, PixelsOptions
+from hpc_recon.core.tiles import START_SECONDS, Need, Shapes
+from hpc_recon.methods import icnn, icnn_costs
+from hpc_recon.nets import costs, latents, zoo
+from hpc_recon.nets.identity import file_sha256
+
+Options = IcnnOptions | PixelsOptions
+
+#: Options that a fingerprint holds whatever their values.
+_ALWAYS = (
+    *("method", "network", "layers", "layer_weights", "iterations", "total_variation", "image_size"),
+    *("start", "start_noise", "images_per_tile"),
+)
+
+
+def layers_of(study: Study, options: Options) -> tuple[str, ...]:
+    """Return the layers that a method reads."""
+    chosen = options.layers if isinstance(options, IcnnOptions) else None
+    return chosen or study.networks[options.network].layers
+
+
+def settings_of(options: Options) -> dict[str, Any]:
+    """Return what images depend on; files count by their content, so that a study may move.
+
+    Options count where they differ from their defaults, so that a new option does not disown images made before it.
+
+    Raises
+    ------
+    StudyError
+        If a file is missing, or a generator is not known.
+    """
+    found = options.model_dump(exclude={"title", "datasets", "rois", "subjects", "expand", "recovery", "preset"})
+    if not isinstance(options, IcnnOptions):
+        return found
+    found |= {"start": options.first, "start_noise": options.noise}
+    if options.first == "uniform":
+        found["levels"] = 256
+    if isinstance(options.latent, GeneratorLatent):
+        found["latent"] = latents.identity(options.latent)
+    if options.start_file is not None:
+        found["start_file"] = f"sha256:{file_sha256(options.start_file)}"
+    for layer, mask in options.masks.items():
+        if mask.file is not None:
+            found["masks"][layer]["file"] = f"sha256:{file_sha256(mask.file)}"
+    defaults = IcnnOptions(method="icnn", network=options.network).model_dump()
+    return {key: value for key, value in found.items() if key in _ALWAYS or value != defaults.get(key)}
+
+
+def images_per_tile(study: Study, shapes: Shapes, options: Options) -> int:
+    """Return how many images one task makes: a function of the study and of shapes alone."""
+    if not isinstance(options, IcnnOptions):
+        return options.images_per_tile or icnn_costs.AUTO_IMAGES
+    network, layers = study.networks[options.network], layers_of(study, options)
+    return icnn_costs.images_at_once(options, network, layers, stimuli=shapes.image_size())
+
+
+def need(study: Study, shapes: Shapes, variant: str, *, n: int) -> Need:
+    """Project a tile of `n` items."""
+    options = study.reconstruct[variant]
+    network, layers = study.networks[options.network], layers_of(study, options)
+    height, width = shapes.image_size()
+    image = array_bytes(height, width, 3)
+    units = [shapes.n_units(options.network, layer) for layer in layers]
+    targets = array_bytes(n, sum(units)) + shard_bytes(n, max(units)) + array_bytes(3 * max(units))
+    weights = 4 * zoo.structure(network, image_size=(height, width)).n_parameters
+    seconds, compute, files, out = START_SECONDS, 0, 3, image + image // 4
+    if isinstance(options, IcnnOptions):
+        cost = icnn_costs.project(options, network, layers, stimuli=(height, width), n=n)
+        compute, weights, seconds = cost.compute_bytes, cost.weights_bytes, seconds + cost.seconds
+        # Weights of units, their numbers where some are left out, and targets without the others.
+        targets += array_bytes(n + 4, sum(units)) if options.masks or options.reliability != "none" else 0
+        files += (options.snapshots is not None) + options.keep_starts
+        out += options.keep_starts * options.n_starts * image + icnn.n_snapshots(options) * image // 8
+    return Need(
+        host_bytes=costs.TORCH_BYTES + 2 * weights + targets + compute + 8 * n * image,
+        device_bytes=weights + array_bytes(n, sum(units)) + compute,
+        bytes_in=array_bytes(n, sum(units)) + image,
+        bytes_out=n * out,
+        files_out=files * n,
+        seconds=seconds,
+    )
