@@ -27,7 +27,7 @@ from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical
 if TYPE_CHECKING:
     from hpc_recon.exchange.mapping import SubjectData
     from hpc_recon.stores.brain import Brain
-    from hpc_recon.stores.images import Stimuli, StimulusTable
+    from hpc_recon.stores.images import StimulusTable
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +191,7 @@ def _inspect(text: str, files: tuple[Signature, ...]) -> _Sizes:
         stimuli = lab_stimuli.read(study)
     except StudyError as error:  # without labels, samples cannot be checked
         raise StudyError(study.name, [*problems, *_at("ingest.stimuli", error)]) from error
-    _warn_of_copies(stimuli)
+    lab_stimuli.warn_of_copies(stimuli)
     sizes, table = _Sizes(stimuli.images.shape, {}, {}, {}, {}, {}), images.table_of(stimuli)
     del stimuli
     for name in study.subjects:
@@ -256,22 +256,6 @@ def _check_pool(study: Study, name: str, subject: SubjectData, *, table: Stimulu
         f"ingest.cross_validation: {len(foreign)} stimuli that {name} saw in {' and '.join(sorted(pooled))} belong to "
         f"another dataset ({', '.join(foreign[:5])}), so no fold holds them out; give these samples their own dataset"
     ]
-
-
-def _warn_of_copies(stimuli: Stimuli) -> None:
-    """Log images that occur more than once: a copy of a training image in a test dataset spoils the test."""
-    first: dict[bytes, str] = {}
-    copies = []
-    for label, image in zip(stimuli.labels, stimuli.images, strict=True):
-        known = first.setdefault(image.tobytes(), label)
-        if known != label:
-            copies.append(f"{label} = {known}")
-    if copies:
-        log.warning(
-            "%d stimuli are copies of others (%s); if they are split between training and test, scores are too good",
-            len(copies),
-            ", ".join(copies[:5]),
-        )
 
 
 def _warn_of_voxels(name: str, subject: SubjectData) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from functools import partial
 
@@ -14,6 +15,8 @@ from hpc_recon.core.ingest_options import IngestStimuli
 from hpc_recon.exchange import mapping, samples
 from hpc_recon.formats import labfiles
 from hpc_recon.stores.images import Stimuli, examples, require_labels
+
+log = logging.getLogger(__name__)
 
 #: How far pixels may be outside black and white, as a part of white: what float32 files and their scaling round.
 ROUNDING = 1e-4
@@ -54,6 +57,22 @@ def read(study: Study) -> Stimuli:
         category=tuple(x for part in parts for x in part.category),
         source=tuple(x for part in parts for x in part.source),
     )
+
+
+def warn_of_copies(stimuli: Stimuli) -> None:
+    """Log images that occur more than once: a copy of a training image in a test dataset spoils the test."""
+    first: dict[bytes, str] = {}
+    copies = []
+    for label, image in zip(stimuli.labels, stimuli.images, strict=True):
+        known = first.setdefault(image.tobytes(), label)
+        if known != label:
+            copies.append(f"{label} = {known}")
+    if copies:
+        log.warning(
+            "%d stimuli are copies of others (%s); if they are split between training and test, scores are too good",
+            len(copies),
+            ", ".join(copies[:5]),
+        )
 
 
 def _read_dataset(name: str, source: IngestStimuli, size: int | None) -> Stimuli:

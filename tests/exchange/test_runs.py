@@ -491,3 +491,16 @@ def test_a_run_twice_is_an_error(bold_lab, make_study):
     study = make_study(content)
     with pytest.raises(StudyError, match=r"session 1, run 3 is there twice\. Number the runs uniquely"):
         ingest.plan(study, shapes.read(study))
+
+
+def test_the_command_line_ends_with_2_and_writes_nothing(bold_lab, tmp_path, capsys):
+    lab = bold_lab(runs=1, sessions=1)
+    other_grid(lab, None)
+    rewrite(events, "photos/t03", "photos/x03")(lab, None)
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({**lab.study(), "workspace": str(tmp_path / "ws")}))
+    assert ingest.main(["--study", str(tmp_path / "study.yaml")]) == 2
+    shown = " ".join(capsys.readouterr().err.split())
+    for name in ("training", "test", "imagery"):  # every dataset is told, not only the first
+        assert f"ingest.subjects.S1: {name}: 1 of 1 runs:" in shown
+    assert "are not on one grid: affine" in shown
+    assert not (tmp_path / "ws").exists()
