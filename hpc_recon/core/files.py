@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
 import uuid
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -95,6 +97,18 @@ def checksum(path: Path) -> int:
         while piece := stream.read(1 << 22):
             value = zlib.crc32(piece, value)
     return value
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 of a file; computed again only when its size or time of change differ."""
+    status = path.stat()
+    return _sha256(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=100_000)
+def _sha256(path: Path, _size: int, _changed: int) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def is_full(error: BaseException) -> bool:

@@ -8,6 +8,7 @@ refused. Vertices of the left hemisphere come before those of the right.
 
 from __future__ import annotations
 
+import math
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,9 +31,12 @@ from nibabel.wrapstruct import WrapStructError
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.files import replacing
+from hpc_recon.formats.xml_bounds import require_bounded_gifti, require_counted, require_no_entities
 
 #: Columns of a CIFTI file read at a time.
 _BLOCK_COLUMNS = 4096
+#: Bytes of the header of NIfTI-2, and where in it stands how long everything before the values is.
+_NIFTI2_HEADER, _VOX_OFFSET = 540, slice(168, 176)
 #: Seconds of one unit of a CIFTI series; hertz and the like are no time.
 _TIME_UNIT = "SECOND"
 _NIBABEL_ERRORS = (ImageFileError, HeaderDataError, WrapStructError, Cifti2HeaderError, GiftiParseError, ExpatError)
@@ -60,11 +64,10 @@ def _reading(path: Path, kind: str) -> Iterator[None]:
 
 
 def _gifti(path: Path) -> Any:
-    """Parse one GIFTI file; from bytes, so that arrays in external files are refused by the parser."""
+    """Parse one GIFTI file, after a look at what it announces."""
     with _reading(path, "GIFTI"):
         content = path.read_bytes()
-        if b"<!ENTITY" in content:
-            raise DataError(f"{path}: declares XML entities, which no GIFTI file needs. It is not read.")
+        require_bounded_gifti(content, path)
         kind: Any = nib.GiftiImage
         image = kind.from_bytes(content)
         if image is None or not image.darrays:
@@ -211,6 +214,11 @@ def _cifti(path: Path) -> Iterator[tuple[Any, Any, Grayordinates]]:
     if not path.name.endswith(".nii"):
         raise DataError(f"{path}: a CIFTI file is one .nii file, not compressed.")
     with _reading(path, "CIFTI"), path.open("rb") as stream:
+        size = path.stat().st_size
+        start = stream.read(_NIFTI2_HEADER)
+        offsets = [int.from_bytes(start[_VOX_OFFSET], order) for order in ("little", "big")]
+        require_no_entities(stream.read(min(size, *offsets)), path)
+        stream.seek(0)
         kind: Any = nib.Cifti2Image
         with warnings.catch_warnings():
             # nibabel warns where the XML and the header differ in shape; it is an error below.
@@ -218,6 +226,13 @@ def _cifti(path: Path) -> Iterator[tuple[Any, Any, Grayordinates]]:
             image = kind.from_file_map({"image": FileHolder(fileobj=stream)}, mmap=False)
         if len(image.shape) != 2:
             raise DataError(f"{path}: must have two axes, not shape {image.shape}.")
+        needed = int(image.dataobj.offset) + math.prod(image.shape) * image.dataobj.dtype.itemsize
+        if needed > size:
+            raise DataError(
+                f"{path}: the header announces {image.shape} of {image.dataobj.dtype}, {needed} bytes, but the file has"
+                f" {size}. It is truncated or damaged; fetch it again."
+            )
+        require_counted(image.header, image.shape, path)
         first, columns = image.header.get_axis(0), image.header.get_axis(1)
         if not isinstance(columns, BrainModelAxis):
             raise DataError(f"{path}: is not dense: its columns are a {type(columns).__name__}. Use the dense file.")

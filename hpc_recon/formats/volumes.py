@@ -27,6 +27,7 @@ from nibabel.wrapstruct import WrapStructError
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.files import replacing
+from hpc_recon.formats.texts import read_text
 
 #: Two grids are one if no voxel centre is farther apart than this (mm): headers store float32 and round.
 GRID_TOLERANCE_MM = 1e-2
@@ -34,8 +35,12 @@ GRID_TOLERANCE_MM = 1e-2
 _TIME_UNITS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 #: Labels above this are no label image but a scan.
 _MAX_LABELS = 100_000
+#: A table has a line a label.
+_MAX_TABLE = 16 * 2**20
 #: The deflate format cannot expand a byte to more; a gzip file that claims to is a lie.
 _MAX_GZIP_RATIO = 1032
+#: Scans and maps pack to a tenth or so. Of a file that announces more, and more than this, bytes are counted first.
+_USUAL_GZIP_RATIO, _FREE_BYTES = 20, 1 << 26
 _NIBABEL_ERRORS = (ImageFileError, HeaderDataError, WrapStructError)
 _READ_ERRORS = (*_NIBABEL_ERRORS, OSError, EOFError, ValueError, KeyError, ArithmeticError, MemoryError, zlib.error)
 
@@ -134,7 +139,11 @@ def _opened(path: Path) -> Iterator[tuple[Any, Grid]]:
         proxy = image.dataobj
         needed = int(proxy.offset) + int(np.prod(proxy.shape, dtype=object)) * proxy.dtype.itemsize
         n_bytes = path.stat().st_size
-        if needed > n_bytes * (_MAX_GZIP_RATIO if is_packed else 1):
+        if is_packed and needed > max(_FREE_BYTES, n_bytes * _USUAL_GZIP_RATIO):
+            n_bytes = n_bytes if needed > n_bytes * _MAX_GZIP_RATIO else _unpacked_bytes(path, needed)
+        elif is_packed:
+            n_bytes = needed  # whatever it holds, memory is bounded; what is missing shows when it is read
+        if needed > n_bytes:
             raise DataError(
                 f"{path}: the header announces {proxy.shape} of {proxy.dtype}, {needed} bytes, but the file has"
                 f" {n_bytes}. It is truncated or damaged; fetch it again."
@@ -147,6 +156,15 @@ def _opened(path: Path) -> Iterator[tuple[Any, Grid]]:
                 f" {proxy.dtype} with affine {affine.tolist()}."
             )
         yield image, Grid((shape[0], shape[1], shape[2]), affine)
+
+
+def _unpacked_bytes(path: Path, enough: int) -> int:
+    """Return how many bytes a gzip file unpacks to, or `enough`; nothing is kept."""
+    count = 0
+    with gzip.open(path) as stream:
+        while count < enough and (piece := stream.read(min(1 << 20, enough - count))):
+            count += len(piece)
+    return count
 
 
 @dataclass(frozen=True)
@@ -326,12 +344,7 @@ def read_label_table(path: Path) -> dict[int, str]:
     DataError
         If a number is missing, not whole, or there twice; the line is named.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}). Save the table as UTF-8."
-        ) from error
+    text = read_text(path, limit=_MAX_TABLE, what="table of labels")
     lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     first = lines[0][1].split("\t") if lines else []
     is_bids = "index" in first and "name" in first

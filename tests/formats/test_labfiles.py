@@ -44,7 +44,7 @@ def _mat73(path):
             references.append(item.ref)
         cells = stream.create_dataset("cells", data=np.array([references], dtype=h5py.ref_dtype))
         cells.attrs["MATLAB_class"] = np.bytes_("cell")
-        characters = stream.create_dataset("chars", data=np.array([[ord(c) for c in w] for w in ("abc", "de ")]).T)
+        characters = stream.create_dataset("chars", data=np.array([[ord(c) for c in w] for w in ("abc", "de ")], np.uint16).T)
         characters.attrs["MATLAB_class"] = np.bytes_("char")
         empty = stream.create_dataset("empty", data=np.array([0, 0], np.uint64))
         empty.attrs["MATLAB_empty"] = np.uint8(1)
@@ -142,13 +142,13 @@ def test_unknown_ending_is_refused(tmp_path):
 def test_damaged_files_are_an_error_of_ours(lab, name, keep):
     path = lab / name
     os.truncate(path, keep)
-    with pytest.raises(DataError, match=rf"{name} cannot be read as .* is it damaged\?"):
+    with pytest.raises(DataError, match=rf"{name} .*(truncated|damaged|empty|copy it again)"):
         labfiles.read_array(path, None if name == "a.npy" else "X")
 
 
 def test_pickled_objects_are_never_loaded(tmp_path):
     np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(DataError, match=r"cannot be read as \.npy .*allow_pickle=False"):
+    with pytest.raises(DataError, match=r"a\.npy holds Python objects, which are never loaded"):
         labfiles.read_array(tmp_path / "a.npy")
 
 
@@ -195,7 +195,7 @@ def test_damaged_image_is_named(tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(np.zeros((50, 50, 3), np.uint8)).save(path)
     os.truncate(path, path.stat().st_size // 2)
-    with pytest.raises(DataError, match=r"the image .*a\.png cannot be read"):
+    with pytest.raises(DataError, match=r"the image .*a\.png cannot be decoded"):
         labfiles.read_image(path)
 
 
