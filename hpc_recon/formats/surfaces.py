@@ -69,7 +69,9 @@ def _gifti(path: Path) -> Any:
         content = path.read_bytes()
         require_bounded_gifti(content, path)
         kind: Any = nib.GiftiImage
-        image = kind.from_bytes(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of empty arrays, which are an error to all who call this
+            image = kind.from_bytes(content)
         if image is None or not image.darrays:
             raise DataError(f"{path}: has no data array.")
         return image
@@ -221,8 +223,8 @@ def _cifti(path: Path) -> Iterator[tuple[Any, Any, Grayordinates]]:
         stream.seek(0)
         kind: Any = nib.Cifti2Image
         with warnings.catch_warnings():
-            # nibabel warns where the XML and the header differ in shape; it is an error below.
-            warnings.filterwarnings("ignore", message="Dataobj shape", category=UserWarning)
+            # nibabel warns of odd extensions, and where the XML and the header differ in shape: an error below.
+            warnings.simplefilter("ignore", UserWarning)
             image = kind.from_file_map({"image": FileHolder(fileobj=stream)}, mmap=False)
         if len(image.shape) != 2:
             raise DataError(f"{path}: must have two axes, not shape {image.shape}.")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 import re
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -135,7 +136,9 @@ def _opened(path: Path) -> Iterator[tuple[Any, Grid]]:
         size = int.from_bytes(start := stream.read(4), "little"), int.from_bytes(start, "big")
         kind: Any = nib.Nifti2Image if 540 in size else nib.Nifti1Image  # bytes of the header: 540, or 348
         stream.seek(0)
-        image: Any = kind.from_file_map({"image": FileHolder(fileobj=stream)}, mmap=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # nibabel's of odd extensions, which are not read here
+            image: Any = kind.from_file_map({"image": FileHolder(fileobj=stream)}, mmap=False)
         proxy = image.dataobj
         needed = int(proxy.offset) + int(np.prod(proxy.shape, dtype=object)) * proxy.dtype.itemsize
         n_bytes = path.stat().st_size

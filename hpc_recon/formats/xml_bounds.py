@@ -1,7 +1,7 @@
 """What an XML file of surfaces announces, compared with what it holds, before nibabel unpacks it.
 
 A few bytes of base64 may unpack to gigabytes, a number of axes may be counted to for hours, and entities may name one
-another without end. Sources: GIFTI 1.0 (nitrc.org/projects/gifti; DataArray, Data) and CIFTI-2 (nitrc.org/projects/cifti).
+another without end. Sources: GIFTI 1.0 (nitrc.org/projects/gifti; DataArray, Data), CIFTI-2 (nitrc.org/projects/cifti).
 """
 
 from __future__ import annotations
@@ -52,6 +52,11 @@ def require_bounded_gifti(content: bytes, path: Path) -> None:
     parser.EndElementHandler = scan.end
     parser.CharacterDataHandler = scan.text
     parser.Parse(content, True)
+    if scan.expected not in (None, scan.n_arrays):
+        raise DataError(
+            f"{path}: says that it has {scan.expected} arrays (NumberOfDataArrays), but has {scan.n_arrays}. Are "
+            "volumes missing? Fetch it again."
+        )
 
 
 class _Scan:
@@ -60,11 +65,16 @@ class _Scan:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.announced: int | None = None
+        self.expected: int | None = None
+        self.n_arrays = 0
         self.encoding = ""
         self.pieces: list[str] | None = None
 
     def start(self, name: str, attributes: Mapping[str, Any]) -> None:
-        if name == "DataArray":
+        if name == "GIFTI" and "NumberOfDataArrays" in attributes:
+            self.expected = int(attributes["NumberOfDataArrays"])
+        elif name == "DataArray":
+            self.n_arrays += 1
             n_axes = int(attributes.get("Dimensionality", 0))
             if not 0 <= n_axes <= _MOST_AXES:
                 raise DataError(f"{self.path}: an array has {n_axes} axes; is it damaged? Fetch it again.")
