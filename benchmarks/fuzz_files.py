@@ -14,6 +14,7 @@ The exit code is 1 if there is any.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import json
 import random
@@ -33,6 +34,8 @@ from hpc_recon.core.errors import ReconError
 FILE = Path(__file__).resolve().with_name("fuzz_readers.py")
 #: Seconds for one file; a good one takes some milliseconds.
 SECONDS = 10
+#: A reader with so many is not tried further.
+MOST_FINDINGS = 20
 #: Address space beyond what the child has when it starts; an array that does not fit is a finding, not an error.
 BYTES = 1 << 30
 #: Growth of the resident peak while one file is read: twice the file, and caches of HDF5, expat and Python.
@@ -51,10 +54,18 @@ def causes(error):
         error = error.__cause__ or error.__context__
 
 
-def read_all(attempts, root, must_name):
+def concerns(attempt, changed):
+    """Return whether an attempt may read the changed file: all do but those whose first argument is another file."""
+    first = attempt.args[0] if isinstance(attempt, functools.partial) and attempt.args else None
+    return changed is None or first == changed or not isinstance(first, Path) or not first.is_file()
+
+
+def read_all(attempts, root, must_name, changed=None):
     """Try to read everything; return how much was refused. What is neither read nor refused raises."""
     refused = 0
     for attempt in attempts(root):
+        if not concerns(attempt, changed):
+            continue
         try:
             attempt()
         except ReconError as error:
@@ -85,9 +96,8 @@ def child(name, folder, first, last, file, seconds):
     for part, content in sound.items():
         (root / part).write_bytes(content)
     warnings.simplefilter("error")
-    usual = read_all(
-        attempts, root, must_name
-    )  # keys that do not exist, and the like; loads what is loaded on first use
+    # keys that do not exist, and the like; it also loads what is loaded on first use
+    usual = {part: read_all(attempts, root, must_name, root / part) for part in sound}
     limit = memory("VmSize") + BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -101,7 +111,7 @@ def child(name, folder, first, last, file, seconds):
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
         before, began = memory("VmRSS"), time.perf_counter()
         signal.setitimer(signal.ITIMER_REAL, seconds)  # SIGALRM ends the process, also inside C
-        refused += read_all(attempts, root, must_name) > usual
+        refused += read_all(attempts, root, must_name, root / part) > usual[part]
         signal.setitimer(signal.ITIMER_REAL, 0)
         slowest = max(slowest, time.perf_counter() - began)
         grown = memory("VmHWM") - before
@@ -119,7 +129,7 @@ def fuzz(name, files, first=0, *, file=FILE, seconds=SECONDS):
     findings, refused, slowest, last = [], 0, 0.0, first + files
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        while first < last:
+        while first < last and len(findings) < MOST_FINDINGS:
             command = [
                 sys.executable,
                 __file__,
