@@ -8,7 +8,6 @@ refused. Vertices of the left hemisphere come before those of the right.
 
 from __future__ import annotations
 
-import math
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,12 +30,11 @@ from nibabel.wrapstruct import WrapStructError
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.files import replacing
+from hpc_recon.formats.nifti_bounds import require_bounded_header, require_held
 from hpc_recon.formats.xml_bounds import require_bounded_gifti, require_counted, require_no_entities
 
 #: Columns of a CIFTI file read at a time.
 _BLOCK_COLUMNS = 4096
-#: Bytes of the header of NIfTI-2, and where in it stands how long everything before the values is.
-_NIFTI2_HEADER, _VOX_OFFSET = 540, slice(168, 176)
 #: Seconds of one unit of a CIFTI series; hertz and the like are no time.
 _TIME_UNIT = "SECOND"
 _NIBABEL_ERRORS = (ImageFileError, HeaderDataError, WrapStructError, Cifti2HeaderError, GiftiParseError, ExpatError)
@@ -216,10 +214,8 @@ def _cifti(path: Path) -> Iterator[tuple[Any, Any, Grayordinates]]:
     if not path.name.endswith(".nii"):
         raise DataError(f"{path}: a CIFTI file is one .nii file, not compressed.")
     with _reading(path, "CIFTI"), path.open("rb") as stream:
-        size = path.stat().st_size
-        start = stream.read(_NIFTI2_HEADER)
-        offsets = [int.from_bytes(start[_VOX_OFFSET], order) for order in ("little", "big")]
-        require_no_entities(stream.read(min(size, *offsets)), path)
+        _, n_header = require_bounded_header(stream, path.stat().st_size, path)
+        require_no_entities(stream.read(n_header), path)
         stream.seek(0)
         kind: Any = nib.Cifti2Image
         with warnings.catch_warnings():
@@ -228,12 +224,7 @@ def _cifti(path: Path) -> Iterator[tuple[Any, Any, Grayordinates]]:
             image = kind.from_file_map({"image": FileHolder(fileobj=stream)}, mmap=False)
         if len(image.shape) != 2:
             raise DataError(f"{path}: must have two axes, not shape {image.shape}.")
-        needed = int(image.dataobj.offset) + math.prod(image.shape) * image.dataobj.dtype.itemsize
-        if needed > size:
-            raise DataError(
-                f"{path}: the header announces {image.shape} of {image.dataobj.dtype}, {needed} bytes, but the file has"
-                f" {size}. It is truncated or damaged; fetch it again."
-            )
+        require_held(image.dataobj, path)
         require_counted(image.header, image.shape, path)
         first, columns = image.header.get_axis(0), image.header.get_axis(1)
         if not isinstance(columns, BrainModelAxis):

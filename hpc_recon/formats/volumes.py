@@ -28,6 +28,7 @@ from nibabel.wrapstruct import WrapStructError
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.files import replacing
+from hpc_recon.formats.nifti_bounds import MAX_GZIP_RATIO, require_bounded_header, require_held
 from hpc_recon.formats.texts import read_text
 
 #: Two grids are one if no voxel centre is farther apart than this (mm): headers store float32 and round.
@@ -38,10 +39,6 @@ _TIME_UNITS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 _MAX_LABELS = 100_000
 #: A table has a line a label.
 _MAX_TABLE = 16 * 2**20
-#: The deflate format cannot expand a byte to more; a gzip file that claims to is a lie.
-_MAX_GZIP_RATIO = 1032
-#: Scans and maps pack to a tenth or so. Of a file that announces more, and more than this, bytes are counted first.
-_USUAL_GZIP_RATIO, _FREE_BYTES = 20, 1 << 26
 _NIBABEL_ERRORS = (ImageFileError, HeaderDataError, WrapStructError)
 _READ_ERRORS = (*_NIBABEL_ERRORS, OSError, EOFError, ValueError, KeyError, ArithmeticError, MemoryError, zlib.error)
 
@@ -133,24 +130,14 @@ def _opened(path: Path) -> Iterator[tuple[Any, Grid]]:
         raise DataError(f"{path}: a volume must be one file, .nii or .nii.gz. Convert pairs of .hdr and .img first.")
     is_packed = path.name.endswith(".gz")
     with _reading(path), gzip.open(path) if is_packed else path.open("rb") as stream:
-        size = int.from_bytes(start := stream.read(4), "little"), int.from_bytes(start, "big")
-        kind: Any = nib.Nifti2Image if 540 in size else nib.Nifti1Image  # bytes of the header: 540, or 348
-        stream.seek(0)
+        n_bytes = path.stat().st_size
+        size, _ = require_bounded_header(stream, n_bytes * (MAX_GZIP_RATIO if is_packed else 1), path)
+        kind: Any = nib.Nifti2Image if size == 540 else nib.Nifti1Image
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # nibabel's of odd extensions, which are not read here
             image: Any = kind.from_file_map({"image": FileHolder(fileobj=stream)}, mmap=False)
         proxy = image.dataobj
-        needed = int(proxy.offset) + int(np.prod(proxy.shape, dtype=object)) * proxy.dtype.itemsize
-        n_bytes = path.stat().st_size
-        if is_packed and needed > max(_FREE_BYTES, n_bytes * _USUAL_GZIP_RATIO):
-            n_bytes = n_bytes if needed > n_bytes * _MAX_GZIP_RATIO else _unpacked_bytes(path, needed)
-        elif is_packed:
-            n_bytes = needed  # whatever it holds, memory is bounded; what is missing shows when it is read
-        if needed > n_bytes:
-            raise DataError(
-                f"{path}: the header announces {proxy.shape} of {proxy.dtype}, {needed} bytes, but the file has"
-                f" {n_bytes}. It is truncated or damaged; fetch it again."
-            )
+        require_held(proxy, path, is_packed=is_packed)
         affine = np.asarray(image.affine, dtype=np.float64)
         shape = tuple(int(n) for n in image.shape)
         if len(shape) < 3 or min(shape) < 1 or not np.isfinite(affine).all() or proxy.dtype.kind not in "iuf":
@@ -159,15 +146,6 @@ def _opened(path: Path) -> Iterator[tuple[Any, Grid]]:
                 f" {proxy.dtype} with affine {affine.tolist()}."
             )
         yield image, Grid((shape[0], shape[1], shape[2]), affine)
-
-
-def _unpacked_bytes(path: Path, enough: int) -> int:
-    """Return how many bytes a gzip file unpacks to, or `enough`; nothing is kept."""
-    count = 0
-    with gzip.open(path) as stream:
-        while count < enough and (piece := stream.read(min(1 << 20, enough - count))):
-            count += len(piece)
-    return count
 
 
 @dataclass(frozen=True)
