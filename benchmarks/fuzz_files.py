@@ -54,17 +54,20 @@ def causes(error):
         error = error.__cause__ or error.__context__
 
 
-def concerns(attempt, changed):
-    """Return whether an attempt may read the changed file: all do but those whose first argument is another file."""
+def is_about(attempt, files):
+    """Return whether an attempt reads one of some files: its first argument says so."""
     first = attempt.args[0] if isinstance(attempt, functools.partial) and attempt.args else None
-    return changed is None or first == changed or not isinstance(first, Path) or not first.is_file()
+    return isinstance(first, Path) and first in files
 
 
-def read_all(attempts, root, must_name, changed=None):
-    """Try to read everything; return how much was refused. What is neither read nor refused raises."""
+def read_all(attempts, root, must_name, unchanged=frozenset()):
+    """Try to read everything but the files that are as before; return how much was refused.
+
+    What is neither read nor refused raises.
+    """
     refused = 0
     for attempt in attempts(root):
-        if not concerns(attempt, changed):
+        if is_about(attempt, unchanged):
             continue
         try:
             attempt()
@@ -97,7 +100,8 @@ def child(name, folder, first, last, file, seconds):
         (root / part).write_bytes(content)
     warnings.simplefilter("error")
     # keys that do not exist, and the like; it also loads what is loaded on first use
-    usual = {part: read_all(attempts, root, must_name, root / part) for part in sound}
+    others = {part: {root / other for other in sound} - {root / part} for part in sound}
+    usual = {part: read_all(attempts, root, must_name, others[part]) for part in sound}
     limit = memory("VmSize") + BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -111,7 +115,7 @@ def child(name, folder, first, last, file, seconds):
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
         before, began = memory("VmRSS"), time.perf_counter()
         signal.setitimer(signal.ITIMER_REAL, seconds)  # SIGALRM ends the process, also inside C
-        refused += read_all(attempts, root, must_name, root / part) > usual[part]
+        refused += read_all(attempts, root, must_name, others[part]) > usual[part]
         signal.setitimer(signal.ITIMER_REAL, 0)
         slowest = max(slowest, time.perf_counter() - began)
         grown = memory("VmHWM") - before

@@ -1,7 +1,7 @@
 """What the header of a NIfTI file announces, compared with what the file holds, before nibabel reads as much.
 
-Source: the NIfTI-1 and NIfTI-2 headers (nifti.nimh.nih.gov): size of the header, magic, `vox_offset`, extensions (a flag
-of 4 bytes, then each with its size and code, to `vox_offset`).
+Source: the NIfTI-1 and NIfTI-2 headers (nifti.nimh.nih.gov): size of the header, magic, `vox_offset`, extensions (a
+flag of 4 bytes, then each with its size and code, to `vox_offset`).
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def require_bounded_header(stream: Any, n_bytes: int, path: Path) -> tuple[int, 
     has_extensions = stream.read(4)[:1] not in (b"", b"\0")
     if has_extensions and offset < at:
         raise DataError(
-            f"{path}: the header announces extensions, and values from byte {offset:g}, in front of them. It is damaged; "
-            "fetch it again."
+            f"{path}: the header announces extensions, and values from byte {offset:g}, in front of them. It is "
+            "damaged; fetch it again."
         )
     while has_extensions and offset - at >= _SMALLEST_EXTENSION:
         stream.seek(at)
