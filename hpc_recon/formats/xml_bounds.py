@@ -71,6 +71,7 @@ class _Scan:
         self.pieces: list[str] | None = None
 
     def start(self, name: str, attributes: Mapping[str, Any]) -> None:
+        """Take what an element announces."""
         if name == "GIFTI" and "NumberOfDataArrays" in attributes:
             self.expected = int(attributes["NumberOfDataArrays"])
         elif name == "DataArray":
@@ -90,10 +91,12 @@ class _Scan:
             self.pieces = []
 
     def text(self, text: str) -> None:
+        """Keep a piece of the data of an array."""
         if self.pieces is not None:
             self.pieces.append(text)
 
     def end(self, name: str) -> None:
+        """Compare the data of an array with what it announced."""
         if name != "Data" or self.pieces is None:
             return
         text, self.pieces = "".join(self.pieces), None
