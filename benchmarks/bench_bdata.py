@@ -24,7 +24,7 @@ from pathlib import Path
 
 import machine
 import numpy as np
-from fuzz_bdata import memory
+from fuzz_files import memory
 
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.files import write_json

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
 import uuid
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +22,9 @@ from hpc_recon.core.text import format_bytes
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 #: What numpy says when an array did not fit on the disk: an error without a number.
 _SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
+#: What `sampled_sha256` reads of a large file.
+_PIECES = 64
+_PIECE_BYTES = 65536
 #: How a study is computed into another folder.
 _ELSEWHERE = "--set workspace=..."
 
@@ -95,6 +100,39 @@ def checksum(path: Path) -> int:
         while piece := stream.read(1 << 22):
             value = zlib.crc32(piece, value)
     return value
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 of a file; computed again only when its size or time of change differ."""
+    status = path.stat()
+    return _sha256(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=100_000)
+def _sha256(path: Path, _size: int, _changed: int) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sampled_sha256(path: Path) -> str:
+    """Return `<length>:<sha256>` of a file, where a file above 4 MiB is sampled: 64 pieces of 64 KiB, evenly spaced.
+
+    The first and the last piece are always among them, so the header and, of a `.gz`, the checksum of all its content.
+    """
+    status = path.stat()
+    if status.st_size <= _PIECES * _PIECE_BYTES:
+        return f"{status.st_size}:{sha256(path)}"
+    return f"{status.st_size}:{_sampled(path, status.st_size, status.st_mtime_ns)}"
+
+
+@lru_cache(maxsize=100_000)
+def _sampled(path: Path, size: int, _changed: int) -> str:
+    value = hashlib.sha256()
+    with open(path, "rb") as stream:
+        for piece in range(_PIECES):
+            stream.seek(piece * (size - _PIECE_BYTES) // (_PIECES - 1))
+            value.update(stream.read(_PIECE_BYTES))
+    return value.hexdigest()
 
 
 def is_full(error: BaseException) -> bool:

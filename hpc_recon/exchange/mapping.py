@@ -17,6 +17,7 @@ import numpy as np
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import DataError, StudyError
+from hpc_recon.core.files import sampled_sha256, sha256
 from hpc_recon.core.image_options import BetasSource, BoldSource
 from hpc_recon.core.ingest_options import Ingest, IngestSection, IngestSubject
 from hpc_recon.core.text import closest
@@ -117,9 +118,9 @@ def fingerprint(value: Any) -> Any:
     """Return a part of the `ingest` section as plain values, each path replaced by the sha256 of what it holds.
 
     Files may be moved and renamed without making results invalid; changed ones do. Of the large files of runs and betas
-    the length and some pieces are read (`labfiles.sampled_sha256`), because a plan must not read hundreds of GB.
+    the length and some pieces are read (`core.files.sampled_sha256`), because a plan must not read hundreds of GB.
     """
-    return _fingerprint(value, labfiles.sha256)
+    return _fingerprint(value, sha256)
 
 
 def _fingerprint(value: Any, digest: Callable[[Path], str]) -> Any:
@@ -128,7 +129,7 @@ def _fingerprint(value: Any, digest: Callable[[Path], str]) -> Any:
             return {path.name: digest(path) for path in labfiles.list_images(value)}
         return digest(value)
     if isinstance(value, IngestSection):
-        own = labfiles.sampled_sha256 if isinstance(value, (BoldSource, BetasSource)) else digest
+        own = sampled_sha256 if isinstance(value, (BoldSource, BetasSource)) else digest
         return {name: _fingerprint(getattr(value, name), own) for name in sorted(type(value).model_fields)}
     if isinstance(value, dict):
         return {name: _fingerprint(value[name], digest) for name in sorted(value)}

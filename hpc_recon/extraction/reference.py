@@ -7,10 +7,11 @@ from pathlib import Path
 
 from hpc_recon.core.config import Network, Study
 from hpc_recon.core.errors import StudyError
+from hpc_recon.core.files import sha256
 from hpc_recon.core.memory import array_bytes
 from hpc_recon.core.tiles import Group, Need, Tile, canonical, digest, ranges
 from hpc_recon.extraction import blocks
-from hpc_recon.formats import labfiles
+from hpc_recon.formats.images import list_images
 from hpc_recon.nets import features, reference, zoo
 from hpc_recon.nets.identity import identity
 from hpc_recon.numerics import corrections
@@ -27,11 +28,11 @@ def plan(name: str, network: Network, image_size: tuple[int, int]) -> list[Tile]
     settings: dict[str, object] = {"layers": list(network.layers)}
     if network.reference.file is not None:
         _statistics_of_file(name, network)
-        settings |= {"file": labfiles.sha256(network.reference.file), "statistic": network.reference.statistic}
+        settings |= {"file": sha256(network.reference.file), "statistic": network.reference.statistic}
         return [Tile(Group("extract", (name, REFERENCE), canonical(settings)), "reference", 0, 1, Need(files_out=1))]
     assert network.reference.folder is not None, "the study was validated"
-    paths = reference.image_files(network.reference.folder)
-    content = digest({path.name: labfiles.sha256(path) for path in paths})
+    paths = list_images(network.reference.folder)
+    content = digest({path.name: sha256(path) for path in paths})
     settings |= {**identity(network), "images": len(paths), "content": content}
     group, tiles = Group("extract", (name, REFERENCE), canonical(settings)), []
     for start, stop in ranges(len(paths), layout.STIMULI_PER_SHARD):
@@ -54,7 +55,7 @@ def prepare(workspace: Path, name: str, network: Network) -> None:
     """Create the arrays of the statistics of a folder's images; nothing for networks without one."""
     if network.reference is None or network.reference.folder is None:
         return
-    n_images = len(reference.image_files(network.reference.folder))
+    n_images = len(list_images(network.reference.folder))
     for layer in network.layers:
         arrays.create(
             workspace,
@@ -103,7 +104,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
             "value": list(found.values()),
         }
         return [tables.write_table(workspace, layout.reference_table(name), columns, made_by=tile.group.key)]
-    pictures = reference.read_images(network, reference.image_files(given.folder)[tile.start : tile.stop])
+    pictures = reference.read_images(network, list_images(given.folder)[tile.start : tile.stop])
     image_size = (pictures.shape[1], pictures.shape[2])
     assert image_size == zoo.input_size(network, image_size), "images are read at the size of the network's input"
     files = []

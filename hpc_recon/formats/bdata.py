@@ -68,6 +68,7 @@ class BData:
             dataset = hdf5.dataset_at(file, self._values)
             hdf5.require_numbers(dataset, ndim=2)
             self.shape: tuple[int, int] = (int(dataset.shape[0]), int(dataset.shape[1]))
+            self._precision = np.float32 if dataset.dtype.kind == "f" and dataset.dtype.itemsize < 8 else np.float64
             if 0 in self.shape:
                 raise DataError(f"{hdf5.place(dataset)} is empty, its shape is {self.shape}; it holds no samples")
             self.keys: tuple[str, ...] = tuple(hdf5.read_texts(hdf5.dataset_at(file, f"{self._metadata}/key")))
@@ -167,7 +168,7 @@ class BData:
         return out
 
     def numbers(self, key: str, *, column: int | None = None) -> Array:
-        """Return the column of a key, (n_samples,) float64.
+        """Return the column of a key, (n_samples,) float64; float32 if the file has no more, so that ids are refused.
 
         Parameters
         ----------
@@ -187,7 +188,7 @@ class BData:
         chosen = 0 if column is None else column
         if not 0 <= chosen < places.size:
             raise DataError(f"{key!r} in {self.path} has {places.size} columns, so column={column} does not exist")
-        return self.read(places[[chosen]], dtype=np.float64)[:, 0]
+        return self.read(places[[chosen]], dtype=self._precision)[:, 0]
 
     def label(self, key: str, *, column: int | None = None) -> tuple[str, ...]:
         """Return the text of each sample by the key's vmap; `n/a` where the number is NaN.

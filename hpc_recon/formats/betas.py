@@ -18,11 +18,14 @@ import numpy as np
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
 from hpc_recon.formats.hdf5 import dataset_at, open_hdf5
+from hpc_recon.formats.texts import read_text
 from hpc_recon.formats.volumes import Mask, open_series
 
 #: NSD's integers are percent signal change times this.
 NSD_SCALE = 300.0
 _BLOCK_TRIALS = 16
+#: NSD's largest list of trials has 30,000 lines.
+_MAX_LIST = 64 * 2**20
 
 Axes = Literal["reversed", "as written"]
 
@@ -131,10 +134,8 @@ def read_trials(path: Path, n_trials: int) -> tuple[str, ...]:
     DataError
         If the number of lines is not that of the trials, or a line is empty.
     """
-    try:
-        labels = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}). Save the list as UTF-8.") from error
+    text = read_text(path, limit=_MAX_LIST, what="list of trials")
+    labels = tuple(line.strip() for line in text.splitlines())
     if len(labels) != n_trials or "" in labels:
         raise DataError(
             f"{path}: {len(labels)} labels ({labels.count('')} empty) for {n_trials} trials. One line a trial."

@@ -17,12 +17,17 @@ import numpy as np
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
+from hpc_recon.formats.texts import read_text
 
 #: fMRIPrep's six motion parameters: translations in mm, rotations in radians.
 MOTION = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 MISSING = "n/a"
 #: A table of a run has hundreds of rows; more than this is no table of a run.
-_MAX_BYTES = 256 * 2**20
+_MAX_BYTES = 64 * 2**20
+#: The longest runs with all of fMRIPrep's columns have a million cells.
+_MAX_CELLS = 4_000_000
+#: A sidecar has some KB.
+_MAX_SIDECAR = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -76,14 +81,11 @@ def read_table(path: Path) -> Table:
     DataError
         If it is not UTF-8, has no row, a column twice or without a name, or a row of another length.
     """
-    if path.stat().st_size > _MAX_BYTES:
-        raise DataError(f"{path}: {path.stat().st_size} bytes are too many for a table of one run. Is it another file?")
-    try:
-        lines = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not UTF-8 ({error.reason} at byte {error.start}). Save the table as UTF-8."
-        ) from error
+    text = read_text(path, limit=_MAX_BYTES, what="table of one run")
+    n_cells = text.count("\t") + text.count("\n")
+    if n_cells > _MAX_CELLS:
+        raise DataError(f"{path}: {n_cells} cells are too many for a table of one run. Is it another file?")
+    lines = text.split("\n")
     rows = [(number, line.split("\t")) for number, line in enumerate(lines, start=1) if line.strip()]
     if len(rows) < 2:
         raise DataError(f"{path}: a table needs a header and at least one row. Is the file empty or truncated?")
@@ -175,8 +177,9 @@ def read_repetition_time(path: Path) -> float:
     DataError
         If the file is not JSON, or has no `RepetitionTime` above 0.
     """
+    text = read_text(path, limit=_MAX_SIDECAR, what="sidecar")
     try:
-        content = json.loads(path.read_bytes().decode("utf-8-sig"))
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a JSON file: {error}.") from error
     value = content.get("RepetitionTime") if isinstance(content, dict) else None

@@ -20,6 +20,7 @@ import numpy as np
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError, ReconError
 from hpc_recon.core.text import closest, format_bytes
+from hpc_recon.formats.hdf5_texts import LONGEST_TEXT, read_variable
 
 #: What an HDF5 file starts with, at byte 0 or after a user block of 512, 1024, ... bytes.
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -29,11 +30,9 @@ _LARGEST_USER_BLOCK = 1 << 20
 #: a plugin, that is, code found by name on this machine.
 _KNOWN_FILTERS = frozenset({1, 2, 3, 4, 5, 6, 32000})
 #: Deflate, the strongest of them, cannot make data more than 1032 times smaller.
-_LARGEST_COMPRESSION = 1100
+LARGEST_COMPRESSION = 1100
 #: Soft links that may lead to one another.
 _LONGEST_CHAIN = 16
-#: A text longer than this is none: no name, label or header of the formats read here comes near it.
-_LONGEST_TEXT = 1 << 26
 #: What h5py raises at a file that is damaged or holds what it does not support.
 _H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError, SystemError)
 
@@ -114,6 +113,24 @@ def node(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
     return _node(group, name, _LONGEST_CHAIN)
 
 
+def exists(group: h5py.Group, name: str) -> bool:
+    """Return whether there is something, be it a link that leads nowhere, below a group at a path."""
+    *above, last = [part for part in name.split("/") if part not in ("", ".")] or [""]
+    found: h5py.Group | h5py.Dataset = group
+    for part in above:
+        if not isinstance(found, h5py.Group) or not exists(found, part):
+            return False
+        found = node(found, part)
+    with translated(Path(group.file.filename), f"has a damaged group {found.name}"):
+        return isinstance(found, h5py.Group) and bool(last) and bool(found.id.links.exists(last.encode()))
+
+
+def is_link(group: h5py.Group, name: str) -> bool:
+    """Return whether a name in a group is a link to another name."""
+    with translated(Path(group.file.filename), f"has a damaged link {name!r} in {group.name}"):
+        return not isinstance(group.get(name, getlink=True), h5py.HardLink)
+
+
 def group_at(group: h5py.Group, name: str) -> h5py.Group:
     """Return a group as `node` does; a dataset in its place is a `DataError`."""
     found = node(group, name)
@@ -163,14 +180,14 @@ def require_contained(dataset: h5py.Dataset) -> None:
         stored = int(dataset.id.get_storage_size())
         whole = Path(dataset.file.filename).stat().st_size
         declared = int(np.prod([int(n) for n in dataset.shape], dtype=object)) * int(dataset.id.get_type().get_size())
-        if declared > min(stored, whole) * (_LARGEST_COMPRESSION if filters else 1):
+        if declared > min(stored, whole) * (LARGEST_COMPRESSION if filters else 1):
             raise DataError(
                 f"{where} declares {dataset.shape} values, {format_bytes(declared)}, but the file stores "
                 f"{format_bytes(min(stored, whole))} for them; it was not written to its end, or is damaged"
             )
         if dataset.chunks is not None:
             chunk = int(np.prod([int(n) for n in dataset.chunks], dtype=object)) * dataset.id.get_type().get_size()
-            if chunk > max(_LONGEST_TEXT, 2 * declared):
+            if chunk > max(LONGEST_TEXT, 2 * declared):
                 raise DataError(f"{where} has chunks of {format_bytes(chunk)}, more than the dataset; is it damaged?")
 
 
@@ -199,8 +216,10 @@ def read_numbers(dataset: h5py.Dataset, *, ndim: int) -> Array:
         return np.asarray(dataset[()], dtype=np.float64)
 
 
-def read_texts(dataset: h5py.Dataset) -> list[str]:
+def read_texts(dataset: h5py.Dataset, *, flat: bool = False) -> list[str]:
     """Return the texts of a scalar (one) or 1-D dataset: fixed or variable length, ASCII or UTF-8.
+
+    With `flat`, datasets of more axes too, in C order.
 
     Raises
     ------
@@ -212,27 +231,14 @@ def read_texts(dataset: h5py.Dataset) -> list[str]:
     with translated(path, f"has values of an unsupported type at {dataset.name}"):
         dtype, shape = dataset.dtype, dataset.shape
         info = h5py.check_string_dtype(dtype)
-    if info is None or shape is None or len(shape) > 1:
+    if info is None or shape is None or (len(shape) > 1 and not flat):
         raise DataError(f"{place(dataset)} must hold text in one axis, but holds {_dtype_name(dtype)} {shape}")
     with translated(path, f"cannot be read at {dataset.name}; is it damaged?"):
-        if info.length is not None or not shape:
-            raw = [bytes(value) for value in np.atleast_1d(np.asarray(dataset[()]))]
+        if info.length is None:
+            raw = read_variable(dataset, place(dataset))
         else:
-            raw = _variable_texts(dataset, limit=path.stat().st_size)
+            raw = [bytes(value) for value in np.ravel(dataset[()])]
     return [_decoded(value, f"text {i} of {place(dataset)}") for i, value in enumerate(raw)]
-
-
-def _variable_texts(dataset: h5py.Dataset, *, limit: int) -> list[bytes]:
-    """Read one at a time: each may be a reference to the same long text."""
-    found: list[bytes] = []
-    total = 0
-    for i in range(dataset.shape[0]):
-        value = dataset[i]
-        total += len(value)
-        if total > limit:
-            raise DataError(f"{place(dataset)} has texts of more than {limit} bytes, the size of the file")
-        found.append(value if isinstance(value, bytes) else str(value).encode())
-    return found
 
 
 def _decoded(value: bytes, where: str) -> str:
@@ -283,7 +289,10 @@ def _require_signature(path: Path) -> None:
             stream.seek(at)
             found, at = stream.read(len(SIGNATURE)) == SIGNATURE, at * 2
     if not found:
-        raise DataError(f"{path} is no HDF5 file: it starts with {start!r}, and must with {SIGNATURE!r}")
+        raise DataError(
+            f"{path} is no HDF5 file: it starts with {start!r}, and must with {SIGNATURE!r}; copy it again, or correct "
+            "the path"
+        )
 
 
 def _kind(found: object) -> str:

@@ -1,38 +1,40 @@
-"""Arrays and images as laboratories keep them: `.mat` (v5 and v7.3), `.h5`, `.npz`, `.npy`, and folders of images.
+"""Arrays as laboratories keep them: `.mat` (v5 and v7.3), `.h5`, `.npz`, `.npy`; images are those of `images`.
 
 Nothing is guessed: a file that cannot be read, or a key that it does not have, is an error that says what is there.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
+import zipfile
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-import scipy.io
-from PIL import Image, ImageOps
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
+from hpc_recon.core.files import sha256 as sha256
 from hpc_recon.core.text import closest
+from hpc_recon.formats import hdf5, mat5, matlab
+from hpc_recon.formats.archives import npz_keys, read_npy, read_npz
+from hpc_recon.formats.images import IMAGE_ENDINGS as IMAGE_ENDINGS
+from hpc_recon.formats.images import list_images as list_images
+from hpc_recon.formats.images import read_image as read_image
+from hpc_recon.formats.images import resize as resize
 
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
-#: What `sampled_sha256` reads of a large file.
-_PIECES = 64
-_PIECE_BYTES = 65536
 ARRAY_ENDINGS = (".mat", ".h5", ".hdf5", ".npz", ".npy")
+#: Names looked at to say which keys a file has, and groups in one another.
+_MOST_LISTED, _DEEPEST = 2000, 8
 
 
 def read_array(file: Path, key: str | None = None) -> Array:
     """Read one array, with the axes that the lab's own software shows.
 
     MATLAB's v7.3 files hold HDF5 arrays with reversed axes, so those of a `.mat` are reversed back. Cell
-    arrays of text, character matrices and HDF5 strings become arrays of text; sparse matrices become dense.
+    arrays of text, character matrices and HDF5 strings become arrays of text; sparse matrices (v5) become dense.
 
     Parameters
     ----------
@@ -130,180 +132,106 @@ def _number_text(value: float, nan: str) -> str:
     return str(int(value)) if value.is_integer() else repr(value)
 
 
-def list_images(folder: Path) -> list[Path]:
-    """Return the image files of a folder, sorted by name.
-
-    Raises
-    ------
-    DataError
-        If the folder is missing or has no image.
-    """
-    if not folder.is_dir():
-        raise DataError(
-            f"{folder} does not exist, or is not a folder; correct the path, which starts at the study file"
-        )
-    found = sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".")
-    )
-    if not found:
-        raise DataError(f"{folder} has no image ({' '.join(IMAGE_ENDINGS)}); correct the path")
-    return found
-
-
-def read_image(path: Path) -> Array:
-    """Read an image as (H, W, 3) uint8 RGB, turned upright; grey is repeated, transparency laid on white.
-
-    Raises
-    ------
-    DataError
-        If it cannot be read, or has more bits than can be converted without a choice.
-    """
-    try:
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I;16"):
-                deep = np.asarray(image).astype(np.float64)
-                return np.repeat(np.rint(deep / 257).astype(np.uint8)[..., None], 3, axis=2)
-            if image.mode in ("I", "F"):
-                raise DataError(f"{path} has 32 bits a pixel (mode {image.mode}); save it with 8 or 16")
-            if image.has_transparency_data:
-                layer = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-            return np.asarray(image.convert("RGB")).copy()
-    except DataError:
-        raise
-    except Exception as error:  # Pillow's decoders raise many kinds
-        raise DataError(f"the image {path} cannot be read ({type(error).__name__}: {error}); is it damaged?") from error
-
-
-def resize(image: Array, size: int) -> Array:
-    """Resize (H, W, 3) uint8 to (size, size, 3), bicubic with antialiasing; unchanged if it has that size."""
-    if image.shape[:2] == (size, size):
-        return image
-    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC)).copy()
-
-
-def sha256(path: Path) -> str:
-    """Return the sha256 of a file; computed again only when its size or time has changed."""
-    status = path.stat()
-    return _sha256(path, status.st_size, status.st_mtime_ns)
-
-
-def sampled_sha256(path: Path) -> str:
-    """Return `<length>:<sha256>` of a file, where a file above 4 MiB is sampled: 64 pieces of 64 KiB, evenly spaced.
-
-    The first and the last piece are always among them, so the header and, of a `.gz`, the checksum of all its content.
-    """
-    status = path.stat()
-    if status.st_size <= _PIECES * _PIECE_BYTES:
-        return f"{status.st_size}:{sha256(path)}"
-    return f"{status.st_size}:{_sampled(path, status.st_size, status.st_mtime_ns)}"
-
-
-@lru_cache(maxsize=100_000)
-def _sampled(path: Path, size: int, time: int) -> str:
-    value = hashlib.sha256()
-    with open(path, "rb") as stream:
-        for piece in range(_PIECES):
-            stream.seek(piece * (size - _PIECE_BYTES) // (_PIECES - 1))
-            value.update(stream.read(_PIECE_BYTES))
-    return value.hexdigest()
-
-
-@lru_cache(maxsize=100_000)
-def _sha256(path: Path, size: int, time: int) -> str:
-    value = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while piece := stream.read(1 << 22):
-            value.update(piece)
-    return value.hexdigest()
-
-
 def _read(file: Path, key: str) -> Array:
     ending = file.suffix.lower()
     if ending == ".npy":
-        return np.asarray(np.load(file, allow_pickle=False))
+        return read_npy(file)
     if ending == ".npz":
-        # Opened here: numpy leaves a file that is no archive open.
-        with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            _require_key(key, archive.files, file)
-            return np.asarray(archive[key])
-    if ending == ".mat" and not h5py.is_hdf5(file):
-        return _read_mat5(file, key)
-    with h5py.File(file, "r") as stream:
-        return _read_hdf5(stream, key, file=file, reverse=ending == ".mat")
+        with zipfile.ZipFile(file) as archive:
+            _require_key(key, npz_keys(archive), file)
+            return read_npz(archive, key, file)
+    if ending != ".mat":
+        return _read_hdf5(file, key)
+    if matlab.version(file) == 5:
+        root, *fields = key.split(".")
+        _require_key(root, mat5.names(file), file)
+        return _as_array(mat5.read(file, root, fields), key, file)
+    with hdf5.open_hdf5(file) as stream:
+        path = _path_of(stream, key, file)
+    return _as_array(matlab.read_value(file, path), key, file)
 
 
 def _require_key(key: str, known: Sequence[str], file: Path) -> None:
     if key not in known:
-        shown = ", ".join(sorted(known)[:30]) + (", ..." if len(known) > 30 else "")
-        near = closest(key, known) if known else ""
-        guess = near if near.startswith("; did") else ""
-        raise DataError(f"{file} has no key {key!r}{guess} (its keys: {shown or 'none'}); correct `key` in the study")
+        raise _no_key(key, known, file)
 
 
-def _read_mat5(file: Path, key: str) -> Array:
-    root, *fields = key.split(".")
-    _require_key(root, [str(name) for name, _, _ in scipy.io.whosmat(file)], file)
-    value: Any = scipy.io.loadmat(file, variable_names=[root], spmatrix=False)[root]
-    for depth, name in enumerate(fields):
-        place = ".".join((root, *fields[:depth]))
-        if not isinstance(value, np.ndarray) or value.dtype.names is None or value.size != 1:
-            raise DataError(f"{place} in {file} is not a single structure, so it has no field {name!r}")
-        _require_key(f"{place}.{name}", [f"{place}.{field}" for field in value.dtype.names], file)
-        value = value.flat[0][name]
-    value = np.asarray(value.toarray() if hasattr(value, "toarray") else value)  # MATLAB's sparse matrices are scipy's
-    return _text_cells(list(value.flat), value.shape) if value.dtype == object else value
+def _no_key(key: str, known: Sequence[str], file: Path) -> DataError:
+    shown = ", ".join(sorted(known)[:30]) + (", ..." if len(known) > 30 else "")
+    near = closest(key, known) if known else ""
+    guess = near if near.startswith("; did") else ""
+    return DataError(f"{file} has no key {key!r}{guess} (its keys: {shown or 'none'}); correct `key` in the study")
 
 
-def _text_cells(cells: Sequence[Any], shape: tuple[int, ...]) -> Array:
-    """Turn MATLAB cells, each a text or one number, into an array of text; other content keeps dtype object."""
+def _as_array(value: matlab.Value, key: str, file: Path) -> Array:
+    """Turn a MATLAB value into an array of numbers or text."""
+    if isinstance(value, dict):
+        fields = ", ".join(f"{key}.{name}" for name in list(value)[:30]) or "none"
+        raise DataError(
+            f"{file} has no key {key!r} that is an array: it is a structure (its keys: {fields}); correct `key` in the "
+            "study"
+        )
+    if isinstance(value, mat5.Cells):
+        return _text_cells(value, f"{key} in {file}")
+    if isinstance(value, str | mat5.CharacterRows):
+        return np.array([value] if isinstance(value, str) else value, dtype=np.str_)
+    if not value.size:
+        raise DataError(f"{key} in {file} is empty, its shape is {value.shape}; correct `key`, or save it again")
+    return value
+
+
+def _text_cells(cells: mat5.Cells, where: str) -> Array:
+    """Turn MATLAB cells, each a text or one number, into an array of text."""
     words = []
     for cell in cells:
-        inner = np.asarray(cell)
-        if inner.size > 1 or inner.dtype.kind not in "biufU":
-            return np.empty(shape, dtype=object)  # refused by read_array
-        words.append(text(inner.reshape(-1), "a cell")[0] if inner.size else "")
-    return np.array(words, dtype=np.str_).reshape(shape)
+        inner = [cell] if isinstance(cell, str) else cell
+        if not isinstance(inner, list | np.ndarray) or isinstance(inner, mat5.Cells) or len(np.ravel(inner)) > 1:
+            kind = f"numbers {inner.shape}" if isinstance(inner, np.ndarray) else matlab.KINDS[type(cell)]
+            raise DataError(
+                f"{where} has a cell that holds {kind}, neither numbers nor text; save it as a plain array (text as a "
+                "cell array of character vectors)"
+            )
+        words.append(text(np.ravel(inner), f"a cell of {where}")[0] if len(np.ravel(inner)) else "")
+    return np.array(words, dtype=np.str_).reshape(cells.shape)
 
 
-def _read_hdf5(stream: Any, key: str, *, file: Path, reverse: bool) -> Array:
-    known: list[str] = []
-    stream.visititems(lambda name, item: known.append(name) if isinstance(item, h5py.Dataset) else None)
-    plain = [name for name in known if not name.startswith("#")]  # MATLAB keeps the contents of cells in #refs#
-    path = key.strip("/")
-    if reverse and path not in plain:
-        path = path.replace(".", "/")
-    if path not in plain:
-        _require_key(key, plain, file)
-    item = stream[path]
-    if item.external or item.is_virtual:
-        # Such a file would read any file of the user's as brain data; a virtual one reads what is absent as zeros.
-        raise DataError(
-            f"{key} in {file} takes its values from another file; store the values themselves, and name that"
-        )
-    kind = item.attrs.get("MATLAB_class", b"")
-    if kind == b"char":
-        return np.array(_characters(item), dtype=np.str_)
-    if kind == b"cell" or h5py.check_ref_dtype(item.dtype) is not None:
-        cells = [_cell(stream[reference]) for reference in np.asarray(item).T.flat]
-        return _text_cells(cells, item.shape[::-1])
-    if "MATLAB_empty" in item.attrs:
-        raise DataError(f"{key} in {file} is empty")
-    if h5py.check_string_dtype(item.dtype) is not None:
-        return np.asarray(item.asstr()[()], dtype=np.str_)
-    value = np.asarray(item)
-    return np.ascontiguousarray(value.T) if reverse else value
+def _read_hdf5(file: Path, key: str) -> Array:
+    with hdf5.open_hdf5(file) as stream:
+        item = hdf5.node(stream, _path_of(stream, key, file))
+        if not isinstance(item, h5py.Dataset):
+            raise _no_key(key, _datasets(stream), file)
+        hdf5.require_contained(item)
+        with hdf5.translated(file, f"cannot be read at {key}; is it damaged?"):
+            is_text, shape = h5py.check_string_dtype(item.dtype) is not None, item.shape
+        if is_text:
+            return np.array(hdf5.read_texts(item, flat=True), dtype=np.str_).reshape(shape)
+        hdf5.require_numbers(item, ndim=len(shape or ()))
+        with hdf5.translated(file, f"cannot be read at {key}; is it damaged?"):
+            return np.asarray(item[()])
 
 
-def _characters(item: Any) -> list[str]:
-    """Return the rows of a MATLAB character matrix, stored as numbers with reversed axes."""
-    if "MATLAB_empty" in item.attrs:
-        return [""]
-    return ["".join(map(chr, row)).rstrip() for row in np.atleast_2d(np.asarray(item).T)]
+def _path_of(stream: h5py.File, key: str, file: Path) -> str:
+    """Return the path that a key means: itself, or with `/` for `.`."""
+    for path in dict.fromkeys((key.strip("/"), key.strip("/").replace(".", "/"))):
+        if path and hdf5.exists(stream, path):
+            return path
+    raise _no_key(key, _datasets(stream), file)
 
 
-def _cell(item: Any) -> Any:
-    if item.attrs.get("MATLAB_class", b"") == b"char":
-        return np.array(_characters(item)[:1])
-    return np.asarray(item)
+def _datasets(stream: h5py.File) -> list[str]:
+    """Return the paths of datasets, without what MATLAB keeps for itself (`#refs#`); of a large file the first."""
+    found: list[str] = []
+    waiting: list[tuple[str, Any]] = [("", stream)]
+    looked_at = 0
+    while waiting and looked_at < _MOST_LISTED:
+        above, group = waiting.pop(0)
+        for name in hdf5.names(group)[: _MOST_LISTED - looked_at]:
+            looked_at += 1
+            if name.startswith("#") or hdf5.is_link(group, name):
+                continue
+            item = hdf5.node(group, name)
+            if isinstance(item, h5py.Dataset):
+                found.append(above + name)
+            elif above.count("/") < _DEEPEST:
+                waiting.append((f"{above}{name}/", item))
+    return found

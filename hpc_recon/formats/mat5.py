@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
+from hpc_recon.core.text import closest, format_bytes
 
 _HEADER = 128
 _MATRIX, _COMPRESSED = 14, 15
@@ -26,8 +28,10 @@ _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f
 _TEXTS = {1: "latin-1", 2: "utf-8", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
 #: Array classes of numbers.
 _CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
-_CELL, _STRUCT, _CHAR = 1, 2, 4
-_REFUSED = {3: "an object", 5: "a sparse matrix (save full(x))", 16: "a function", 17: "an object"}
+_CELL, _STRUCT, _CHAR, _SPARSE = 1, 2, 4, 5
+_REFUSED = {3: "an object", 16: "a function", 17: "an object"}
+#: A sparse matrix becomes dense if it takes no more than this, or than as many times its bytes.
+_DENSE_BYTES, _DENSE_TIMES = 1 << 26, 1024
 #: Enough of a compressed variable to read its name.
 _START = 1024
 _DEEPEST = 8
@@ -35,6 +39,18 @@ _DEEPEST = 8
 
 class _Damaged(Exception):
     """A rule of the format is broken; becomes a DataError that names the file."""
+
+
+class Cells(list[Any]):
+    """The values of a cell array in MATLAB's linear order, and its shape."""
+
+    def __init__(self, values: Iterable[Any], shape: tuple[int, ...]) -> None:
+        super().__init__(values)
+        self.shape = shape
+
+
+class CharacterRows(tuple[str, ...]):
+    """The rows of a character matrix, padded with blanks to one length."""
 
 
 @dataclass
@@ -62,27 +78,40 @@ class _Reader:
         return self.data[self.at - size : self.at]
 
 
-def read(path: Path, key: str) -> Any:
-    """Read one variable as `matlab.read_value` says.
+def read(path: Path, key: str, fields: Sequence[str] = ()) -> Any:
+    """Read one variable as `matlab.read_value` says, or what lies at `fields` inside its structures.
 
     Raises
     ------
     DataError
         If the variable is absent or there twice, the file is truncated or damaged, or the class is not supported.
     """
-    names, found = [], []
-    try:
+    found = []
+    names_found = []
+    with _translated(path):
         for name, matrix in _variables(path, key):
-            names.append(name)
+            names_found.append(name)
             if name == key:
                 found.append(matrix)
         if len(found) == 1:
-            return _value(found[0], f"{key} in {path}", 0)
-    except (_Damaged, zlib.error, struct.error, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as v5 .mat ({error}); copy it again, or save it anew") from error
-    has = ", ".join(sorted(set(names))[:30]) or "none"
+            return _value(found[0], key, path, 0, tuple(fields))
+    has = ", ".join(sorted(set(names_found))[:30]) or "none"
     rule = f"has {key!r} {len(found)} times" if found else f"has no variable {key!r} (its variables: {has})"
     raise DataError(f"{path} {rule}; correct the file or the key")
+
+
+def names(path: Path) -> list[str]:
+    """Return the names of the variables, in the file's order; a variable without a name is not one of them."""
+    with _translated(path):
+        return [name for name, _ in _variables(path, "") if name]
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (_Damaged, zlib.error, struct.error, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as v5 .mat ({error}); copy it again, or save it anew") from error
 
 
 def _variables(path: Path, key: str) -> Iterator[tuple[str, _Reader]]:
@@ -142,58 +171,128 @@ def _head(reader: _Reader) -> tuple[int, int, tuple[int, ...], str]:
     return word & 0xFF, word >> 8 & 0xFF, shape, bytes(reader.element()[1]).decode("utf-8")
 
 
-def _value(reader: _Reader, where: str, depth: int) -> Any:
+def _value(reader: _Reader, name: str, path: Path, depth: int, fields: tuple[str, ...] = ()) -> Any:
+    where = f"{name} in {path}"
     if depth > _DEEPEST:
         raise DataError(f"{where} lies more than {_DEEPEST} structures or cells deep; save it flat")
     if not len(reader.data):
+        if fields:
+            raise _no_structure(where, fields[0])
         return np.zeros((0, 0))
     kind, flags, shape, _ = _head(reader)
+    if kind == _STRUCT and math.prod(shape) == 1:
+        return _structure(reader, name, path, depth, fields)
+    if fields:
+        raise _no_structure(where, fields[0])
     if kind in _CLASSES:
         return _numbers(reader, kind, flags, shape, where)
     if kind == _CHAR:
         return _text(reader, shape, where)
+    if kind == _SPARSE:
+        return _sparse(reader, flags, shape, where)
     if kind == _CELL:
-        return [_inner(reader, f"a cell of {where}", depth) for _ in range(_bounded(reader, math.prod(shape)))]
+        count = _bounded(reader, math.prod(shape))
+        return Cells((_inner(reader, f"a cell of {name}", path, depth) for _ in range(count)), shape)
     if kind == _STRUCT:
-        if math.prod(shape) != 1:
-            raise DataError(f"{where} is a structure array {shape}; save a single structure")
-        return {name: _inner(reader, f"{where}.{name}", depth) for name in _fields(reader)}
+        raise DataError(f"{where} is a structure array {shape}; save a single structure")
     raise DataError(f"{where} is {_REFUSED.get(kind, f'of the unknown class {kind}')}; save it as an array of numbers")
 
 
-def _inner(reader: _Reader, where: str, depth: int) -> Any:
+def _structure(reader: _Reader, name: str, path: Path, depth: int, fields: tuple[str, ...]) -> Any:
+    """Return a structure as a dict, or one of its fields: then the others are passed over."""
+    has = _fields(reader)
+    if not fields:
+        return {field: _inner(reader, f"{name}.{field}", path, depth) for field in has}
+    wanted = f"{name}.{fields[0]}"
+    if fields[0] not in has:
+        shown = ", ".join(f"{name}.{field}" for field in has[:30])
+        near = closest(fields[0], has) if has else ""
+        guess = near if near.startswith("; did") else ""
+        raise DataError(f"{path} has no key {wanted!r}{guess} (its keys: {shown}); correct `key`")
+    for _ in range(has.index(fields[0])):
+        reader.element()
+    return _inner(reader, wanted, path, depth, fields[1:])
+
+
+def _no_structure(where: str, field: str) -> DataError:
+    return DataError(f"{where} is not a single structure, so it has no field {field!r}; correct `key`")
+
+
+def _inner(reader: _Reader, name: str, path: Path, depth: int, fields: tuple[str, ...] = ()) -> Any:
     kind, data = reader.element()
     if kind != _MATRIX:
-        raise _Damaged(f"{where} is an element of type {kind}, not an array")
-    return _value(_Reader(data, reader.order), where, depth + 1)
+        raise _Damaged(f"{name} is an element of type {kind}, not an array")
+    return _value(_Reader(data, reader.order), name, path, depth + 1, fields)
 
 
 def _numbers(reader: _Reader, kind: int, flags: int, shape: tuple[int, ...], where: str) -> Array:
     if flags & 0x08:
         raise DataError(f"{where} holds complex numbers, not real ones; save the part that is meant")
+    data = _stored(reader, where)
+    if data.size != math.prod(shape):
+        raise _Damaged(
+            f"{where} declares shape {shape}, {math.prod(shape)} values, but has {data.nbytes} bytes of {data.dtype}"
+        )
+    with np.errstate(invalid="ignore"):  # a damaged class may turn NaN into integers
+        values = data.reshape(shape, order="F").astype(_CLASSES[kind])
+    return np.ascontiguousarray(values != 0 if flags & 0x02 else values)
+
+
+def _stored(reader: _Reader, where: str) -> Array:
+    """Return the numbers of the next element, as they are stored."""
     stored, data = reader.element()
     if stored not in _NUMBERS:
         raise _Damaged(f"{where} holds numbers of the unknown type {stored}")
     dtype = np.dtype(_NUMBERS[stored]).newbyteorder(reader.order)  # type: ignore[arg-type]
-    if len(data) != math.prod(shape) * dtype.itemsize:
-        raise _Damaged(
-            f"{where} declares shape {shape}, {math.prod(shape)} values, but has {len(data)} bytes of {dtype}"
-        )
-    with np.errstate(invalid="ignore"):  # a damaged class may turn NaN into integers
-        values = np.frombuffer(data, dtype).reshape(shape, order="F").astype(_CLASSES[kind])
-    return np.ascontiguousarray(values != 0 if flags & 0x02 else values)
+    if len(data) % dtype.itemsize:
+        raise _Damaged(f"{where} has {len(data)} bytes of {dtype}")
+    return np.frombuffer(data, dtype)
 
 
-def _text(reader: _Reader, shape: tuple[int, ...], where: str) -> str:
+def _sparse(reader: _Reader, flags: int, shape: tuple[int, ...], where: str) -> Array:
+    """Return a sparse matrix dense: the row of each value, where each column begins, the values."""
+    if flags & 0x08:
+        raise DataError(f"{where} holds complex numbers, not real ones; save the part that is meant")
+    size = 8 * math.prod(shape)
+    if size > max(_DENSE_BYTES, _DENSE_TIMES * len(reader.data)):
+        raise DataError(f"{where} is sparse, and takes {format_bytes(size)} if dense; save the part that is needed")
+    rows, begins, values = (_stored(reader, where) for _ in range(3))
+    if len(shape) != 2 or rows.dtype.kind not in "iu" or begins.dtype.kind not in "iu" or begins.size != shape[1] + 1:
+        raise _Damaged(f"{where} is a sparse matrix {shape} with {begins.size} columns of type {begins.dtype}")
+    begin = begins.astype(np.int64)
+    counts, n_values = begin[1:] - begin[:-1], int(begin[-1])
+    if begin[0] != 0 or (counts < 0).any() or n_values > min(rows.size, values.size):
+        raise _Damaged(f"{where} is a sparse matrix whose columns have {counts[:10].tolist()} values of {rows.size}")
+    row = rows[:n_values].astype(np.int64)
+    if row.size and (row.min() < 0 or row.max() >= shape[0]):
+        raise _Damaged(f"{where} is a sparse matrix {shape} with values in rows {row.min()} to {row.max()}")
+    whole = np.zeros(shape, dtype=bool if flags & 0x02 else np.float64)
+    whole[row, np.repeat(np.arange(shape[1]), counts)] = values[:n_values]
+    return whole
+
+
+def _text(reader: _Reader, shape: tuple[int, ...], where: str) -> str | CharacterRows:
     if math.prod(shape) == 0:
         return ""
-    if len(shape) != 2 or min(shape) > 1:
-        raise DataError(f"{where} is a character matrix {shape}; save a cell array of rows")
     kind, data = reader.element()
     if kind not in _TEXTS:
         raise _Damaged(f"{where} holds text of the unknown type {kind}")
     wide = _TEXTS[kind] in ("utf-16", "utf-32")
-    return bytes(data).decode(_TEXTS[kind] + (("-le" if reader.order == "<" else "-be") if wide else ""))
+    text = bytes(data).decode(_TEXTS[kind] + (("-le" if reader.order == "<" else "-be") if wide else ""))
+    return text_rows(np.array(list(text)), shape, where) if shape[0] != 1 or len(shape) > 2 else text
+
+
+def text_rows(characters: Array, shape: tuple[int, ...], where: str) -> CharacterRows:
+    """Return the rows of a character matrix (n, width) from its characters in MATLAB's linear order.
+
+    Raises
+    ------
+    DataError
+        If it has more axes, or another number of characters.
+    """
+    if len(shape) != 2 or characters.size != math.prod(shape):
+        raise DataError(f"{where} is text of {characters.size} characters and shape {shape}; save a cell array of rows")
+    return CharacterRows("".join(row) for row in characters.reshape(shape, order="F"))
 
 
 def _fields(reader: _Reader) -> list[str]:

@@ -23,9 +23,13 @@ from hpc_recon.core.files import replacing, sync_folder
 from hpc_recon.core.text import format_bytes
 from hpc_recon.formats import mat5
 from hpc_recon.formats.hdf5 import SIGNATURE, names, node, open_hdf5, place, require_contained, translated
+from hpc_recon.formats.hdf5_texts import attribute
+from hpc_recon.formats.mat5 import Cells, CharacterRows
 
-#: What a variable becomes: numbers, text, a cell array (in MATLAB's linear order) or a structure.
-Value: TypeAlias = "Array | str | list[Any] | dict[str, Any]"
+#: What a variable becomes: numbers, text, rows of a character matrix, a cell array or a structure.
+Value: TypeAlias = "Array | str | CharacterRows | Cells | dict[str, Any]"
+#: The same in words, for messages.
+KINDS: dict[type, str] = {str: "text", CharacterRows: "text", Cells: "a cell array", dict: "a structure"}
 
 USER_BLOCK = 512
 #: A v5 variable is at most this long, by its 32-bit length.
@@ -55,18 +59,18 @@ def read_value(path: Path, key: str) -> Value:
 
     Returns
     -------
-    Array, str, list or dict
-        Numbers and logicals as an array in C order; a character row as text; a cell array as a list in MATLAB's
-        linear order; a scalar structure as a dict.
+    Array, str, CharacterRows, Cells or dict
+        Numbers and logicals as an array in C order; a character row as text, and a character matrix as its rows; a cell
+        array as a list in MATLAB's linear order; a scalar structure as a dict. Sparse matrices (v5) become dense.
 
     Raises
     ------
     DataError
         If the file is absent, truncated, damaged or no `.mat` file, lacks the variable (what it has is listed) or has
-        it twice, declares more than it can hold, or holds sparse matrices, objects or functions.
+        it twice, declares more than it can hold, or holds objects or functions.
     """
     path = Path(path)
-    if _version(path) == 5:
+    if version(path) == 5:
         value: Value = mat5.read(path, key)
         return value
     with open_hdf5(path) as stream, translated(path, f"cannot be read at {key}; is it damaged?"):
@@ -77,8 +81,7 @@ def read_array(path: Path, key: str) -> Array:
     """Read one variable of real numbers or logicals as `read_value` does; anything else is a `DataError`."""
     value = read_value(path, key)
     if not isinstance(value, np.ndarray):
-        kinds = {str: "text", list: "a cell array", dict: "a structure"}
-        raise DataError(f"{key} in {path} must be an array of numbers, but is {kinds[type(value)]}")
+        raise DataError(f"{key} in {path} must be an array of numbers, but is {KINDS[type(value)]}")
     return value
 
 
@@ -170,13 +173,17 @@ def from_node(item: h5py.Group | h5py.Dataset, depth: int = 0) -> Value:
     if depth > _DEEPEST:
         raise DataError(f"{where} lies more than {_DEEPEST} structures or cells deep; save it flat")
     if isinstance(item, h5py.Group):
+        if attribute(item, "MATLAB_sparse") is not None:
+            raise DataError(f"{where} is a sparse matrix of v7.3; save full(x)")
         return {name: from_node(node(item, name), depth + 1) for name in names(item)}
     require_contained(item)
-    kind = _attribute(item, "MATLAB_class")
-    if "MATLAB_empty" in item.attrs:
+    kind = _class(item)
+    if attribute(item, "MATLAB_empty") is not None:
         return _empty(item, kind)
-    if h5py.check_ref_dtype(item.dtype) is not None:
-        return [_referred(item, reference, depth) for reference in np.asarray(item[()]).T.ravel(order="F")]
+    if h5py.check_ref_dtype(item.dtype) is h5py.Reference:
+        references = np.asarray(item[()]).T
+        cells = (_referred(item, reference, depth) for reference in references.ravel(order="F"))
+        return Cells(cells, references.shape)
     if item.shape is None or item.dtype.kind not in "biuf" or item.dtype.itemsize > 8:
         raise DataError(
             f"{where} holds neither real numbers, text nor cells ({item.dtype}; an object array?); save plain arrays"
@@ -191,9 +198,9 @@ def from_node(item: h5py.Group | h5py.Dataset, depth: int = 0) -> Value:
 
 def _true_shape(item: h5py.Dataset, value: Array) -> Array:
     """Give an array the shape that Python wrote it with: the same but for axes of length 1."""
-    if "Python.Shape" not in item.attrs:
+    shape = _python_shape(item)
+    if shape is None:
         return value
-    shape = tuple(int(n) for n in np.atleast_1d(item.attrs["Python.Shape"]))
     if [n for n in shape if n != 1] != [n for n in value.shape if n != 1]:
         reversed_too = [n for n in shape if n != 1] == [n for n in value.shape[::-1] if n != 1]
         hint = "; its axes were not reversed when it was written" if reversed_too else ""
@@ -201,14 +208,24 @@ def _true_shape(item: h5py.Dataset, value: Array) -> Array:
     return value.reshape(shape)
 
 
+def _python_shape(item: h5py.Dataset) -> tuple[int, ...] | None:
+    value = attribute(item, "Python.Shape")
+    if value is None:
+        return None
+    if np.asarray(value).dtype.kind not in "iu" or np.ndim(value) > 1:
+        raise DataError(f"the attribute Python.Shape of {place(item)} must be whole numbers; write it again")
+    return tuple(int(n) for n in np.atleast_1d(value))
+
+
 def _empty(item: h5py.Dataset, kind: str) -> Value:
     """Return an empty array: the dataset holds its shape instead of values."""
     if kind == "char":
         return ""
     if kind == "cell":
-        return []
-    values = item.attrs["Python.Shape"] if "Python.Shape" in item.attrs else item[()]
-    shape: tuple[int, ...] = tuple(int(n) for n in np.atleast_1d(values))
+        return Cells((), (0, 0))
+    shape = _python_shape(item)
+    if shape is None:  # at most 32 axes
+        shape = tuple(int(n) for n in np.ravel(item[()])) if item.size <= 32 and item.dtype.kind in "iu" else ()
     if kind not in _DTYPES or 0 not in shape:
         raise DataError(f"{place(item)} says that it is empty, of class {kind!r} and shape {shape}; is it damaged?")
     return np.zeros(shape, dtype=_DTYPES[kind])
@@ -224,25 +241,31 @@ def _referred(item: h5py.Dataset, reference: Any, depth: int) -> Value:
     return from_node(node(item.file, name.decode("utf-8", "replace")), depth + 1)
 
 
-def _text(codes: Array, where: str) -> str:
-    if codes.ndim > 2 or (codes.ndim == 2 and min(codes.shape) > 1):
-        raise DataError(f"{where} is a character matrix {codes.shape}; save a cell array of rows")
+def _text(codes: Array, where: str) -> str | CharacterRows:
     if codes.dtype.kind != "u" or codes.dtype.itemsize > 4:
         raise DataError(f"{where} is text stored as {codes.dtype}; is it damaged?")
     encoding = {1: "utf-8", 2: "utf-16-le", 4: "utf-32-le"}[codes.dtype.itemsize]
     try:
-        return codes.ravel().astype(codes.dtype.newbyteorder("<")).tobytes().decode(encoding)
+        text = codes.ravel(order="F").astype(codes.dtype.newbyteorder("<")).tobytes().decode(encoding)
     except UnicodeDecodeError as error:
         raise DataError(f"{where} is no {encoding} text ({error.reason}); save it again") from error
+    is_row = codes.ndim < 2 or (codes.ndim == 2 and codes.shape[0] == 1)
+    return text if is_row else mat5.text_rows(np.array(list(text)), codes.shape, where)
 
 
-def _attribute(item: h5py.Dataset, name: str) -> str:
-    value = item.attrs.get(name, b"")
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+def _class(item: h5py.Dataset) -> str:
+    value = attribute(item, "MATLAB_class")
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else ""
 
 
-def _version(path: Path) -> int:
-    """Return 5, or 7 for HDF5."""
+def version(path: Path) -> int:
+    """Return the version of a `.mat` file: 5, or 7 for HDF5.
+
+    Raises
+    ------
+    DataError
+        If it does not exist, or is neither.
+    """
     if not path.is_file():
         raise DataError(f"{path} does not exist, or is not a file; correct the path")
     with open(path, "rb") as stream:

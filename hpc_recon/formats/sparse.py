@@ -18,6 +18,8 @@ from hpc_recon.core.text import format_bytes
 from hpc_recon.formats import matlab
 
 MARKER = "__bdpy_sparse_arrray"
+#: A sparse array in a file becomes dense if it takes no more than this, or than as many times the file.
+_DENSE_BYTES, _DENSE_TIMES = 1 << 26, 1024
 FIELDS = (MARKER, "index", "value", "shape", "background")
 
 
@@ -73,7 +75,7 @@ def from_value(value: matlab.Value, where: str) -> Sparse | None:
     missing = [name for name in FIELDS if name not in value]
     if missing:
         raise DataError(f"{where} is a sparse array without {', '.join(missing)}; write it again")
-    shape = tuple(int(n) for n in _vector(value["shape"], f"shape of {where}"))
+    shape = tuple(int(n) for n in _whole(_vector(value["shape"], f"shape of {where}"), f"shape of {where}"))
     values = _vector(value["value"], f"value of {where}")
     index = _index(value["index"], len(shape), where)
     if index.shape[1] != values.size or any(n < 0 for n in shape):
@@ -113,7 +115,7 @@ def read_dense(path: Path, key: str) -> Array:
     value = matlab.read_value(path, key)
     found = from_value(value, f"{key} in {path}")
     if found is not None:
-        return found.dense()
+        return found.dense(limit=max(_DENSE_BYTES, _DENSE_TIMES * path.stat().st_size))
     if not isinstance(value, np.ndarray):
         raise DataError(
             f"{key} in {path} must be an array of numbers or a SparseArray, but is a {type(value).__name__}"
@@ -173,7 +175,7 @@ def _index(value: matlab.Value, n_axes: int, where: str) -> Array:
             value.reshape(value.shape[-2:]) if value.ndim > 2 and value.size == math.prod(value.shape[-2:]) else value
         )
         if plain.ndim == 2 and n_axes in plain.shape:
-            return np.asarray(plain if plain.shape[0] == n_axes else plain.T, dtype=np.int64)
+            return _whole(plain if plain.shape[0] == n_axes else plain.T, f"index of {where}")
         raise DataError(f"index of {where} has shape {value.shape} for {n_axes} axes; write it again")
     if not isinstance(value, list) or len(value) != n_axes:
         raise DataError(f"index of {where} must have one vector for each of {n_axes} axes; write it again")
@@ -182,4 +184,11 @@ def _index(value: matlab.Value, n_axes: int, where: str) -> Array:
         raise DataError(
             f"index of {where} has vectors of lengths {[vector.size for vector in vectors]}; write it again"
         )
-    return np.array(vectors, dtype=np.int64).reshape(n_axes, -1)
+    return _whole(np.array(vectors).reshape(n_axes, -1), f"index of {where}")
+
+
+def _whole(values: Array, where: str) -> Array:
+    """Return whole numbers as int64."""
+    if not (np.abs(values.astype(np.float64)) < 2**53).all() or (values % 1 != 0).any():
+        raise DataError(f"{where} must hold whole numbers; write it again")
+    return np.asarray(values, dtype=np.int64)

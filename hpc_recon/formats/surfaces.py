@@ -30,7 +30,9 @@ from nibabel.wrapstruct import WrapStructError
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.files import replacing
+from hpc_recon.formats.nifti_bounds import require_bounded_header, require_held
 from hpc_recon.formats.volumes import Grid
+from hpc_recon.formats.xml_bounds import require_bounded_gifti, require_counted, require_no_entities
 
 #: Columns of a CIFTI file read at a time.
 _BLOCK_COLUMNS = 4096
@@ -63,13 +65,14 @@ def _reading(path: Path, kind: str) -> Iterator[None]:
 
 
 def _gifti(path: Path) -> Any:
-    """Parse one GIFTI file; from bytes, so that arrays in external files are refused by the parser."""
+    """Parse one GIFTI file, after a look at what it announces."""
     with _reading(path, "GIFTI"):
         content = path.read_bytes()
-        if b"<!ENTITY" in content:
-            raise DataError(f"{path}: declares XML entities, which no GIFTI file needs. It is not read.")
+        require_bounded_gifti(content, path)
         kind: Any = nib.GiftiImage
-        image = kind.from_bytes(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of empty arrays, which are an error to all who call this
+            image = kind.from_bytes(content)
         if image is None or not image.darrays:
             raise DataError(f"{path}: has no data array.")
         return image
@@ -92,12 +95,14 @@ def gifti_shape(path: Path) -> tuple[int, int]:
         elif name == "DataArray" and not first:
             first.update(attributes)
 
+    def refuse(*_entity: object) -> None:
+        raise DataError(f"{path}: declares XML entities, which no such file needs. It is not read.")
+
     with _reading(path, "GIFTI"), path.open("rb") as stream:
         parser = ParserCreate()
         parser.StartElementHandler = start
+        parser.EntityDeclHandler = refuse
         while not first and (piece := stream.read(_HEAD_BYTES)):
-            if b"<!ENTITY" in piece:
-                raise DataError(f"{path}: declares XML entities, which no GIFTI file needs. It is not read.")
             parser.Parse(piece)
         shape = [int(first[f"Dim{axis}"]) for axis in range(int(first.get("Dimensionality", "0")))]
         if len(shape) == 1 and min(shape[0], int(n_arrays)) > 0:
@@ -257,13 +262,18 @@ def _cifti(path: Path) -> Iterator[tuple[Any, Any, Grayordinates]]:
     if not path.name.endswith(".nii"):
         raise DataError(f"{path}: a CIFTI file is one .nii file, not compressed.")
     with _reading(path, "CIFTI"), path.open("rb") as stream:
+        _, n_header = require_bounded_header(stream, path.stat().st_size, path)
+        require_no_entities(stream.read(n_header), path)
+        stream.seek(0)
         kind: Any = nib.Cifti2Image
         with warnings.catch_warnings():
-            # nibabel warns where the XML and the header differ in shape; it is an error below.
-            warnings.filterwarnings("ignore", message="Dataobj shape", category=UserWarning)
+            # nibabel warns of odd extensions, and where the XML and the header differ in shape: an error below.
+            warnings.simplefilter("ignore", UserWarning)
             image = kind.from_file_map({"image": FileHolder(fileobj=stream)}, mmap=False)
         if len(image.shape) != 2:
             raise DataError(f"{path}: must have two axes, not shape {image.shape}.")
+        require_held(image.dataobj, path)
+        require_counted(image.header, image.shape, path)
         first, columns = image.header.get_axis(0), image.header.get_axis(1)
         if not isinstance(columns, BrainModelAxis):
             raise DataError(f"{path}: is not dense: its columns are a {type(columns).__name__}. Use the dense file.")

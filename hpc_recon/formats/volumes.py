@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 import re
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ from nibabel.wrapstruct import WrapStructError
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.files import replacing
+from hpc_recon.formats.nifti_bounds import MAX_GZIP_RATIO, require_bounded_header, require_held
+from hpc_recon.formats.texts import read_text
 
 #: Two grids are one if no voxel centre is farther apart than this (mm): headers store float32 and round.
 GRID_TOLERANCE_MM = 1e-2
@@ -34,8 +37,8 @@ GRID_TOLERANCE_MM = 1e-2
 _TIME_UNITS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 #: Labels above this are no label image but a scan.
 _MAX_LABELS = 100_000
-#: The deflate format cannot expand a byte to more; a gzip file that claims to is a lie.
-_MAX_GZIP_RATIO = 1032
+#: A table has a line a label.
+_MAX_TABLE = 16 * 2**20
 _NIBABEL_ERRORS = (ImageFileError, HeaderDataError, WrapStructError)
 _READ_ERRORS = (*_NIBABEL_ERRORS, OSError, EOFError, ValueError, KeyError, ArithmeticError, MemoryError, zlib.error)
 
@@ -127,18 +130,14 @@ def _opened(path: Path) -> Iterator[tuple[Any, Grid]]:
         raise DataError(f"{path}: a volume must be one file, .nii or .nii.gz. Convert pairs of .hdr and .img first.")
     is_packed = path.name.endswith(".gz")
     with _reading(path), gzip.open(path) if is_packed else path.open("rb") as stream:
-        size = int.from_bytes(start := stream.read(4), "little"), int.from_bytes(start, "big")
-        kind: Any = nib.Nifti2Image if 540 in size else nib.Nifti1Image  # bytes of the header: 540, or 348
-        stream.seek(0)
-        image: Any = kind.from_file_map({"image": FileHolder(fileobj=stream)}, mmap=False)
-        proxy = image.dataobj
-        needed = int(proxy.offset) + int(np.prod(proxy.shape, dtype=object)) * proxy.dtype.itemsize
         n_bytes = path.stat().st_size
-        if needed > n_bytes * (_MAX_GZIP_RATIO if is_packed else 1):
-            raise DataError(
-                f"{path}: the header announces {proxy.shape} of {proxy.dtype}, {needed} bytes, but the file has"
-                f" {n_bytes}. It is truncated or damaged; fetch it again."
-            )
+        size, _ = require_bounded_header(stream, n_bytes * (MAX_GZIP_RATIO if is_packed else 1), path)
+        kind: Any = nib.Nifti2Image if size == 540 else nib.Nifti1Image
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # nibabel's of odd extensions, which are not read here
+            image: Any = kind.from_file_map({"image": FileHolder(fileobj=stream)}, mmap=False)
+        proxy = image.dataobj
+        require_held(proxy, path, is_packed=is_packed)
         affine = np.asarray(image.affine, dtype=np.float64)
         shape = tuple(int(n) for n in image.shape)
         if len(shape) < 3 or min(shape) < 1 or not np.isfinite(affine).all() or proxy.dtype.kind not in "iuf":
@@ -338,12 +337,7 @@ def read_label_table(path: Path) -> dict[int, str]:
     DataError
         If a number is missing, not whole, or there twice; the line is named.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}). Save the table as UTF-8."
-        ) from error
+    text = read_text(path, limit=_MAX_TABLE, what="table of labels")
     lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     first = lines[0][1].split("\t") if lines else []
     is_bids = "index" in first and "name" in first

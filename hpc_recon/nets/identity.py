@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import re
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from hpc_recon.core.config import PIXEL_ARCHITECTURES, Network
 from hpc_recon.core.errors import StudyError
+from hpc_recon.core.files import sha256
 
 #: torchvision's weights of architectures that also have Caffe weights, by the first digits of their sha256 (they stand
 #: in torchvision's file names). Its third VGG16, IMAGENET1K_FEATURES, expects a preprocessing of its own.
@@ -54,7 +53,7 @@ def file_sha256(path: Path) -> str:
         If the file does not exist.
     """
     try:
-        stat = path.stat()
+        return sha256(path)
     except OSError as error:
         raise StudyError(
             "networks",
@@ -63,13 +62,6 @@ def file_sha256(path: Path) -> str:
                 "or torchvision:<NAME>"
             ],
         ) from error
-    return _sha256(path, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=16)
-def _sha256(path: Path, _size: int, _changed: int) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def identity(network: Network) -> dict[str, Any]:

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
-from scipy.io import loadmat
+from PIL import Image
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.tiles import ranges
+from hpc_recon.formats import mat5
+from hpc_recon.formats.images import list_images, opened_image
+from hpc_recon.formats.matlab import KINDS, version
 from hpc_recon.nets import features, zoo
 
-#: Endings of images, and the decoders that may read them; no other is tried, whatever the content.
-ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
-_DECODERS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 #: Images decoded at once; `features.compute` cuts them into micro-batches of its own.
 _BATCH = 48
 #: A file of statistics has one number, or one a channel, for each layer.
 _MAX_STATISTICS_BYTES = 2**20
+_REMEDY = "give the lab's file of standard deviations"
 
 
 @dataclass(frozen=True)
@@ -32,24 +31,6 @@ class Reference:
 
     n_images: int
     mean: Array
-
-
-def image_files(folder: Path) -> list[Path]:
-    """Return the images of a folder by name; not those of folders inside it.
-
-    Raises
-    ------
-    DataError
-        If the folder does not exist or holds no image.
-    """
-    if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; give a folder of natural images")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.is_file())
-    if not found:
-        raise DataError(
-            f"{folder} holds no image (a file ending in {' '.join(ENDINGS)}); give a folder of natural images"
-        )
-    return found
 
 
 def read_image(path: Path, size: tuple[int, int]) -> Array:
@@ -63,17 +44,10 @@ def read_image(path: Path, size: tuple[int, int]) -> Array:
     Raises
     ------
     DataError
-        If it cannot be decoded, or has more pixels than Pillow thinks safe.
+        As `formats.images.opened_image`.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_DECODERS) as image:
-                colours = image.convert("RGBA")
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
-        raise DataError(f"{path} cannot be decoded as an image ({error}); remove or replace it") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{path} has too many pixels ({error}); make it smaller, or remove it") from error
+    with opened_image(path) as image:
+        colours = image.convert("RGBA")
     white = Image.new("RGBA", colours.size, (255, 255, 255, 255))
     picture = Image.alpha_composite(white, colours).convert("RGB")
     return np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BICUBIC))
@@ -117,7 +91,7 @@ def folder_features(network: Network, folder: Path) -> Iterator[dict[str, tuple[
     -----
     Memory: the features of 48 images; choose few layers of a large network.
     """
-    paths = image_files(folder)
+    paths = list_images(folder)
     for start, stop in ranges(len(paths), _BATCH):
         pictures = read_images(network, paths[start:stop])
         found = features.compute(network, network.layers, pictures=pictures)
@@ -171,27 +145,24 @@ def read_std_file(path: Path) -> dict[str, float]:
         If the file is not a MATLAB file up to version 7 of positive numbers by layer.
     """
     try:
-        if path.stat().st_size > _MAX_STATISTICS_BYTES:
-            raise DataError(f"{path} has more than {_MAX_STATISTICS_BYTES} bytes, so it is not a file of statistics")
-        content = loadmat(path)
+        size = path.stat().st_size
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error}); give the lab's .mat file") from error
-    except NotImplementedError as error:  # how scipy says that it is HDF5
-        raise DataError(f"{path} is a MATLAB file of version 7.3; save it with -v7") from error
-    except DataError:
-        raise
-    except Exception as error:  # scipy raises whatever its parser meets in a damaged file
-        raise DataError(f"{path} is damaged or not a MATLAB file ({error}); fetch it again") from error
+    if size > _MAX_STATISTICS_BYTES:
+        raise DataError(f"{path} has more than {_MAX_STATISTICS_BYTES} bytes, so it is not a file of statistics")
+    if version(path) != 5:
+        raise DataError(f"{path} is a MATLAB file of version 7.3; save it with -v7")
     found = {}
-    for layer, values in content.items():
-        if layer.startswith("__"):
-            continue
+    for layer in mat5.names(path):
+        values = mat5.read(path, layer)
+        if not isinstance(values, np.ndarray):
+            raise DataError(f"{path}: {layer} must hold numbers, but is {KINDS[type(values)]}; {_REMEDY}")
         if values.dtype.kind not in "fiu" or not values.size or not (np.isfinite(values) & (values > 0)).all():
             raise DataError(
                 f"{path}: {layer} must hold positive numbers, one or one a channel, but holds {values.dtype} of shape "
-                f"{values.shape}; give the lab's file of standard deviations"
+                f"{values.shape}; {_REMEDY}"
             )
         found[layer] = float(np.mean(values, dtype=np.float64))
     if not found:
-        raise DataError(f"{path} holds no layer; give the lab's file of standard deviations")
+        raise DataError(f"{path} holds no layer; {_REMEDY}")
     return found

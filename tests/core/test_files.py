@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hpc_recon.core import files
@@ -98,3 +100,17 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(WorkspaceError, match=r"cannot be written.*permissions do not allow it.*--set workspace="):
         files.require_writable(tmp_path / "ws")
+
+
+def test_a_large_file_is_known_by_its_length_and_64_pieces(tmp_path):
+    path = tmp_path / "a"
+    content = np.random.default_rng(0).integers(0, 256, 3 << 20, dtype=np.uint8).tobytes()
+    path.write_bytes(content)
+    small = files.sampled_sha256(path)
+    assert small == f"{3 << 20}:{hashlib.sha256(content).hexdigest()}"
+    large = content * 3
+    found = set()
+    for changed in (large, large[:-1] + b"?", b"?" + large[1:], large + b"!"):
+        path.write_bytes(changed)
+        found.add(files.sampled_sha256(path))
+    assert len(found) == 4  # the first and the last piece are always read

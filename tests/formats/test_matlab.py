@@ -114,8 +114,8 @@ def test_truncated_files_absent_keys_and_other_files_are_errors(tmp_path, versio
 
 def test_what_is_no_array_of_numbers_is_an_error(tmp_path):
     path = tmp_path / "a.mat"
-    scipy.io.savemat(path, {"t": "text", "z": np.array([1j]), "p": scipy.sparse.csc_array(np.eye(3))})
-    for key, rule in (("t", "is text"), ("z", "complex"), ("p", "sparse")):
+    scipy.io.savemat(path, {"t": "text", "z": np.array([1j]), "p": np.array(["ab", "cd"])})
+    for key, rule in (("t", "is text"), ("z", "complex"), ("p", "is text")):
         with pytest.raises(DataError, match=rule):
             matlab.read_array(path, key)
     with pytest.raises(DataError, match="takes"):

@@ -89,8 +89,24 @@ def test_data_in_another_file_and_entities_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="ExternalFileBinary is not supported"):
         surfaces.read_gifti(path)
     path.write_text(text.replace("<!DOCTYPE GIFTI", '<!DOCTYPE GIFTI [<!ENTITY a "b">]><!-- '))
-    with pytest.raises(DataError, match="declares XML entities"):
-        surfaces.read_gifti(path)
+    for read in (surfaces.read_gifti, surfaces.gifti_shape):
+        with pytest.raises(DataError, match="declares XML entities"):
+            read(path)
+
+
+def test_the_shape_of_a_run_is_known_from_its_first_elements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.zeros((7, 50), np.float32)
+    many = save_gifti(tmp_path / "many.func.gii", list(values))
+    one = save_gifti(tmp_path / "one.func.gii", [np.ascontiguousarray(values.T)])
+    assert surfaces.gifti_shape(many) == surfaces.gifti_shape(one) == (7, 50)
+    many.write_bytes(many.read_bytes()[: many.stat().st_size // 2])  # what follows is not looked at
+    monkeypatch.setattr(surfaces, "_HEAD_BYTES", 100)
+    assert surfaces.gifti_shape(many) == (7, 50)
+    with pytest.raises(DataError, match=r"mesh\.gii: 1 arrays, the first of shape \[2, 2, 2\]"):
+        surfaces.gifti_shape(save_gifti(tmp_path / "mesh.gii", [np.zeros((2, 2, 2), np.float32)]))
+    (tmp_path / "a.func.gii").write_text("not XML")
+    with pytest.raises(DataError, match=r"a\.func\.gii: not a readable GIFTI file"):
+        surfaces.gifti_shape(tmp_path / "a.func.gii")
 
 
 @pytest.mark.parametrize("n_maps", [None, 2])

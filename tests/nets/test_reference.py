@@ -9,6 +9,7 @@ from scipy.io import savemat
 
 from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DataError
+from hpc_recon.formats.images import list_images
 from hpc_recon.nets import features, reference
 from hpc_recon.numerics.corrections import reference_statistics
 
@@ -56,9 +57,9 @@ def test_images_are_put_on_white_and_resized_whatever_their_aspect(tmp_path: Pat
 
 def test_folders_and_images_that_are_wrong_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(DataError, match="is not a folder"):
-        reference.image_files(tmp_path / "none")
-    with pytest.raises(DataError, match="holds no image"):
-        reference.image_files(tmp_path)
+        list_images(tmp_path / "none")
+    with pytest.raises(DataError, match="has no image"):
+        list_images(tmp_path)
     path = tmp_path / "x.png"
     for content in (b"no image", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"\x89PNG\r\n\x1a\n" + bytes(30)):
         path.write_bytes(content)
@@ -85,10 +86,10 @@ def test_the_labs_standard_deviations_are_read(tmp_path: Path):
     [
         ({"conv1_1": np.array([[np.nan]])}, "conv1_1 must hold positive numbers"),
         ({"conv1_1": np.array([[0.0]])}, "conv1_1 must hold positive numbers"),
-        ({"conv1_1": "text"}, "conv1_1 must hold positive numbers"),
+        ({"conv1_1": "text"}, "conv1_1 must hold numbers, but is text"),
         ({}, "holds no layer"),
-        (b"", "damaged or not a MATLAB file"),
-        (b"garbage" * 40, "damaged or not a MATLAB file"),
+        (b"", "neither a v5 nor a v7.3"),
+        (b"garbage" * 40, "neither a v5 nor a v7.3"),
         (b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + b"\x89HDF\r\n\x1a\n", "version 7.3"),
         (bytes(2**20 + 1), "more than 1048576 bytes"),
     ],
@@ -126,7 +127,7 @@ def test_mutated_files_of_statistics_never_crash(tmp_path: Path):
 
 
 def test_images_are_read_at_the_size_of_the_input(folder: Path):
-    paths = reference.image_files(folder)[:3]
+    paths = list_images(folder)[:3]
     found = reference.read_images(network(image_size=24), paths)
     assert found.shape == (3, 24, 24, 3)
     np.testing.assert_array_equal(found[1], reference.read_image(paths[1], (24, 24)))
