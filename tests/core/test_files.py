@@ -98,3 +98,11 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(WorkspaceError, match=r"cannot be written.*permissions do not allow it.*--set workspace="):
         files.require_writable(tmp_path / "ws")
+
+
+def test_digest_follows_the_content(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    assert files.sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    path.write_bytes(b"abcd")
+    assert files.sha256(path).startswith("88d4266fd4e6338d")

@@ -164,14 +164,6 @@ def test_numbers_as_text():
         labfiles.numbers(np.array(["a"]), "x")
 
 
-def test_digest_follows_the_content(tmp_path):
-    path = tmp_path / "a"
-    path.write_bytes(b"abc")
-    assert labfiles.sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    path.write_bytes(b"abcd")
-    assert labfiles.sha256(path).startswith("88d4266fd4e6338d")
-
-
 def test_a_structure_names_its_fields_and_a_cell_what_it_holds(lab):
     for file in ("v5.mat", "v73.mat"):
         with pytest.raises(DataError, match=r"no key 's' that is an array: it is a structure \(its keys: s\."):
