@@ -131,12 +131,12 @@ def read_variable(dataset: h5py.Dataset, where: str) -> list[bytes]:
     -----
     Cost: one pass over the references and over the collections that they name, each once.
     """
-    path = Path(dataset.file.filename)
-    n_bytes = path.stat().st_size
-    width = int(dataset.file.id.get_create_plist().get_sizes()[0])  # of addresses and of lengths, in bytes
-    raw = _references(dataset, where, 8 + width)
-    with open(path, "rb") as stream:
-        heap = _Heap(stream, where, int(dataset.file.userblock_size), n_bytes, width, n_bytes)
+    properties = dataset.file.id.get_create_plist()
+    width = int(properties.get_sizes()[0])  # of addresses and of lengths, in bytes
+    with open(dataset.file.filename, "rb") as stream:
+        n_bytes = os.fstat(stream.fileno()).st_size
+        raw = _references(dataset, stream, where, 8 + width)
+        heap = _Heap(stream, where, int(properties.get_userblock()), n_bytes, width, n_bytes)
         found, total = [], 0
         for at in range(0, len(raw), 8 + width):
             part = raw[at : at + 8 + width]
@@ -174,7 +174,7 @@ def attribute(item: h5py.Group | h5py.Dataset, name: str) -> Any:
     return item.attrs[name]
 
 
-def _references(dataset: h5py.Dataset, where: str, width: int) -> bytes:
+def _references(dataset: h5py.Dataset, stream: BinaryIO, where: str, width: int) -> bytes:
     """Return the stored references, `width` bytes each, in C order; zeros where none is stored."""
     properties = dataset.id.get_create_plist()
     layout, count = properties.get_layout(), int(dataset.size)
@@ -182,10 +182,9 @@ def _references(dataset: h5py.Dataset, where: str, width: int) -> bytes:
         start = dataset.id.get_offset()
         if start is None or dataset.id.get_storage_size() == 0:
             return bytes(count * width)
-        with open(dataset.file.filename, "rb") as stream:
-            # a damaged address may be beyond what a seek takes
-            stream.seek(min(int(start), os.fstat(stream.fileno()).st_size))
-            raw = stream.read(count * width)
+        # a damaged address may be beyond what a seek takes
+        stream.seek(min(int(start), os.fstat(stream.fileno()).st_size))
+        raw = stream.read(count * width)
     elif layout == h5py.h5d.CHUNKED:
         raw = _chunked(dataset, properties, where, width)
     else:

@@ -233,9 +233,11 @@ def _numbers(reader: _Reader, kind: int, flags: int, shape: tuple[int, ...], whe
         raise _Damaged(
             f"{where} declares shape {shape}, {math.prod(shape)} values, but has {data.nbytes} bytes of {data.dtype}"
         )
+    values = data.reshape(shape, order="F")
+    if flags & 0x02:
+        return np.asarray(np.not_equal(values, 0, order="C"))
     with np.errstate(invalid="ignore"):  # a damaged class may turn NaN into integers
-        values = data.reshape(shape, order="F").astype(_CLASSES[kind])
-    return np.ascontiguousarray(values != 0 if flags & 0x02 else values)
+        return np.array(values, dtype=_CLASSES[kind], order="C")  # one copy, not two: it may be large
 
 
 def _stored(reader: _Reader, where: str) -> Array:

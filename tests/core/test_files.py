@@ -114,3 +114,11 @@ def test_a_large_file_is_known_by_its_length_and_64_pieces(tmp_path):
         path.write_bytes(changed)
         found.add(files.sampled_sha256(path))
     assert len(found) == 4  # the first and the last piece are always read
+
+
+def test_digest_follows_the_content(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    assert files.sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    path.write_bytes(b"abcd")
+    assert files.sha256(path).startswith("88d4266fd4e6338d")

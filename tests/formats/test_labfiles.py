@@ -164,14 +164,6 @@ def test_numbers_as_text():
         labfiles.numbers(np.array(["a"]), "x")
 
 
-def test_digest_follows_the_content(tmp_path):
-    path = tmp_path / "a"
-    path.write_bytes(b"abc")
-    assert labfiles.sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    path.write_bytes(b"abcd")
-    assert labfiles.sha256(path).startswith("88d4266fd4e6338d")
-
-
 def test_nan_has_a_name_where_one_is_given():
     numbers = np.array([3.0, np.nan, 0.5])
     assert labfiles.text(numbers, "labels", nan="n/a") == ("3", "n/a", "0.5")

@@ -79,3 +79,65 @@ def test_a_million_cells_in_a_small_file_are_refused(tmp_path):
     path.write_bytes(HEADER + b"\x00\x01IM" + element("<", 14, head + element("<", 1, b"x")))
     with pytest.raises(DataError, match="cells are announced"):
         mat5.read(path, "x")
+
+
+def sparse(rows, begins, values, shape=(3, 4), flags=5):
+    parts = element("<", 6, struct.pack("<II", flags, len(values))) + element("<", 5, struct.pack("<2i", *shape))
+    parts += element("<", 1, b"x") + element("<", 5, struct.pack(f"<{len(rows)}i", *rows))
+    parts += element("<", 5, struct.pack(f"<{len(begins)}i", *begins))
+    return element("<", 14, parts + element("<", 9, struct.pack(f"<{len(values)}d", *values)))
+
+
+def test_sparse_matrices_become_dense_and_spare_room_is_not_read(tmp_path):
+    path = tmp_path / "a.mat"
+    for flags, dtype in ((5, np.float64), (5 | 0x200, bool)):  # numbers, logicals
+        path.write_bytes(HEADER + b"\x00\x01IM" + sparse([2, 0, 1, 9], [0, 1, 1, 3, 3], [1.0, 2, 3, 9], flags=flags))
+        found = mat5.read(path, "x")
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(found, np.array([[0, 0, 2, 0], [0, 0, 3, 0], [1, 0, 0, 0]], dtype))
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        (sparse([2, 0, 3], [0, 1, 1, 3, 3], [1.0, 2, 3]), "values in rows 0 to 3"),
+        (sparse([2, -1, 0], [0, 1, 1, 3, 3], [1.0, 2, 3]), "values in rows -1 to 2"),
+        (sparse([2, 0, 1], [0, 1, 1, 4, 4], [1.0, 2, 3]), "whose columns have"),
+        (sparse([2, 0, 1], [0, 2, 1, 3, 3], [1.0, 2, 3]), "whose columns have"),
+        (sparse([2, 0, 1], [1, 1, 1, 3, 3], [1.0, 2, 3]), "whose columns have"),
+        (sparse([2, 0, 1], [0, 3], [1.0, 2, 3]), "with 2 columns"),
+        (sparse([0], [0, 1], [1.0], shape=(1 << 30, 1)), "is sparse, and takes 8.0 GiB if dense"),
+        (sparse([0], [0, 1], [1.0], shape=(1, 1), flags=5 | 0x800), "complex"),
+    ],
+)
+def test_damaged_sparse_matrices_are_refused(tmp_path, content, rule):
+    path = tmp_path / "a.mat"
+    path.write_bytes(HEADER + b"\x00\x01IM" + content)
+    with pytest.raises(DataError, match=rule):
+        mat5.read(path, "x")
+
+
+def test_a_field_is_found_without_reading_the_others(tmp_path):
+    path = tmp_path / "a.mat"
+    other = np.empty(1, dtype=object)
+    other[0] = {"complex": np.array([1j])}  # which cannot be read
+    scipy.io.savemat(path, {"s": {"bad": np.array([1j]), "in": {"x": np.arange(3.0), "bad": other}}, "y": 1.0})
+    assert mat5.names(path) == ["s", "y"]
+    np.testing.assert_array_equal(mat5.read(path, "s", ["in", "x"]), [[0, 1, 2]])
+    for fields, rule in (
+        (["in", "xx"], r"no key 's.in.xx'; did you mean 'x'\? \(its keys: s.in.x, s.in.bad\)"),
+        (["in", "x", "y"], r"s.in.x in .* is not a single structure, so it has no field 'y'"),
+        (["bad"], "s.bad in .* holds complex numbers"),
+    ):
+        with pytest.raises(DataError, match=rule):
+            mat5.read(path, "s", fields)
+
+
+def test_character_matrices_are_rows_of_any_alphabet(tmp_path):
+    path = tmp_path / "a.mat"
+    scipy.io.savemat(path, {"rows": np.array(["äb", "c"]), "column": np.array(["x", "y"]), "row": np.array(["long"])})
+    assert mat5.read(path, "rows") == mat5.CharacterRows(("äb", "c "))
+    assert mat5.read(path, "column") == mat5.CharacterRows(("x", "y"))
+    assert mat5.read(path, "row") == "long"
+    with pytest.raises(DataError, match=r"x is text of 3 characters and shape \(2, 2\)"):
+        mat5.text_rows(np.array(list("abc")), (2, 2), "x")
