@@ -50,6 +50,8 @@ class SubjectData:
         What the user should know, in sentences.
     read_bytes, working_bytes, file_bytes
         Of the samples as they are read, the projected peak beside them, and the files of images.
+    working_seconds
+        Projected time of what is computed while images are read.
     """
 
     datasets: dict[str, Brain]
@@ -61,6 +63,7 @@ class SubjectData:
     read_bytes: int = 0
     working_bytes: int = 0
     file_bytes: int = 0
+    working_seconds: float = 0.0
 
 
 def section(study: Study) -> Ingest:
@@ -210,6 +213,7 @@ def read_subject(study: Study, subject: str, *, table: StimulusTable, voxels: bo
         ),
         max((reading.working_bytes for reading in readings.values()), default=0),
         sum(path.stat().st_size for name in readings for path in named_paths(mapping.datasets[name])),
+        sum(reading.working_seconds for reading in readings.values()),
     )
     if readings and not voxels:
         return whole
