@@ -220,7 +220,11 @@ def read_subject(study: Study, subject: str, *, table: StimulusTable, voxels: bo
     if readings:
         whole = _without_nan(whole, subject, where, allowed=mapping.drop_nan_voxels)
     training = whole.datasets[study.training_dataset].samples
-    return replace(whole, n_constant=int(np.count_nonzero(np.ptp(training, axis=0) == 0)))
+    n_constant = int(np.count_nonzero(np.ptp(training, axis=0) == 0))
+    notes = whole.notes
+    if readings and n_constant:  # of arrays the plan has said it
+        notes = (*notes, f"{subject}: {n_constant} voxels are constant over the training samples; never selected")
+    return replace(whole, n_constant=n_constant, notes=notes)
 
 
 def _read_images(study: Study, mapping: IngestSubject, name: str, table: StimulusTable, *, voxels: bool) -> Reading:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 
 import h5py
@@ -225,3 +226,22 @@ def test_digest_follows_the_content(tmp_path):
     assert labfiles.sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     path.write_bytes(b"abcd")
     assert labfiles.sha256(path).startswith("88d4266fd4e6338d")
+
+
+def test_large_files_are_sampled_and_small_ones_are_not(tmp_path):
+    small, large = tmp_path / "a", tmp_path / "b"
+    small.write_bytes(b"x" * 100)
+    assert labfiles.sampled_sha256(small) == f"100:{hashlib.sha256(b'x' * 100).hexdigest()}"
+    content = bytearray(np.random.default_rng(0).bytes(9 * 2**20))
+    digests = []
+    # The first byte, the last, and one in the piece that starts at 3/63 of what is left of the last piece count.
+    for place in (None, 0, len(content) - 1, 3 * (len(content) - 65536) // 63):
+        changed = bytearray(content)
+        if place is not None:
+            changed[place] ^= 255
+        large.unlink(missing_ok=True)
+        large.write_bytes(changed)
+        digests.append(labfiles.sampled_sha256(large))
+    assert len(set(digests)) == 4
+    large.write_bytes(content + b"x")
+    assert labfiles.sampled_sha256(large).startswith(f"{9 * 2**20 + 1}:")
