@@ -219,11 +219,15 @@ def read_subject(study: Study, subject: str, *, table: StimulusTable, voxels: bo
         return whole
     if readings:
         whole = _without_nan(whole, subject, where, allowed=mapping.drop_nan_voxels)
+    return _with_constants(whole, study, subject, note=bool(readings))
+
+
+def _with_constants(whole: SubjectData, study: Study, subject: str, *, note: bool) -> SubjectData:
+    """Return a subject's data with its constant voxels counted; noted where the plan has not read them."""
     training = whole.datasets[study.training_dataset].samples
     n_constant = int(np.count_nonzero(np.ptp(training, axis=0) == 0))
-    notes = whole.notes
-    if readings and n_constant:  # of arrays the plan has said it
-        notes = (*notes, f"{subject}: {n_constant} voxels are constant over the training samples; never selected")
+    text = f"{subject}: {n_constant} voxels are constant over the training samples; never selected"
+    notes = (*whole.notes, text) if note and n_constant else whole.notes
     return replace(whole, n_constant=n_constant, notes=notes)
 
 
