@@ -48,16 +48,15 @@ Signature = tuple[str, int, int]
 class _Sizes:
     """What the checked input holds: shape of the stimuli, and of each dataset of each split.
 
-    By subject: small arrays (masks, positions), bytes of the samples as they are read, of the peak beside them, and of
-    the files of images.
+    By subject: small arrays (masks, positions), bytes of the samples as they are read, and for images bytes of the peak
+    beside them, bytes of the files, and seconds of computing.
     """
 
     images: tuple[int, ...]
     samples: dict[str, dict[str, tuple[int, int]]]
     n_small: dict[str, int]
     input_bytes: dict[str, int]
-    working_bytes: dict[str, int]
-    file_bytes: dict[str, int]
+    images_need: dict[str, tuple[int, int, float]]
 
 
 def plan(study: Study, shapes: Shapes) -> list[Tile]:
@@ -103,11 +102,10 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
             1 + -(-n // layout.SAMPLES_PER_SHARD) for n, _ in sizes.samples[split].values()
         )
         need = _need(SAMPLES_FACTOR, sizes.input_bytes[subject], written, files=files)
-        if sizes.file_bytes[subject]:
-            n_read = sizes.file_bytes[subject]
-            seconds = START_SECONDS + (n_read + written) / BYTES_PER_SECOND
-            host = need.host_bytes + sizes.working_bytes[subject]
-            need = replace(need, host_bytes=host, bytes_in=n_read, seconds=seconds)
+        working, n_read, computing = sizes.images_need[subject]
+        if n_read:
+            seconds = START_SECONDS + computing + (n_read + written) / BYTES_PER_SECOND
+            need = replace(need, host_bytes=need.host_bytes + working, bytes_in=n_read, seconds=seconds)
         tiles.append(Tile(group, "brain", 0, 1, need))
     return tiles
 
@@ -192,7 +190,7 @@ def _inspect(text: str, files: tuple[Signature, ...]) -> _Sizes:
     except StudyError as error:  # without labels, samples cannot be checked
         raise StudyError(study.name, [*problems, *_at("ingest.stimuli", error)]) from error
     lab_stimuli.warn_of_copies(stimuli)
-    sizes, table = _Sizes(stimuli.images.shape, {}, {}, {}, {}, {}), images.table_of(stimuli)
+    sizes, table = _Sizes(stimuli.images.shape, {}, {}, {}, {}), images.table_of(stimuli)
     del stimuli
     for name in study.subjects:
         try:
@@ -208,7 +206,7 @@ def _inspect(text: str, files: tuple[Signature, ...]) -> _Sizes:
         problems += _check_pool(study, name, subject, table=table)
         sizes.n_small[name] = len(subject.rois) + (subject.positions is not None)
         sizes.input_bytes[name] = subject.read_bytes
-        sizes.working_bytes[name], sizes.file_bytes[name] = subject.working_bytes, subject.file_bytes
+        sizes.images_need[name] = subject.working_bytes, subject.file_bytes, subject.working_seconds
         for split in study.splits() if not problems else ():
             if base_subject(split) == name:
                 sizes.samples[split] = _sample_sizes(study, split, subject, table=table)

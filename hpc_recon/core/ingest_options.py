@@ -190,6 +190,12 @@ class IngestSubject(IngestSection):
         description="leave out voxels that are NaN in any sample of bold or betas, in all datasets; default: error",
     )
 
+    @model_validator(mode="after")
+    def _nan_of_images(self) -> IngestSubject:
+        if self.drop_nan_voxels and not any(dataset.bold or dataset.betas for dataset in self.datasets.values()):
+            raise ValueError("drop_nan_voxels is for bold and betas; take NaN out of plain arrays and BData beforehand")
+        return self
+
 
 class IngestStimuli(IngestSection):
     """The stimuli of one dataset: an array, or a folder of images whose names are the labels."""

@@ -51,6 +51,8 @@ class SubjectData:
         What the user should know, in sentences.
     read_bytes, working_bytes, file_bytes
         Of the samples as they are read, the projected peak beside them, and the files of images.
+    working_seconds
+        Projected time of what is computed while images are read.
     """
 
     datasets: dict[str, Brain]
@@ -62,6 +64,7 @@ class SubjectData:
     read_bytes: int = 0
     working_bytes: int = 0
     file_bytes: int = 0
+    working_seconds: float = 0.0
 
 
 def section(study: Study) -> Ingest:
@@ -211,13 +214,22 @@ def read_subject(study: Study, subject: str, *, table: StimulusTable, voxels: bo
         ),
         max((reading.working_bytes for reading in readings.values()), default=0),
         sum(path.stat().st_size for name in readings for path in named_paths(mapping.datasets[name])),
+        sum(reading.working_seconds for reading in readings.values()),
     )
     if readings and not voxels:
         return whole
     if readings:
         whole = _without_nan(whole, subject, where, allowed=mapping.drop_nan_voxels)
+    return _with_constants(whole, study, subject, note=bool(readings))
+
+
+def _with_constants(whole: SubjectData, study: Study, subject: str, *, note: bool) -> SubjectData:
+    """Return a subject's data with its constant voxels counted; noted where the plan has not read them."""
     training = whole.datasets[study.training_dataset].samples
-    return replace(whole, n_constant=int(np.count_nonzero(np.ptp(training, axis=0) == 0)))
+    n_constant = int(np.count_nonzero(np.ptp(training, axis=0) == 0))
+    text = f"{subject}: {n_constant} voxels are constant over the training samples; never selected"
+    notes = (*whole.notes, text) if note and n_constant else whole.notes
+    return replace(whole, n_constant=n_constant, notes=notes)
 
 
 def _read_images(study: Study, mapping: IngestSubject, name: str, table: StimulusTable, *, voxels: bool) -> Reading:

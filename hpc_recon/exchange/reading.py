@@ -22,9 +22,12 @@ class Reading:
         What the user should know, in sentences.
     working_bytes
         Projected peak of memory while the voxels are read, beside the samples.
+    working_seconds
+        Projected time of what is computed on one core, beside reading the files.
     """
 
     brain: Brain
     positions: Positions
     notes: tuple[str, ...]
     working_bytes: int
+    working_seconds: float = 0.0

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from hpc_recon.bold.samples import BoldRun, SampleOptions, samples_of_runs
+from hpc_recon.bold.samples import BoldRun, SampleOptions, outline_of_runs, samples_of_runs
 from hpc_recon.bold.windows import Event
 from hpc_recon.core.errors import DataError
 
@@ -226,3 +226,18 @@ def test_runs_with_other_voxels_runs_twice_and_no_runs_are_refused() -> None:
 
 def test_the_simulation_has_the_repetitions_it_claims() -> None:
     assert sum(a == b for a, b in pairwise(labels_of(3))) == 5
+
+
+def test_the_outline_is_that_of_the_samples_and_reads_nothing() -> None:
+    def never() -> np.ndarray:
+        raise AssertionError("a voxel was read")
+
+    runs = [make_run(1, 1), make_run(2, 1)]
+    whole = samples_of_runs(runs, SampleOptions())
+    found = outline_of_runs([replace(run, read=never) for run in runs], SampleOptions())
+    assert found.labels == whole.labels
+    assert found.counts == {key: n for key, n in whole.counts.items() if key != "despiked"}
+    for name, values in whole.columns.items():
+        np.testing.assert_array_equal(found.columns[name], values)
+    with pytest.raises(DataError, match="there is no stimulus event"):
+        outline_of_runs([replace(runs[0], events=[])], SampleOptions())

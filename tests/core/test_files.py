@@ -102,18 +102,23 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: py
         files.require_writable(tmp_path / "ws")
 
 
-def test_a_large_file_is_known_by_its_length_and_64_pieces(tmp_path):
-    path = tmp_path / "a"
-    content = np.random.default_rng(0).integers(0, 256, 3 << 20, dtype=np.uint8).tobytes()
-    path.write_bytes(content)
-    small = files.sampled_sha256(path)
-    assert small == f"{3 << 20}:{hashlib.sha256(content).hexdigest()}"
-    large = content * 3
-    found = set()
-    for changed in (large, large[:-1] + b"?", b"?" + large[1:], large + b"!"):
-        path.write_bytes(changed)
-        found.add(files.sampled_sha256(path))
-    assert len(found) == 4  # the first and the last piece are always read
+def test_large_files_are_sampled_and_small_ones_are_not(tmp_path):
+    small, large = tmp_path / "a", tmp_path / "b"
+    small.write_bytes(b"x" * 100)
+    assert files.sampled_sha256(small) == f"100:{hashlib.sha256(b'x' * 100).hexdigest()}"
+    content = bytearray(np.random.default_rng(0).bytes(9 * 2**20))
+    digests = []
+    # The first byte, the last, and one in the piece that starts at 3/63 of what is left of the last piece count.
+    for place in (None, 0, len(content) - 1, 3 * (len(content) - 65536) // 63):
+        changed = bytearray(content)
+        if place is not None:
+            changed[place] ^= 255
+        large.unlink(missing_ok=True)
+        large.write_bytes(changed)
+        digests.append(files.sampled_sha256(large))
+    assert len(set(digests)) == 4
+    large.write_bytes(content + b"x")
+    assert files.sampled_sha256(large).startswith(f"{9 * 2**20 + 1}:")
 
 
 def test_digest_follows_the_content(tmp_path):

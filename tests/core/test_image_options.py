@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from hpc_recon.bold.samples import SampleOptions
 from hpc_recon.core.image_options import BetasSource, BoldRun, BoldSource, VoxelPositions
-from hpc_recon.core.ingest_options import IngestDataset, IngestRoi
+from hpc_recon.core.ingest_options import IngestDataset, IngestRoi, IngestSubject
 from hpc_recon.formats.bids import MOTION
 
 RUN = {"file": "a.nii.gz", "events": "a.tsv"}
@@ -50,6 +50,7 @@ def test_numbers_in_tables_are_texts():
         (IngestRoi, {"mask": "m.nii", "labels": ["V1"]}, "labels belong to an atlas, or to left and right"),
         (IngestRoi, {"atlas": "m.nii", "above": 0.5}, "above belongs to mask"),
         (IngestRoi, {"file": "m.npy", "table": "t.tsv"}, "table belongs to atlas"),
+        (IngestSubject, {"datasets": {"t": {"samples": KEY}}, "drop_nan_voxels": True}, "is for bold and betas"),
         (IngestDataset, {"bold": BOLD, "labels": KEY}, "those of bold go under bold"),
         (IngestDataset, {"bold": BOLD, "betas": BETAS}, "not bold and betas"),
     ],

@@ -264,3 +264,15 @@ def test_bad_csv_is_named(tmp_path, make_study, text, message):
     study = make_study(content)
     with pytest.raises(StudyError, match=message):
         ingest.plan(study, shapes.read(study))
+
+
+def test_constant_voxels_are_counted_when_they_are_read(tmp_path, make_study, run_verb, caplog):
+    lab = Betas(tmp_path, ".nii.gz")
+    for values in lab.stored:
+        values[tuple(np.argwhere(lab.mask)[3])] = 300
+    lab.save()
+    study = make_study(lab.study())
+    with caplog.at_level(logging.WARNING, "tests"):
+        run_verb(ingest, study)
+    told = [record.message for record in caplog.records]
+    assert "S1: 1 voxels are constant over the training samples; never selected" in told

@@ -229,3 +229,34 @@ def test_mutated_files_give_values_or_a_clear_error(tmp_path: Path, run: Path, n
             assert found.ndim == 2
     assert messages
     assert all(name in message for message in messages)
+
+
+def test_the_shape_of_a_run_is_known_from_its_head(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    values = rng.standard_normal((N_TIMES, 5000)).astype(np.float32)
+    one = save_gifti(tmp_path / "a.func.gii", list(values))
+    other = save_gifti(tmp_path / "b.func.gii", [np.ascontiguousarray(values.T)])
+    assert surfaces.gifti_shape(one) == surfaces.gifti_shape(other) == (N_TIMES, 5000)
+    one.write_bytes(one.read_bytes()[:3000])  # within the values of the first array
+    assert surfaces.gifti_shape(one) == (N_TIMES, 5000)
+    one.write_bytes(one.read_bytes()[:200])
+    with pytest.raises(DataError, match=r"a\.func\.gii: .* arrays, the first of shape \[\]"):
+        surfaces.gifti_shape(one)
+    one.write_text("<GIFTI NumberOfDataArrays='1'><DataArray Dimensionality='1'>")
+    with pytest.raises(DataError, match=r"a\.func\.gii: not a readable GIFTI file"):
+        surfaces.gifti_shape(one)
+    one.write_text("no XML")
+    with pytest.raises(DataError, match=r"a\.func\.gii: not a readable GIFTI file"):
+        surfaces.gifti_shape(one)
+
+
+def test_dense_labels_say_what_their_columns_are(tmp_path: Path) -> None:
+    labels, names, columns = surfaces.read_dense_labels(save_labels(tmp_path / "a.dlabel.nii"))
+    assert np.bincount(labels).tolist() == [58, 5, 10]
+    assert names == {0: "???", 1: "L_V1_ROI", 2: "R_V1_ROI"}
+    assert columns.surface_sizes() == {"CIFTI_STRUCTURE_CORTEX_LEFT": 100, "CIFTI_STRUCTURE_CORTEX_RIGHT": 100}
+    grid = columns.grid()
+    assert grid is not None
+    assert grid.shape == (3, 3, 3)
+    surface = surfaces.read_dense_labels(save_labels(tmp_path / "b.dlabel.nii", axis()[:70]))[2]
+    assert surface.grid() is None

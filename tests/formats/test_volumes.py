@@ -17,6 +17,7 @@ from hpc_recon.formats.volumes import (
     Mask,
     open_series,
     read_atlas,
+    read_grid,
     read_label_table,
     read_mask,
     write_map,
@@ -256,3 +257,11 @@ def test_values_beyond_float32_are_refused(tmp_path: Path, mask: Mask) -> None:
     path = save(tmp_path / "run.nii", np.full((*SHAPE, 2), 1e300))
     with pytest.raises(DataError, match=r"run\.nii: not a readable NIfTI file: overflow"):
         open_series(path, mask).read()
+
+
+def test_the_grid_of_any_file(tmp_path: Path) -> None:
+    affine = np.array([[0.0, -2, 0, 7], [2, 0, 0, -3], [0, 0, 2.5, 1], [0, 0, 0, 1]])
+    nib.save(nib.Nifti1Image(np.zeros((3, 4, 5, 6), np.int16), affine), tmp_path / "run.nii.gz")
+    found = read_grid(tmp_path / "run.nii.gz")
+    assert found.shape == (3, 4, 5)
+    np.testing.assert_allclose(found.affine, affine)
