@@ -69,13 +69,23 @@ DEFINITIONS = (
 
 def plan(study: Study, shapes: Shapes) -> list[Tile]:
     """Return the one tile that writes the page."""
+    from hpc_recon.reporting.pictures import LARGEST
+
     height, width = shapes.image_size()
     shown = study.report.gallery * len(study.test_datasets()) * len(study.subjects) * (2 + len(study.reconstruct))
     upstream = ("evaluate/tables", *(("reconstruct",) if study.reconstruct else ()))
     # The page prints the study file, so it depends on all of it.
     settings = canonical(study.model_dump(mode="json", exclude={"workspace"}))
-    size = 40 * height * width * 3 * shown
-    need = Need(host_bytes=200 * 2**20 + size, bytes_in=size, bytes_out=size // 10 + 2**20, files_out=1, seconds=5)
+    embedded = 3 * min(height, LARGEST) * min(width, LARGEST) * shown
+    # Embedded pictures are text, joined and encoded: 4.9 bytes a byte measured. A strip is read whole, as bytes and floats.
+    strip = 3 * height * width * study.report.gallery
+    need = Need(
+        host_bytes=200 * 2**20 + 10 * embedded + 10 * strip,
+        bytes_in=3 * height * width * shown,
+        bytes_out=4 * embedded // 3 + 2**20,
+        files_out=1,
+        seconds=5 + 0.02 * shown,
+    )
     return [Tile(Group("report", ("report",), settings, upstream), "report", 0, 1, need)]
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from hpc_recon import ingest, pipeline
 from hpc_recon.core.loading import load_study
+from hpc_recon.exchange import checking
 from hpc_recon.formats.bdata_write import Row, write_bdata
 from hpc_recon.stores import brain
 
@@ -89,7 +90,10 @@ def test_bdata(examples, tmp_path, run_verb):
     )
 
 
-@pytest.mark.parametrize("name", ["shen2019", "god2017"])
+PUBLISHED = ["shen2019", "god2017", "ho2022", "e2e2019", "fang2020", "hyper2020"]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_studies_of_published_data_are_projected_and_say_where_every_file_is(name, tmp_path, monkeypatch, capsys):
     path = ROOT / "configs" / "studies" / f"{name}.yaml"
     monkeypatch.chdir(tmp_path)
@@ -100,4 +104,34 @@ def test_studies_of_published_data_are_projected_and_say_where_every_file_is(nam
     assert not list(tmp_path.iterdir())
     study = load_study(path)
     assert study.sizes is not None
+    assert study.ingest is not None
     assert set(study.sizes.datasets) == set(study.datasets)
+    listed = {source.file for source in study.ingest.sources}
+    assert {Path(network.weights) for network in study.networks.values() if "/" in network.weights} <= listed
+    assert {n.reference.file for n in study.networks.values() if n.reference is not None} <= listed
+
+
+def test_the_imagery_of_the_2019_study_is_checked_with_its_fixation_rows(tmp_path):
+    """Files as the comments of the study say: 26 blocks in each of 20 runs, one of them fixation."""
+    text = (ROOT / "configs" / "studies" / "shen2019.yaml").read_text()
+    (tmp_path / "study.yaml").write_text(text)
+    folder = tmp_path / "shen2019"
+    folder.mkdir()
+    labels = np.array([*(f"image{i:02d}" for i in range(25)), "fixation"] * 20)
+    np.save(folder / "S1_imagery.npy", np.zeros((520, 4), np.float32))
+    np.save(folder / "S1_imagery_labels.npy", labels)
+    np.save(folder / "S1_imagery_vividness.npy", np.zeros(520))
+
+    def state():
+        found = checking.check(load_study(tmp_path / "study.yaml", [f"workspace={tmp_path}/ws"]))
+        return {finding.what: (finding.state, finding.detail) for finding in found}
+
+    expected = "500 samples of 25 stimuli, 20 more of 1 condition without a stimulus"
+    assert state()["S1 imagery"] == ("ok", expected)
+    assert state()[str(folder / "S2_imagery.npy")][0] == "missing"
+    labels[25] = "image00"
+    np.save(folder / "S1_imagery_labels.npy", labels)
+    assert state()["S1 imagery"] == (
+        "wrong",
+        "19 null samples, but sizes.datasets.imagery.null_samples is 20; is it the whole file, and the right label?",
+    )
