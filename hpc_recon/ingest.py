@@ -148,7 +148,7 @@ def _cache_key(study: Study) -> tuple[str, tuple[Signature, ...]]:
     from hpc_recon.exchange import mapping
 
     files = []
-    for path in mapping.input_files(mapping.section(study).model_copy(update={"sources": ()})):
+    for path in mapping.input_files(mapping.of_subjects(study).model_copy(update={"sources": ()})):
         status = path.stat()
         files.append((str(path), status.st_size, status.st_mtime_ns))
     return study.model_dump_json(), tuple(files)

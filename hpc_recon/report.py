@@ -77,7 +77,7 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     # The page prints the study file, so it depends on all of it.
     settings = canonical(study.model_dump(mode="json", exclude={"workspace"}))
     embedded = 3 * min(height, LARGEST) * min(width, LARGEST) * shown
-    # Embedded pictures are text, joined and encoded: 4.9 bytes a byte measured. A strip is read whole, as bytes and floats.
+    # Embedded pictures are text, joined, encoded: 4.9 bytes a byte (measured). Strips are read whole, as floats too.
     strip = 3 * height * width * study.report.gallery
     need = Need(
         host_bytes=200 * 2**20 + 10 * embedded + 10 * strip,

@@ -31,9 +31,10 @@ def examples(tmp_path, make_study):
             )
     page = (ROOT / "docs" / "your_own_data.md").read_text()
     common, *_ = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    found = dict(re.findall(r"\n## (Arrays|BData)\n.*?```yaml\n(.*?)```", page, re.DOTALL))
+    headings = r"\n## (Arrays|BData|Samples that show no stimulus)\n.*?```yaml\n(.*?)```"
+    found = dict(re.findall(headings, page, re.DOTALL))
     return {
-        heading: lambda text=text: make_study(yaml.safe_load(common) | yaml.safe_load(text))
+        heading: lambda text=text, **more: make_study(yaml.safe_load(common) | yaml.safe_load(text) | more)
         for heading, text in found.items()
     }
 
@@ -90,6 +91,30 @@ def test_bdata(examples, tmp_path, run_verb):
     )
 
 
+def test_samples_that_show_no_stimulus(examples, tmp_path, run_verb):
+    for name in ("t1", "t2"):
+        (tmp_path / "lab" / "training" / f"{name}.png").rename(tmp_path / "lab" / "training" / f"cats_{name}.png")
+    np.savez(
+        tmp_path / "lab" / "S1.npz",
+        training=X[:4],
+        training_labels=np.array(["cats_t1", "cats_t2"] * 2),
+        categories=X[4:6],
+        categories_labels=np.array(["cats", "cats"]),
+    )
+    write_bdata(
+        tmp_path / "lab" / "S1_imagery.h5",
+        {"VoxelData": X[:3], "stimulus_name": np.array([2.0, np.nan, 2.0]), "Evaluation": np.array([4.0, 0, 1])},
+        vmaps={"stimulus_name": {2.0: "n1"}},
+    )
+    study = examples["Samples that show no stimulus"](rois=["VC"])
+    run_verb(ingest, study)
+    items = brain.read_items(study, "S1", "imagery")
+    assert (items.names, items.conditions) == (("n1", "fixation"), ("", "nothing"))
+    assert items.columns["vividness"].tolist() == [2.5, 0]
+    items = brain.read_items(study, "S1", "categories")
+    assert (items.names, items.conditions) == (("cats",), ("category",))
+
+
 PUBLISHED = ["shen2019", "god2017", "ho2022", "e2e2019", "fang2020", "hyper2020"]
 
 
@@ -135,3 +160,37 @@ def test_the_imagery_of_the_2019_study_is_checked_with_its_fixation_rows(tmp_pat
         "wrong",
         "19 null samples, but sizes.datasets.imagery.null_samples is 20; is it the whole file, and the right label?",
     )
+
+
+def test_the_imagery_of_god_shows_categories(tmp_path, run_verb):
+    """A file as the study's comments say, with few rows: photographs by id, imagery by synset."""
+    (tmp_path / "study.yaml").write_text((ROOT / "configs" / "studies" / "god2017.yaml").read_text())
+    folder = tmp_path / "god2017"
+    for name, images_of in (("training", ("n01518878_10042", "n01518878_5")), ("test", ("n01443537_22563",))):
+        (folder / name).mkdir(parents=True)
+        for i, image in enumerate(images_of):
+            Image.fromarray(np.full((8, 8, 3), 50 * i + len(name), np.uint8)).save(folder / name / f"{image}.JPEG")
+    ids = [1518878.010042, 1518878.000005, 1443537.022563, 1443537.022563, 1443537.0]
+    write_bdata(
+        folder / "Subject1.h5",
+        {
+            "VoxelData": X[:5],
+            "DataType": np.array([1.0, 1, 2, 2, 3]),
+            "Run": np.arange(5.0),
+            "stimulus_id": np.array(ids),
+        },
+        metadata={f"ROI_{roi}": Row("VoxelData", np.ones(5, dtype=bool)) for roi in ("VC", "V1", "V2")},
+    )
+    changes = ["subjects=[S1]", f"workspace={tmp_path}/ws", "networks.vgg19.weights=random:0"]
+    study = load_study(tmp_path / "study.yaml", changes)
+    run_verb(ingest, study)
+    items = brain.read_items(study, "S1", "imagery")
+    assert (items.names, items.conditions, items.rows.tolist()) == (("n01443537",), ("category",), [-1])
+    assert brain.read_items(study, "S1", "test").n_averaged.tolist() == [2]
+
+
+def test_only_the_files_of_the_chosen_subjects_are_looked_for(tmp_path):
+    path = ROOT / "configs" / "studies" / "god2017.yaml"
+    named = {f.what for f in checking.check(load_study(path, ["subjects=[S2]", f"workspace={tmp_path}/ws"]))}
+    assert {Path(what).name for what in named if what.endswith(".h5")} == {"Subject2.h5"}
+    assert any(what.endswith("VGG_ILSVRC_19_layers.pt") for what in named)

@@ -59,6 +59,18 @@ def section(study: Study) -> Ingest:
     return study.ingest
 
 
+def of_subjects(study: Study) -> Ingest:
+    """Return the `ingest` section with the study's own subjects alone: the files of others need not be there.
+
+    Raises
+    ------
+    StudyError
+        If the study has no such section.
+    """
+    ingest = section(study)
+    return ingest.model_copy(update={"subjects": {name: ingest.subjects[name] for name in study.subjects}})
+
+
 def input_files(value: object) -> list[Path]:
     """Return every existing file that a part of the `ingest` section names, images of folders included, sorted.
 
@@ -77,7 +89,7 @@ def input_files(value: object) -> list[Path]:
         else:
             problems.append(f"{path} does not exist; correct the path, which starts at the folder of the study file")
     if problems:
-        raise StudyError("ingest", sorted(problems))
+        raise StudyError("ingest", sorted(set(problems)))
     return sorted(found)
 
 
