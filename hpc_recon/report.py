@@ -164,13 +164,15 @@ def _facts(study: Study, roi: str) -> list[tuple[str, str]]:
     whose: dict[str, list[str]] = {}
     for name, net in study.networks.items():
         whose.setdefault(reference_options.in_words(net.reference), []).append(name)
-    restored = "; ".join(f"{', '.join(names)}: the spread of {words}" for words, names in whose.items())
+    restored = "; ".join(
+        f"{words}, for {', '.join(names)}" if len(whose) > 1 else words for words, names in whose.items()
+    )
     return [
         ("Subjects" if len(study.subjects) > 1 else "Subject", subjects),
         ("Region", roi),
         ("Training samples", samples),
         ("Decoded", networks),
-        *([("Norm correction", f"{method}, which restores, for {restored}")] if method != "none" else []),
+        *([("Norm correction", f"{method}: the spread of {restored}")] if method != "none" else []),
     ]
 
 
@@ -235,7 +237,7 @@ def _gallery(
     noun = "image" if len(names) == 1 else "images"
     note = f"{len(shown)} of {len(names)} images, evenly spaced" if len(shown) < len(names) else f"{len(names)} {noun}"
     if not with_stimuli:
-        note += "; nothing to compare them with, so they are not scored against images"
+        note += f" ({', '.join(shown)}); there is no image to compare with, so no score"
     return pictures.gallery(title, shown, rows, note=note, is_open=is_open)
 
 

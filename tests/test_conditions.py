@@ -185,6 +185,8 @@ def test_they_are_decoded_and_reconstructed_but_only_stimuli_are_scored(chain):
     assert items.loc[("test", "k0_test00"), "vividness"] == items.loc[("imagery", "fixation"), "vividness"] == ""
     page = (study.workspace / "report" / "index.html").read_text()
     assert "imagery: no stimulus" in page
+    assert "1 image (fixation); there is no image to compare with" in page
+    assert "l2_norm: the spread of the training stimuli (no reference images were given)" in page
     assert "Reconstruction of fixation" in page
     assert "Stimulus fixation" not in page
     assert "category: no stimulus" in page
