@@ -69,13 +69,23 @@ DEFINITIONS = (
 
 def plan(study: Study, shapes: Shapes) -> list[Tile]:
     """Return the one tile that writes the page."""
+    from hpc_recon.reporting.pictures import LARGEST
+
     height, width = shapes.image_size()
     shown = study.report.gallery * len(study.test_datasets()) * len(study.subjects) * (2 + len(study.reconstruct))
     upstream = ("evaluate/tables", *(("reconstruct",) if study.reconstruct else ()))
     # The page prints the study file, so it depends on all of it.
     settings = canonical(study.model_dump(mode="json", exclude={"workspace"}))
-    size = 40 * height * width * 3 * shown
-    need = Need(host_bytes=200 * 2**20 + size, bytes_in=size, bytes_out=size // 10 + 2**20, files_out=1, seconds=5)
+    embedded = 3 * min(height, LARGEST) * min(width, LARGEST) * shown
+    # Embedded pictures are text, joined, encoded: 4.9 bytes a byte (measured). Strips are read whole, as floats too.
+    strip = 3 * height * width * study.report.gallery
+    need = Need(
+        host_bytes=200 * 2**20 + 10 * embedded + 10 * strip,
+        bytes_in=3 * height * width * shown,
+        bytes_out=4 * embedded // 3 + 2**20,
+        files_out=1,
+        seconds=5 + 0.02 * shown,
+    )
     return [Tile(Group("report", ("report",), settings, upstream), "report", 0, 1, need)]
 
 
@@ -154,13 +164,15 @@ def _facts(study: Study, roi: str) -> list[tuple[str, str]]:
     whose: dict[str, list[str]] = {}
     for name, net in study.networks.items():
         whose.setdefault(reference_options.in_words(net.reference), []).append(name)
-    restored = "; ".join(f"{', '.join(names)}: the spread of {words}" for words, names in whose.items())
+    restored = "; ".join(
+        f"{words}, for {', '.join(names)}" if len(whose) > 1 else words for words, names in whose.items()
+    )
     return [
         ("Subjects" if len(study.subjects) > 1 else "Subject", subjects),
         ("Region", roi),
         ("Training samples", samples),
         ("Decoded", networks),
-        *([("Norm correction", f"{method}, which restores, for {restored}")] if method != "none" else []),
+        *([("Norm correction", f"{method}: the spread of {restored}")] if method != "none" else []),
     ]
 
 
@@ -230,7 +242,7 @@ def _gallery(
     noun = "image" if len(names) == 1 else "images"
     note = f"{len(shown)} of {len(names)} images, evenly spaced" if len(shown) < len(names) else f"{len(names)} {noun}"
     if not with_stimuli:
-        note += "; nothing to compare them with, so they are not scored against images"
+        note += f" ({', '.join(shown)}); there is no image to compare with, so no score"
     return pictures.gallery(title, shown, rows, note=note, is_open=is_open)
 
 

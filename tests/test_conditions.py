@@ -22,7 +22,7 @@ from hpc_recon.stores import arrays, brain, images, layout, shapes
 SIDE, N_VOXELS = 16, 60
 #: What the rows of imagery show: test images 1, 0 and 3 (numbers of the vmap), and nothing (NaN).
 IMAGINED = [1, np.nan, 0, 3, 1, np.nan, 0, np.nan, 3]
-VIVID = [4.0, 0, 2, 5, 2, 0, 3, 0, 1]
+VIVID = [4.0, np.nan, 2, 5, 2, np.nan, 3, np.nan, np.nan]
 
 
 def _pictures(n, kind, rng):
@@ -141,7 +141,7 @@ def test_null_conditions_and_categories_are_stored_as_such(lab, chain):
     names = {0: "k0_test00", 1: "k1_test01", 3: "k1_test03"}
     assert found.labels == tuple("fixation" if np.isnan(i) else names[int(i)] for i in IMAGINED)
     assert found.conditions == {"fixation": "nothing"}
-    assert found.columns == {"vividness": VIVID}
+    np.testing.assert_array_equal(found.columns["vividness"], VIVID)
     np.testing.assert_array_equal(found.samples, lab[1]["imagery"].astype(np.float32))
     items = brain.read_items(study, "S1", "imagery")
     assert items.names == ("k0_test00", "k1_test01", "k1_test03", "fixation")
@@ -149,7 +149,7 @@ def test_null_conditions_and_categories_are_stored_as_such(lab, chain):
     assert items.conditions == ("", "", "", "nothing")
     assert items.scored.tolist() == [0, 1, 2]
     assert items.n_averaged.tolist() == [2, 2, 2, 3]
-    np.testing.assert_allclose(items.columns["vividness"], [2.5, 3, 3, 0])
+    np.testing.assert_allclose(items.columns["vividness"], [2.5, 3, 5, np.nan])
     nothing = lab[1]["imagery"][np.isnan(IMAGINED)].astype(np.float32).astype(float).mean(0)
     np.testing.assert_allclose(items.samples[3], nothing, rtol=1e-6)
     assert shapes.read(study).n_items("S1", "imagery") == 4
@@ -182,9 +182,11 @@ def test_they_are_decoded_and_reconstructed_but_only_stimuli_are_scored(chain):
     assert items.loc[("imagery", "fixation"), "n_averaged"] == 3
     assert items.loc[("category", "k0"), "shows"] == "category"
     assert float(items.loc[("imagery", "k0_test00"), "vividness"]) == 2.5
-    assert items.loc[("test", "k0_test00"), "vividness"] == ""
+    assert items.loc[("test", "k0_test00"), "vividness"] == items.loc[("imagery", "fixation"), "vividness"] == ""
     page = (study.workspace / "report" / "index.html").read_text()
     assert "imagery: no stimulus" in page
+    assert "1 image (fixation); there is no image to compare with" in page
+    assert "l2_norm: the spread of the training stimuli (no reference images were given)" in page
     assert "Reconstruction of fixation" in page
     assert "Stimulus fixation" not in page
     assert "category: no stimulus" in page

@@ -327,7 +327,7 @@ BAD_INPUT = {
         None,
         r"training: column run has 3 values, but there are 12 samples",
     ),
-    "nan in a column": (_poke("train_run", 2, np.nan), None, r"training: column run: 1 of 12 values are NaN"),
+    "infinity in a column": (_poke("train_run", 2, np.inf), None, r"training: column run: 1 of 12 values are NaN"),
     "duplicate labels of stimuli": (
         lambda c: c.update(train_names=np.array(["t0", "t0", "t2", "t3", "t4", "t5"])),
         None,

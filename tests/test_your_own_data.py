@@ -14,6 +14,7 @@ from PIL import Image
 
 from hpc_recon import extract, ingest, pipeline
 from hpc_recon.core.loading import load_study
+from hpc_recon.exchange import checking
 from hpc_recon.formats import feature_trees
 from hpc_recon.formats.bdata_write import Row, write_bdata
 from hpc_recon.formats.bids import MOTION
@@ -34,7 +35,7 @@ def examples(tmp_path, make_study):
             )
     page = (ROOT / "docs" / "your_own_data.md").read_text()
     common, *_ = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    headings = "Arrays|BData|BOLD|Betas|ROIs in images|Features"
+    headings = "Arrays|BData|BOLD|Betas|ROIs in images|Features|Samples that show no stimulus"
     found = dict(re.findall(rf"\n## ({headings})\n.*?```yaml\n(.*?)```", page, re.DOTALL))
     return {
         heading: lambda text=text, **more: make_study(yaml.safe_load(common) | yaml.safe_load(text) | more)
@@ -237,7 +238,34 @@ def test_rois_in_images(examples, tmp_path, run_verb):
     assert positions.read_positions(study.workspace, "S1").ijk.tolist() == [list(IJK[voxel]) for voxel in order]
 
 
-@pytest.mark.parametrize("name", ["shen2019", "god2017"])
+def test_samples_that_show_no_stimulus(examples, tmp_path, run_verb):
+    for name in ("t1", "t2"):
+        (tmp_path / "lab" / "training" / f"{name}.png").rename(tmp_path / "lab" / "training" / f"cats_{name}.png")
+    np.savez(
+        tmp_path / "lab" / "S1.npz",
+        training=X[:4],
+        training_labels=np.array(["cats_t1", "cats_t2"] * 2),
+        categories=X[4:6],
+        categories_labels=np.array(["cats", "cats"]),
+    )
+    write_bdata(
+        tmp_path / "lab" / "S1_imagery.h5",
+        {"VoxelData": X[:3], "stimulus_name": np.array([2.0, np.nan, 2.0]), "Evaluation": np.array([4.0, 0, 1])},
+        vmaps={"stimulus_name": {2.0: "n1"}},
+    )
+    study = examples["Samples that show no stimulus"](rois=["VC"])
+    run_verb(ingest, study)
+    items = brain.read_items(study, "S1", "imagery")
+    assert (items.names, items.conditions) == (("n1", "fixation"), ("", "nothing"))
+    assert items.columns["vividness"].tolist() == [2.5, 0]
+    items = brain.read_items(study, "S1", "categories")
+    assert (items.names, items.conditions) == (("cats",), ("category",))
+
+
+PUBLISHED = ["shen2019", "god2017", "ho2022", "e2e2019", "fang2020", "hyper2020"]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_studies_of_published_data_are_projected_and_say_where_every_file_is(name, tmp_path, monkeypatch, capsys):
     path = ROOT / "configs" / "studies" / f"{name}.yaml"
     monkeypatch.chdir(tmp_path)
@@ -248,4 +276,68 @@ def test_studies_of_published_data_are_projected_and_say_where_every_file_is(nam
     assert not list(tmp_path.iterdir())
     study = load_study(path)
     assert study.sizes is not None
+    assert study.ingest is not None
     assert set(study.sizes.datasets) == set(study.datasets)
+    listed = {source.file for source in study.ingest.sources}
+    assert {Path(network.weights) for network in study.networks.values() if "/" in network.weights} <= listed
+    assert {n.reference.file for n in study.networks.values() if n.reference is not None} <= listed
+
+
+def test_the_imagery_of_the_2019_study_is_checked_with_its_fixation_rows(tmp_path):
+    """Files as the comments of the study say: 26 blocks in each of 20 runs, one of them fixation."""
+    text = (ROOT / "configs" / "studies" / "shen2019.yaml").read_text()
+    (tmp_path / "study.yaml").write_text(text)
+    folder = tmp_path / "shen2019"
+    folder.mkdir()
+    labels = np.array([*(f"image{i:02d}" for i in range(25)), "fixation"] * 20)
+    np.save(folder / "S1_imagery.npy", np.zeros((520, 4), np.float32))
+    np.save(folder / "S1_imagery_labels.npy", labels)
+    np.save(folder / "S1_imagery_vividness.npy", np.zeros(520))
+
+    def state():
+        found = checking.check(load_study(tmp_path / "study.yaml", [f"workspace={tmp_path}/ws"]))
+        return {finding.what: (finding.state, finding.detail) for finding in found}
+
+    expected = "500 samples of 25 stimuli, 20 more of 1 condition without a stimulus"
+    assert state()["S1 imagery"] == ("ok", expected)
+    assert state()[str(folder / "S2_imagery.npy")][0] == "missing"
+    labels[25] = "image00"
+    np.save(folder / "S1_imagery_labels.npy", labels)
+    assert state()["S1 imagery"] == (
+        "wrong",
+        "19 null samples, but sizes.datasets.imagery.null_samples is 20; is it the whole file, and the right label?",
+    )
+
+
+def test_the_imagery_of_god_shows_categories(tmp_path, run_verb):
+    """A file as the study's comments say, with few rows: photographs by id, imagery by synset."""
+    (tmp_path / "study.yaml").write_text((ROOT / "configs" / "studies" / "god2017.yaml").read_text())
+    folder = tmp_path / "god2017"
+    for name, images_of in (("training", ("n01518878_10042", "n01518878_5")), ("test", ("n01443537_22563",))):
+        (folder / name).mkdir(parents=True)
+        for i, image in enumerate(images_of):
+            Image.fromarray(np.full((8, 8, 3), 50 * i + len(name), np.uint8)).save(folder / name / f"{image}.JPEG")
+    ids = [1518878.010042, 1518878.000005, 1443537.022563, 1443537.022563, 1443537.0]
+    write_bdata(
+        folder / "Subject1.h5",
+        {
+            "VoxelData": X[:5],
+            "DataType": np.array([1.0, 1, 2, 2, 3]),
+            "Run": np.arange(5.0),
+            "stimulus_id": np.array(ids),
+        },
+        metadata={f"ROI_{roi}": Row("VoxelData", np.ones(5, dtype=bool)) for roi in ("VC", "V1", "V2")},
+    )
+    changes = ["subjects=[S1]", f"workspace={tmp_path}/ws", "networks.vgg19.weights=random:0"]
+    study = load_study(tmp_path / "study.yaml", changes)
+    run_verb(ingest, study)
+    items = brain.read_items(study, "S1", "imagery")
+    assert (items.names, items.conditions, items.rows.tolist()) == (("n01443537",), ("category",), [-1])
+    assert brain.read_items(study, "S1", "test").n_averaged.tolist() == [2]
+
+
+def test_only_the_files_of_the_chosen_subjects_are_looked_for(tmp_path):
+    path = ROOT / "configs" / "studies" / "god2017.yaml"
+    named = {f.what for f in checking.check(load_study(path, ["subjects=[S2]", f"workspace={tmp_path}/ws"]))}
+    assert {Path(what).name for what in named if what.endswith(".h5")} == {"Subject2.h5"}
+    assert any(what.endswith("VGG_ILSVRC_19_layers.pt") for what in named)

@@ -85,8 +85,15 @@ def admitted(study: Study, split: str) -> Array:
     kept = np.ones(n_samples, np.bool_)
     for name, values in study.fit.samples.items():
         kept &= np.isin(np.asarray(columns[name], np.float64), values)
+    by = study.fit.statistics_by
+    gaps = np.count_nonzero(np.isnan(np.asarray(columns[by], np.float64)[kept])) if by else 0
+    if gaps:
+        raise DataError(
+            f"{gaps} of {np.count_nonzero(kept)} training samples of {split} have no number in the column {by}, which "
+            "fit.statistics_by names; leave them out when they are ingested (exclude), or use another column"
+        )
     if not kept.any():
-        known = {name: sorted(set(columns[name])) for name in study.fit.samples}
+        known = {name: sorted({x for x in columns[name] if x is not None}) for name in study.fit.samples}
         raise DataError(
             f"fit.samples admits none of the {n_samples} training samples of {split}: asked for are "
             f"{_listed(study.fit.samples)}, and there are {_listed(known)}"

@@ -30,6 +30,8 @@ class Finding:
 def check(study: Study) -> list[Finding]:
     """Look at every input file that the study names or lists under `sources`, then at the numbers of samples.
 
+    Files of subjects that `subjects` leaves out are not looked at.
+
     Nothing is written. Sizes and md5 are compared where the study knows them; the samples, stimuli and conditions
     without a stimulus of a dataset with `sizes`, where all its files are here and its samples are kept one by one.
 
@@ -39,10 +41,12 @@ def check(study: Study) -> list[Finding]:
         If the study has no `ingest` section.
     """
     problems: list[str] = []
-    ingest = images.resolved(mapping.given_section(study), problems)
+    given = mapping.given_section(study)
+    ingest = images.resolved(mapping.of_subjects(study), problems)
     listed = {source.file: source for source in ingest.sources}
-    named = mapping.named_paths(ingest.model_copy(update={"sources": ()}))
-    found = [_file(path, listed.get(path)) for path in sorted({*listed, *named})]
+    named = set(mapping.named_paths(ingest.model_copy(update={"sources": ()})))
+    others = set(mapping.named_paths(given.model_copy(update={"sources": ()}))) - named
+    found = [_file(path, listed.get(path)) for path in sorted({*listed, *named} - others)]
     for problem in problems:
         place, _, detail = problem.partition(": ")
         found.append(Finding(place, "wrong", detail))

@@ -68,7 +68,7 @@ class SubjectData:
 
 
 def section(study: Study) -> Ingest:
-    """Return the `ingest` section, with the runs of BIDS folders listed.
+    """Return the `ingest` section for the subjects of the study, with the runs of BIDS folders listed.
 
     Raises
     ------
@@ -76,10 +76,22 @@ def section(study: Study) -> Ingest:
         If the study has none, or runs are not found.
     """
     problems: list[str] = []
-    found = images.resolved(given_section(study), problems)
+    found = images.resolved(of_subjects(study), problems)
     if problems:
         raise StudyError("ingest", problems)
     return found
+
+
+def of_subjects(study: Study) -> Ingest:
+    """Return the `ingest` section with the study's own subjects alone: the files of others need not be there.
+
+    Raises
+    ------
+    StudyError
+        If the study has no such section.
+    """
+    ingest = given_section(study)
+    return ingest.model_copy(update={"subjects": {name: ingest.subjects[name] for name in study.subjects}})
 
 
 def given_section(study: Study) -> Ingest:
@@ -113,7 +125,7 @@ def input_files(value: object) -> list[Path]:
         else:
             problems.append(f"{path} does not exist; correct the path, which starts at the folder of the study file")
     if problems:
-        raise StudyError("ingest", sorted(problems))
+        raise StudyError("ingest", sorted(set(problems)))
     return sorted(found)
 
 

@@ -9,14 +9,14 @@ from dataclasses import replace
 import numpy as np
 
 from hpc_recon.core.array import Array
-from hpc_recon.stores.brain import N_AVERAGED, Brain
+from hpc_recon.stores.brain import N_AVERAGED, Brain, mean_of
 
 
 def average_repeats(brain: Brain) -> Brain:
     """Return one sample a stimulus: the mean of its samples, in order of first appearance.
 
     Samples that are means already weigh by their `n_averaged`; the result's counts their sum. Other columns
-    are averaged in the same way. Sums are float64.
+    are averaged in the same way, over the samples that have a number. Sums are float64.
     """
     place = {label: i for i, label in enumerate(dict.fromkeys(brain.labels))}
     code = np.array([place[label] for label in brain.labels])
@@ -27,8 +27,8 @@ def average_repeats(brain: Brain) -> Brain:
         members = np.flatnonzero(code == i)
         samples[i] = np.average(brain.samples[members].astype(np.float64), axis=0, weights=weight[members])
     columns = {
-        name: [float(x) for x in np.bincount(code, weights=weight * np.array(values)) / total]
-        for name, values in brain.columns.items()
+        name: [mean_of(values[code == i], weight[code == i]) for i in range(len(place))]
+        for name, values in ((name, np.array(own)) for name, own in brain.columns.items())
         if name != N_AVERAGED
     }
     return Brain(samples, tuple(place), {**columns, N_AVERAGED: [float(x) for x in total]}, brain.conditions)

@@ -43,6 +43,13 @@ def finite(values: Array, where: str, *, dtype: type = np.float32) -> Array:
     return cast
 
 
+def _column(values: Array, key: str, where: str) -> Array:
+    """Cast a sample column to float64; a number may be missing (NaN) but for `n_averaged`, and none is infinite."""
+    if key == N_AVERAGED or np.isinf(values.astype(np.float64)).any():
+        return finite(values, where, dtype=np.float64)
+    return values.astype(np.float64)
+
+
 def read(name: str, dataset: IngestDataset, table: StimulusTable, *, given: Brain | None = None) -> Brain:
     """Read the samples of one dataset with the label of each, and leave out those that the study excludes.
 
@@ -69,7 +76,7 @@ def read(name: str, dataset: IngestDataset, table: StimulusTable, *, given: Brai
         found = bdata.read(name, dataset.bdata, own, null=dataset.null_labels)
         found = replace(found, samples=finite(found.samples, f"{name}: samples"))
         for key, values in found.columns.items():
-            finite(np.array(values), f"{name}: column {key}", dtype=np.float64)
+            _column(np.array(values), key, f"{name}: column {key}")
     else:
         found = _read_arrays(name, dataset, own)
     if min(found.columns.get(N_AVERAGED, [1.0])) < 1:
@@ -93,7 +100,7 @@ def _read_arrays(name: str, dataset: IngestDataset, own: list[str]) -> Brain:
     columns = {}
     for key, source in dataset.columns.items():
         what = f"{name}: column {key}"
-        values = finite(labfiles.numbers(labfiles.column(array(source), what), what), what, dtype=np.float64)
+        values = _column(labfiles.numbers(labfiles.column(array(source), what), what), key, what)
         if len(values) != len(samples):
             raise DataError(f"{what} has {len(values)} values, but there are {len(samples)} samples")
         columns[key] = [float(x) for x in values]

@@ -91,17 +91,17 @@ def read(study: Study, sizes: Sizes) -> DeclaredShapes:
 
 
 def without_weights(study: Study) -> tuple[Study, list[str]]:
-    """Return the study with random weights where a weights file is not there, and the names of these networks.
+    """Return the study with random weights and no reference where theirs are not there, and these networks' names.
 
-    For projections only: what a network costs does not depend on its weights.
+    For projections only: what a network costs does not depend on its weights. Reference images that are not there
+    cannot be counted.
     """
-    absent = [
-        name
-        for name, network in study.networks.items()
-        if weights_kind(network.weights) == "file" and not Path(network.weights).is_file()
-    ]
-    networks = {
-        name: network.model_copy(update={"weights": "random:0", "sha256": None}) if name in absent else network
-        for name, network in study.networks.items()
-    }
-    return (study.model_copy(update={"networks": networks}) if absent else study), absent
+    changes: dict[str, dict[str, object]] = {}
+    for name, network in study.networks.items():
+        if weights_kind(network.weights) == "file" and not Path(network.weights).is_file():
+            changes[name] = {"weights": "random:0", "sha256": None}
+        given = network.reference
+        if given is not None and not (given.folder or given.file or Path()).exists():
+            changes[name] = {**changes.get(name, {}), "reference": None}
+    networks = {name: network.model_copy(update=changes.get(name, {})) for name, network in study.networks.items()}
+    return (study.model_copy(update={"networks": networks}) if changes else study), list(changes)

@@ -77,7 +77,10 @@ def _origins(planner: preview.Forecaster) -> list[str]:
         )
     if planner.absent_weights:
         names = ", ".join(planner.absent_weights)
-        notes.append(f"The weights of {names} are not here; what a network costs does not depend on them.")
+        notes.append(
+            f"The weights (or reference images) of {names} are not here; what a network costs does not depend on the "
+            "weights, and reference images are left out."
+        )
     return notes
 
 

@@ -38,7 +38,7 @@ class Brain:
     labels
         Label of the stimulus that each sample shows, or of its condition.
     columns
-        More numbers for each sample: run, session, vividness, `n_averaged`.
+        More numbers for each sample: run, session, vividness, `n_averaged`; NaN where one is missing.
     conditions
         By label: what samples show whose label is not that of a stimulus.
     """
@@ -68,7 +68,8 @@ class Items:
     conditions
         What each item shows instead of a stimulus; "" where it shows one.
     columns
-        (n_items,) float64 by name: means of the sample columns (vividness, run) over each item's presentations.
+        (n_items,) float64 by name: means of the sample columns (vividness, run) over each item's presentations, of
+        those that have a number; NaN where none has.
     """
 
     names: tuple[str, ...]
@@ -119,7 +120,9 @@ def write_brain(workspace: Path, split: str, dataset: str, brain: Brain, *, made
     columns: dict[str, Sequence[tables.Value]] = {"label": brain.labels, **brain.columns}
     if not brain.conditions.keys().isdisjoint(brain.labels):
         columns[SHOWS] = [brain.conditions.get(label, "stimulus") for label in brain.labels]
-    files.append(tables.write_table(workspace, layout.samples_columns(split, dataset), columns, made_by=made_by))
+    files.append(
+        tables.write_table(workspace, layout.samples_columns(split, dataset), columns, made_by=made_by, gaps=True)
+    )
     return files
 
 
@@ -230,7 +233,11 @@ def _brain(ref: layout.Ref, samples: Array, columns: tables.Columns) -> Brain:
             f"{' or '.join(_CONDITIONS)}; make them anew with {ref.command} --redo"
         )
     conditions = {x: cast("Condition", kind) for x, kind in zip(labels, shows, strict=True) if kind != "stimulus"}
-    numbers = {name: [float(x) for x in own] for name, own in columns.items() if name not in ("label", SHOWS)}
+    numbers = {
+        name: [float("nan") if x is None else float(x) for x in own]
+        for name, own in columns.items()
+        if name not in ("label", SHOWS)
+    }
     return Brain(samples, labels, numbers, conditions)
 
 
@@ -320,11 +327,21 @@ def _items(study: Study, brain: Brain) -> Items:
         n_averaged=np.array([counts[own].sum() for own in found.members]).astype(np.int64),
         conditions=tuple(brain.conditions.get(label, "") for label in found.labels),
         columns={
-            name: np.array([np.average(values[own], weights=counts[own]) for own in found.members])
+            name: np.array([mean_of(values[own], counts[own]) for own in found.members])
             for name, values in ((name, np.array(values)) for name, values in brain.columns.items())
             if name != N_AVERAGED
         },
     )
+
+
+def mean_of(values: Array, weights: Array) -> float:
+    """Return the weighted mean of the numbers that are not NaN; NaN if there is none.
+
+    >>> mean_of(np.array([1.0, np.nan, 4.0]), np.array([2.0, 5.0, 1.0]))
+    2.0
+    """
+    known = ~np.isnan(values)
+    return float(np.average(values[known], weights=weights[known])) if known.any() else float("nan")
 
 
 def n_items(labels: Sequence[str], *, average: bool | int) -> int:

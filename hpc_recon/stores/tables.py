@@ -18,11 +18,13 @@ from hpc_recon.core.tiles import FORMAT_VERSION
 from hpc_recon.stores.checks import group_records, redo_command
 from hpc_recon.stores.layout import Ref, command
 
-Value = str | float | int
+Value = str | float | int | None
 Columns = dict[str, list[Any]]
 
 
-def write_table(workspace: Path, ref: Ref, columns: Mapping[str, Sequence[Value]], *, made_by: str = "") -> Path:
+def write_table(
+    workspace: Path, ref: Ref, columns: Mapping[str, Sequence[Value]], *, made_by: str = "", gaps: bool = False
+) -> Path:
     """Write columns of equal length atomically, and return the path in the workspace.
 
     Parameters
@@ -31,6 +33,8 @@ def write_table(workspace: Path, ref: Ref, columns: Mapping[str, Sequence[Value]
         Text or finite numbers, by column name.
     made_by
         Key of the group that writes it; `read_checked` finds the receipt by it.
+    gaps
+        Whether a number may be missing: NaN is written as null, and read as None.
 
     Raises
     ------
@@ -42,6 +46,8 @@ def write_table(workspace: Path, ref: Ref, columns: Mapping[str, Sequence[Value]
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(f"columns of a table must have equal lengths, got {lengths} ({path})")
+    if gaps:
+        columns = {name: [None if value != value else value for value in own] for name, own in columns.items()}
     for name, values in columns.items():
         bad = [i for i, value in enumerate(values) if isinstance(value, float) and not math.isfinite(value)]
         if bad:

@@ -11,7 +11,7 @@ from hpc_recon import fit
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.sampling import unit_sample
 from hpc_recon.decoding import inputs, planning
-from hpc_recon.stores import shapes
+from hpc_recon.stores import layout, shapes, tables
 
 FIXED = {"n_voxels": 12, "alpha": 5.0}
 
@@ -169,3 +169,16 @@ def test_names_of_groups(decodable) -> None:
     group = layer_group(study)
     assert inputs.names(group) == ("S1", "VC", "net", "conv")
     assert inputs.names(planning.out_of_fold_group(study, group)) == ("S1", "VC", "net", "conv")
+
+
+def test_a_column_with_gaps_selects_samples_but_divides_none(decodable, monkeypatch) -> None:
+    study, _ = decodable(fit={"samples": {"session": [2, 3]}})
+    whole = tables.read_checked(study.workspace, layout.samples_columns("S1", "training"))
+    gap = whole["session"].index(2.0)
+    whole["session"][gap] = None  # as a missing number is read
+    monkeypatch.setattr(tables, "read_checked", lambda *_: {name: list(own) for name, own in whole.items()})
+    kept = inputs.admitted(study, "S1")
+    assert kept.tolist() == [session in (2, 3) for session in whole["session"]]
+    study, _ = decodable(workspace=f"{study.workspace}-2", fit={"statistics_by": "session"})
+    with pytest.raises(DataError, match=r"1 of 72 training samples of S1 have no number in the column session"):
+        inputs.admitted(study, "S1")

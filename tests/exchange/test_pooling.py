@@ -43,3 +43,10 @@ def test_take_returns_rows_of_everything():
     found = pooling.take(part, np.array([3, 1]))
     np.testing.assert_array_equal(found.samples, part.samples[[3, 1]])
     assert (found.labels, found.columns) == (("a", "a"), {"run": [3.0, 1.0]})
+
+
+def test_missing_numbers_are_left_out_of_means():
+    nan = float("nan")
+    columns = {"vividness": [1.0, nan, nan, 4.0], "n_averaged": [2.0, 1.0, 3.0, 1.0]}
+    made = pooling.average_repeats(Brain(np.zeros((4, 1), np.float32), ("a", "a", "b", "a"), columns))
+    np.testing.assert_array_equal(made.columns["vividness"], [2.0, nan])  # (2 * 1 + 4) / 3

@@ -78,3 +78,14 @@ def test_a_network_known_by_its_files_has_their_shapes(make_study, tmp_path: Pat
 def test_some_trials_at_a_time():
     assert shapes(average=5).n_items("S1", "natural") == 250  # 24 trials of each: four fives and a four
     assert shapes(average=3).n_items("S1", "imagery") == 50 * 4
+
+
+def test_a_reference_that_is_not_there_is_left_out_of_a_projection(make_study, tmp_path):
+    (tmp_path / "photos").mkdir()
+    network = {"architecture": "vgg11_quarter", "layers": ["conv1_1"], "image_size": 16}
+    references = {"a": {"folder": "photos"}, "b": {"folder": "absent"}, "c": {"file": "absent.mat"}}
+    study = make_study(networks={name: {**network, "reference": own} for name, own in references.items()})
+    replaced, absent = declared.without_weights(study)
+    assert absent == ["b", "c"]
+    assert replaced.networks["a"] == study.networks["a"]
+    assert [replaced.networks[name].reference for name in ("b", "c")] == [None, None]

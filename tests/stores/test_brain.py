@@ -217,3 +217,14 @@ def test_an_unknown_kind_of_condition_is_damage(study, finish):
     finish(study.workspace, "simulate/S1.r1f02", files)
     with pytest.raises(DamagedStore, match=r"show 'dreams', but can show a stimulus, nothing or category"):
         brain.read_brain(study.workspace, "S1.r1f02", "imagery")
+
+
+def test_missing_numbers_of_a_column_come_back_and_are_left_out_of_means(study, finish):
+    nan = float("nan")
+    columns = {"vividness": [nan, 2.0, nan, nan, 4.0, 1.0]}
+    files = brain.write_brain(study.workspace, "S1.r1f03", "natural", Brain(_samples(), LABELS, columns), made_by="x/y")
+    finish(study.workspace, "x/y", files)
+    found = brain.read_brain(study.workspace, "S1.r1f03", "natural").columns["vividness"]
+    np.testing.assert_array_equal(found, columns["vividness"])
+    items = brain.read_items(study, "S1.r1f03", "natural")  # a: 2 and 4; b: 1 and two gaps; c: a gap
+    np.testing.assert_array_equal(items.columns["vividness"], [3.0, 1.0, nan])

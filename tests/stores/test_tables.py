@@ -42,3 +42,12 @@ def test_damaged_or_foreign_tables_are_refused(tmp_path, content):
 def test_absent_table_is_file_not_found(tmp_path):
     with pytest.raises(FileNotFoundError):
         tables.read_table(tmp_path, TABLE)
+
+
+def test_gaps_are_null_where_they_may_be(tmp_path):
+    ref = Ref("x/columns.json", "ingest")
+    tables.write_table(tmp_path, ref, {"a": [1.0, float("nan")], "label": ["x", "y"]}, gaps=True)
+    assert '"a": [1.0, null]' in (tmp_path / "x/columns.json").read_text()
+    assert tables.read_table(tmp_path, ref) == {"a": [1.0, None], "label": ["x", "y"]}
+    with pytest.raises(DataError, match="1 that are NaN or infinite"):
+        tables.write_table(tmp_path, ref, {"a": [float("inf")]}, gaps=True)
