@@ -142,11 +142,11 @@ def test_crashes_hangs_and_memory_are_findings(tmp_path) -> None:
         "def attempts(root):\n"
         "    seen[0] += 1\n"
         "    number = int((root.parent / 'progress').read_text().split()[0]) if seen[0] >= 0 else -1\n"
-        "    return [lambda: {1: os.abort, 3: lambda: time.sleep(60), 5: lambda: bytes(b'x' * (200 << 20))}"
+        "    return [lambda: {1: os.abort, 3: lambda: time.sleep(60), 5: lambda: bytes(b'x' * (100 << 20))}"
         ".get(number, int)()]\n"
         "READERS = {'bad': (make, attempts, True)}\n"
     )
-    _, _, findings = fuzz_files.fuzz("bad", 7, file=tmp_path / "bad_readers.py", seconds=0.5)
+    _, _, findings = fuzz_files.fuzz("bad", 7, file=tmp_path / "bad_readers.py", seconds=4)
     assert [number for number, _ in findings] == [1, 3, 5]
     assert "exit -6" in findings[0][1]
     assert "exit -14" in findings[1][1]
