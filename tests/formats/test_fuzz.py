@@ -142,7 +142,7 @@ def test_crashes_hangs_and_memory_are_findings(tmp_path) -> None:
         "def attempts(root):\n"
         "    seen[0] += 1\n"
         "    number = int((root.parent / 'progress').read_text().split()[0]) if seen[0] >= 0 else -1\n"
-        "    return [lambda: {1: os.abort, 3: lambda: time.sleep(60), 5: lambda: bytes(b'x' * (200 << 20))}"
+        "    return [lambda: {1: os.abort, 3: lambda: time.sleep(60), 5: lambda: bytes(b'x' * (100 << 20))}"
         ".get(number, int)()]\n"
         "READERS = {'bad': (make, attempts, True)}\n"
     )
