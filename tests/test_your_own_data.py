@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import h5py
 import nibabel as nib
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
 from hpc_recon import ingest, pipeline
-from hpc_recon.core.loading import load_study
+from hpc_recon.core.loading import load_study, read_yaml
 from hpc_recon.formats.bdata_write import Row, write_bdata
 from hpc_recon.formats.bids import MOTION
 from hpc_recon.stores import brain, positions
@@ -34,10 +34,13 @@ def examples(tmp_path, make_study):
     page = (ROOT / "docs" / "your_own_data.md").read_text()
     common, *_ = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     found = dict(re.findall(r"\n## (Arrays|BData|BOLD|Betas|ROIs in images)\n.*?```yaml\n(.*?)```", page, re.DOTALL))
-    return {
-        heading: lambda text=text: make_study(yaml.safe_load(common) | yaml.safe_load(text))
-        for heading, text in found.items()
-    }
+
+    def make(text):
+        (tmp_path / "example.yaml").write_text(common + text)
+        load_study(tmp_path / "example.yaml")  # as a user's file, with its anchors
+        return make_study(read_yaml(tmp_path / "example.yaml"))
+
+    return {heading: partial(make, text) for heading, text in found.items()}
 
 
 def test_arrays(examples, tmp_path, run_verb):

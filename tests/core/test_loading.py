@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from hpc_recon.core.errors import StudyError
-from hpc_recon.core.loading import load_study, override, save_study
+from hpc_recon.core.loading import load_study, override, read_yaml, save_study
 
 GOOD = """
 name: small
@@ -176,3 +176,14 @@ def test_override_names_every_bad_assignment() -> None:
     assert len(caught.value.problems) == 4
     assert "key=value" in caught.value.problems[0]
     assert "'a' is a value, not a section" in caught.value.problems[1]
+
+
+def test_anchors_are_merged_and_own_keys_count_first(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: {<<: [*a], z: 4}\nd: *a\n")
+    assert read_yaml(path) == {
+        "a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3}, "c": {"x": 1, "y": 2, "z": 4}, "d": {"x": 1, "y": 2},
+    }  # fmt: skip
+    path.write_text("a: &a {x: 1}\nb: {<<: *a, y: 3, y: 4}\n")
+    with pytest.raises(StudyError, match="the key 'y' is written twice"):
+        read_yaml(path)
