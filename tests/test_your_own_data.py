@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -13,7 +14,7 @@ import yaml
 from PIL import Image
 
 from hpc_recon import extract, ingest, pipeline
-from hpc_recon.core.loading import load_study
+from hpc_recon.core.loading import load_study, read_yaml
 from hpc_recon.exchange import checking
 from hpc_recon.formats import feature_trees
 from hpc_recon.formats.bdata_write import Row, write_bdata
@@ -37,10 +38,12 @@ def examples(tmp_path, make_study):
     common, *_ = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     headings = "Arrays|BData|BOLD|Betas|ROIs in images|Features|Samples that show no stimulus"
     found = dict(re.findall(rf"\n## ({headings})\n.*?```yaml\n(.*?)```", page, re.DOTALL))
-    return {
-        heading: lambda text=text, **more: make_study(yaml.safe_load(common) | yaml.safe_load(text) | more)
-        for heading, text in found.items()
-    }
+
+    def make(text, **more):
+        (tmp_path / "example.yaml").write_text(text)  # read as a user's file, with its anchors
+        return make_study(yaml.safe_load(common) | read_yaml(tmp_path / "example.yaml") | more)
+
+    return {heading: partial(make, text) for heading, text in found.items()}
 
 
 def test_arrays(examples, tmp_path, run_verb):

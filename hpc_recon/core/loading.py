@@ -22,6 +22,10 @@ from hpc_recon.core.text import closest
 Model = TypeVar("Model", bound=BaseModel)
 
 
+#: YAML's tag of the key `<<`.
+_MERGE = "tag:yaml.org,2002:merge"
+
+
 class _UniqueKeyLoader(yaml.SafeLoader):
     """A safe loader that refuses a key written twice (YAML keeps the last one silently)."""
 
@@ -29,6 +33,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
+        if key_node.tag == _MERGE:  # `<<: *anchor`: what it brings counts after the mapping's own keys
+            continue
         key = loader.construct_object(key_node, deep=True)
         if isinstance(key, (list, dict)):
             raise yaml.constructor.ConstructorError(

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from hpc_recon.core.errors import StudyError
-from hpc_recon.core.loading import load_study, override, save_study
+from hpc_recon.core.loading import load_study, override, read_yaml, save_study
 
 GOOD = """
 name: small
@@ -238,3 +238,14 @@ def test_calibration_and_gram_cross_checks(tmp_path: Path) -> None:
     assert any("restores the spread of decoded features itself" in line for line in found)
     text = GOOD.replace("layer_weights: {conv1_1: 6}", "loss: gram")
     assert any("a gram loss needs all units" in line for line in mistakes(tmp_path, text, "units=7"))
+
+
+def test_anchors_are_merged_and_own_keys_count_first(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: {<<: [*a], z: 4}\nd: *a\n")
+    assert read_yaml(path) == {
+        "a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3}, "c": {"x": 1, "y": 2, "z": 4}, "d": {"x": 1, "y": 2},
+    }  # fmt: skip
+    path.write_text("a: &a {x: 1}\nb: {<<: *a, y: 3, y: 4}\n")
+    with pytest.raises(StudyError, match="the key 'y' is written twice"):
+        read_yaml(path)
