@@ -76,8 +76,7 @@ def project(
         weights += 4 * made.n_parameters
         seconds += costs.SECONDS_PER_UNIT * made.n_activations
     chosen = options.optimiser
-    # A pair is remembered by joining the old pairs and the new one, which stand in memory together.
-    held = (4 * chosen.history if isinstance(chosen, Lbfgs) else 0) + _WORKING_LATENTS
+    held = (2 * chosen.history if isinstance(chosen, Lbfgs) else 0) + _WORKING_LATENTS
     pictures = image // 4 * n_snapshots(options) + array_bytes(*stimuli, 3)
     each += held * array_bytes(n_latent) + pictures * (options.n_starts + 1)
     evaluations = options.iterations * (EVALUATIONS_PER_ITERATION if isinstance(chosen, Lbfgs) else 1.0)
