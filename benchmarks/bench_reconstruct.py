@@ -2,7 +2,7 @@
 
 Time: seconds of CPU (one thread) of one evaluation of the objective, everything that the optimiser does included,
 against the network's own forward and backward pass from the same layers to the same images. Two runs of different
-length are compared, so that what is done once does not count; of each the smallest of a few repetitions, in turns. Grows
+length are compared, so that what is done once does not count; of each the smallest of a few repetitions. Grows
 with image size, layers and batch.
 
 Memory: each case reconstructs in a process of its own; what its resident size grows by at most, imports included,
