@@ -71,17 +71,18 @@ def need(study: Study, shapes: Shapes, variant: str, *, n: int) -> Need:
     image = array_bytes(height, width, 3)
     units = [shapes.n_units(options.network, layer) for layer in layers]
     targets = array_bytes(n, sum(units)) + shard_bytes(n, max(units)) + array_bytes(3 * max(units))
-    weights = 4 * zoo.structure(network, image_size=(height, width)).n_parameters
+    weights, loading = zoo.loading_bytes(network, image_size=(height, width))
     seconds, compute, files, out = START_SECONDS, 0, 3, image + image // 4
     if isinstance(options, IcnnOptions):
         cost = icnn_costs.project(options, network, layers, stimuli=(height, width), n=n)
-        compute, weights, seconds = cost.compute_bytes, cost.weights_bytes, seconds + cost.seconds
+        weights, loading = cost.weights_bytes, cost.loading_bytes
+        compute, seconds = cost.compute_bytes, seconds + cost.seconds
         # Weights of units, their numbers where some are left out, and targets without the others.
         targets += array_bytes(n + 4, sum(units)) if options.masks or options.reliability != "none" else 0
         files += (options.snapshots is not None) + options.keep_starts
         out += options.keep_starts * options.n_starts * image + icnn.n_snapshots(options) * image // 8
     return Need(
-        host_bytes=costs.TORCH_BYTES + 2 * weights + targets + compute + 8 * n * image,
+        host_bytes=costs.TORCH_BYTES + loading + targets + compute + 8 * n * image,
         device_bytes=weights + array_bytes(n, sum(units)) + compute,
         bytes_in=array_bytes(n, sum(units)) + image,
         bytes_out=n * out,
