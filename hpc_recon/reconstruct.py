@@ -107,13 +107,18 @@ def prepare(study: Study) -> None:
     ------
     ChangedStudy
         If decoded features were made by another network than the study's, or from an earlier version of something.
+    DataError
+        If a mask, a start or bounds do not fit.
     """
     import numpy as np
 
     from hpc_recon.core.files import write_atomic
+    from hpc_recon.methods import planning
     from hpc_recon.stores import layout
+    from hpc_recon.stores import shapes as store_shapes
 
     workspace = layout.workspace_of(study)
+    planning.require_usable(study, store_shapes.read(study))
     _require_own_features(study)
     places = [place for variant in study.reconstruct for place in study.image_sets(variant)]
     for split in dict.fromkeys(split for split, _, _ in places):
