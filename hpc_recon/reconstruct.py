@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ Options = IcnnOptions | PixelsOptions
 
 #: Name of the group of a variant's recovery check, and of the folder of its images.
 RECOVERY = "_recovery"
+#: Mean correlation of images from true features with their stimuli, below which a warning is given.
+_POOR_RECOVERY = 0.5
 #: Stimuli read at a time for the mean training image.
 _BATCH = 48
 
@@ -106,13 +109,18 @@ def prepare(study: Study) -> None:
     ------
     ChangedStudy
         If decoded features were made by another network than the study's, or from an earlier version of something.
+    DataError
+        If a mask, a start or bounds do not fit.
     """
     import numpy as np
 
     from hpc_recon.core.files import write_atomic
+    from hpc_recon.methods import planning
     from hpc_recon.stores import layout
+    from hpc_recon.stores import shapes as store_shapes
 
     workspace = layout.workspace_of(study)
+    planning.require_usable(study, store_shapes.read(study))
     _require_own_features(study)
     places = [place for variant in study.reconstruct for place in study.image_sets(variant)]
     for split in dict.fromkeys(split for split, _, _ in places):
@@ -262,13 +270,30 @@ def _recover(study: Study, tile: Tile) -> list[Path]:
     if not targets.names:
         return []
     made = _reconstruct(study, options, targets)
-    workspace, files = layout.workspace_of(study), []
+    workspace, files, found = layout.workspace_of(study), [], []
     for i, name in enumerate(targets.names):
         (stimulus,) = images.read_images(workspace, rows[i : i + 1])
         record = _record(study, variant, options, targets, made, i)
-        record["pixel_correlation"] = float(np.corrcoef(made.images[i].ravel(), stimulus.ravel())[0, 1])
+        record["pixel_correlation"] = _correlation(made.images[i], stimulus)
+        found.append(record["pixel_correlation"])
         files += _write(study, layout.recovery_file(study, variant, name), made, i, record)
+    if np.mean(found) < _POOR_RECOVERY:
+        shown = ", ".join(f"{value:.2f}" for value in found)
+        warnings.warn(
+            f"{variant}: images from true features correlate {shown} with their stimuli: even perfect decoding "
+            "would not give them back, so look at layers, iterations, optimiser and start before decoding",
+            stacklevel=2,
+        )
     return files
+
+
+def _correlation(image: Array, stimulus: Array) -> float:
+    """Return Pearson's r over pixels and channels; 0 if one of them is of one colour."""
+    import numpy as np
+
+    a, b = (values.astype(np.float64).ravel() - values.mean(dtype=np.float64) for values in (image, stimulus))
+    size = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / size if size > 0 else 0.0
 
 
 def _read_targets(study: Study, tile: Tile, options: Options, place: tuple[str, str, str]) -> tuple[Targets, Array]:

@@ -173,7 +173,25 @@ def _facts(study: Study, roi: str) -> list[tuple[str, str]]:
         ("Training samples", samples),
         ("Decoded", networks),
         *([("Norm correction", f"{method}: the spread of {restored}")] if method != "none" else []),
+        *_recovered(study),
     ]
+
+
+def _recovered(study: Study) -> list[tuple[str, str]]:
+    """Return how like their stimuli images from true features are, of each method that tried."""
+    from hpc_recon.reporting import score_tables
+    from hpc_recon.stores import layout
+
+    rows = []
+    for variant in study.reconstruct:
+        folder = layout.recovery_file(study, variant, "any").parent
+        found = [float(read_json(path)["pixel_correlation"]) for path in sorted(folder.glob("*.json"))]
+        if found:
+            images = "image" if len(found) == 1 else "images"
+            title = score_tables.method_title(study, variant)
+            text = f"{', '.join(f'{value:.2f}' for value in found)} (pixel correlation of {len(found)} {images})"
+            rows.append((f"From true features, {title}", text))
+    return rows
 
 
 def _warnings(study: Study, summary: dict[str, Any], run: RunFigures) -> list[str]:

@@ -342,3 +342,18 @@ def test_new_options_do_not_disown_older_images(study: Study):
         "method": "icnn", "network": "vgg", "images_per_tile": 2, "layers": None, "layer_weights": {}, "iterations": 40,
         "total_variation": 0.0, "image_size": None, "start": "training_mean", "start_noise": 0.05,
     }  # fmt: skip
+
+
+def test_a_method_that_fails_with_true_features_says_so(study: Study, make_study):
+    own = variant(make_study, recovery=2, iterations=1, start="uniform")
+    reconstruct.prepare(own)
+    (tile,) = [tile for tile in reconstruct.plan(own, shapes.read(own)) if tile.stage == "recovery"]
+    with pytest.warns(UserWarning, match=r"images: images from true features correlate 0\.\d\d, 0\.\d\d with their"):
+        files = reconstruct.work(own, tile)
+    assert len(set(files)) == tile.need.files_out == 6
+
+
+def test_an_image_of_one_colour_correlates_with_nothing():
+    flat, noise = np.full((4, 4, 3), 0.5), np.random.default_rng(0).random((4, 4, 3))
+    assert reconstruct._correlation(flat, noise) == 0
+    assert reconstruct._correlation(noise, noise) == pytest.approx(1)

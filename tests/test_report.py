@@ -15,6 +15,8 @@ from PIL import Image
 
 from hpc_recon import evaluate, report
 from hpc_recon.core.errors import DamagedStore, MissingStore
+from hpc_recon.core.files import write_json
+from hpc_recon.stores import layout
 
 CONTENT = {
     "name": "tiny",
@@ -188,3 +190,16 @@ def test_a_browser_shows_the_page(reported, tmp_path):
     drawn = np.asarray(Image.open(picture).convert("L"))
     assert drawn.shape == (1600, 1280)
     assert len(np.unique(drawn)) > 50
+
+
+def test_the_page_says_what_true_features_would_give(reported, make_study, run_verb):
+    study, html = reported(CONTENT, "plain")
+    assert "From true features" not in html
+    for i, value in enumerate((0.981, 0.9149)):
+        path = layout.recovery_file(study, "deep", f"natural00{i}").with_suffix(".json")
+        write_json(path, {"pixel_correlation": value})
+    run_verb(report, study)
+    html = (study.workspace / "report" / "index.html").read_text(encoding="utf-8")
+    shutil.rmtree(path.parent)  # the workspace is shared
+    assert "From true features, deep" in html
+    assert "0.98, 0.91 (pixel correlation of 2 images)" in html

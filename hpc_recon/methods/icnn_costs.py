@@ -33,14 +33,15 @@ class Cost:
     ----------
     compute_bytes
         Activations, latents, history, pictures of all images.
-    weights_bytes
-        Of the network and the generator.
+    weights_bytes, loading_bytes
+        Of the network and the generator: in use, and the most while they are loaded.
     seconds
         Of all iterations and starts.
     """
 
     compute_bytes: int
     weights_bytes: int
+    loading_bytes: int
     seconds: float
 
 
@@ -64,7 +65,7 @@ def project(
     structure = zoo.structure(network, image_size=stimuli)
     size = zoo.input_size(network, stimuli)
     units = sum(zoo.n_units(structure.taps[layer].unit_shape) for layer in layers)
-    weights = 4 * structure.n_parameters
+    weights, loading = zoo.loading_bytes(network, image_size=stimuli)
     seconds = costs.forward_seconds(structure, layers)
     working = working_size(options, stimuli=stimuli, network=size)
     n_latent, image = 3 * working[0] * working[1], array_bytes(3, *working)
@@ -74,15 +75,15 @@ def project(
         n_latent, image = made.n_inputs, array_bytes(3, *made.output_size)
         each += _GENERATOR_COPIES * array_bytes(made.n_activations)
         weights += 4 * made.n_parameters
+        loading += 8 * made.n_parameters
         seconds += costs.SECONDS_PER_UNIT * made.n_activations
     chosen = options.optimiser
-    # A pair is remembered by joining the old pairs and the new one, which stand in memory together.
-    held = (4 * chosen.history if isinstance(chosen, Lbfgs) else 0) + _WORKING_LATENTS
+    held = (2 * chosen.history if isinstance(chosen, Lbfgs) else 0) + _WORKING_LATENTS
     pictures = image // 4 * n_snapshots(options) + array_bytes(*stimuli, 3)
     each += held * array_bytes(n_latent) + pictures * (options.n_starts + 1)
     evaluations = options.iterations * (EVALUATIONS_PER_ITERATION if isinstance(chosen, Lbfgs) else 1.0)
     total = n * options.n_starts * evaluations * BACKWARD_FACTOR * seconds
-    return Cost(n * each, weights, total)
+    return Cost(n * each, weights, loading, total)
 
 
 def images_at_once(options: IcnnOptions, network: Network, layers: Collection[str], *, stimuli: tuple[int, int]) -> int:

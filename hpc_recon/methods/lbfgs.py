@@ -38,48 +38,56 @@ class Minimum:
 
 
 class _Memory:
-    """The last steps and gradient changes of each row; a slot with `rho` 0 counts for nothing."""
+    """The last steps and gradient changes of each row, oldest first; a pair with `rho` 0 counts for nothing."""
 
     def __init__(self, like: Tensor, size: int) -> None:
-        n, d = like.shape
-        self.steps = like.new_zeros(size, n, d)
-        self.changes = like.new_zeros(size, n, d)
-        self.rho = like.new_zeros(size, n)
-        self.gamma = like.new_zeros(n)
+        self._size = size
+        self._steps: list[Tensor] = []
+        self._changes: list[Tensor] = []
+        self._rho: list[Tensor] = []
+        self._gamma = like.new_zeros(len(like))
 
     def empty(self) -> Tensor:
         """Return which rows remember nothing, (n,) bool."""
-        return (self.rho == 0).all(dim=0)
+        nothing = torch.ones_like(self._gamma, dtype=torch.bool)
+        for rho in self._rho:
+            nothing &= rho == 0
+        return nothing
 
     def forget(self, rows: Tensor) -> None:
         """Forget all pairs of the rows of a mask (n,)."""
-        self.rho[:, rows] = 0
+        self._rho = [rho.masked_fill(rows, 0.0) for rho in self._rho]
 
     def push(self, step: Tensor, change: Tensor) -> None:
         """Remember a pair of every row; rows without positive curvature keep only their older pairs."""
-        curvature = (step * change).sum(dim=1)
-        size = step.norm(dim=1) * change.norm(dim=1)
+        curvature = _dot(step, change)
+        size = torch.linalg.vector_norm(step, dim=1) * torch.linalg.vector_norm(change, dim=1)
         good = curvature > _MIN_COSINE * size
-        self.steps = torch.cat([self.steps[1:], step[None]])
-        self.changes = torch.cat([self.changes[1:], change[None]])
         safe = torch.where(good, curvature, torch.ones_like(curvature))
-        self.rho = torch.cat([self.rho[1:], (good / safe)[None]])
-        scale = curvature / change.square().sum(dim=1).clamp_min(torch.finfo(step.dtype).tiny)
-        self.gamma = torch.where(good, scale, self.gamma)
+        for pairs, new in ((self._steps, step), (self._changes, change), (self._rho, good / safe)):
+            del pairs[: len(pairs) + 1 - self._size]
+            pairs.append(new)
+        scale = curvature / _dot(change, change).clamp_min(torch.finfo(step.dtype).tiny)
+        self._gamma = torch.where(good, scale, self._gamma)
 
     def solve(self, gradient: Tensor) -> Tensor:
         """Return the inverse Hessian estimate times `gradient` (two-loop recursion), (n, d)."""
         q = gradient.clone()
         alphas = []
-        for i in range(len(self.rho) - 1, -1, -1):
-            alpha = self.rho[i] * (self.steps[i] * q).sum(dim=1)
-            q -= alpha[:, None] * self.changes[i]
+        for step, change, rho in reversed(list(zip(self._steps, self._changes, self._rho, strict=True))):
+            alpha = rho * _dot(step, q)
+            q.addcmul_(alpha[:, None], change, value=-1)
             alphas.append(alpha)
-        q *= self.gamma[:, None]
-        for i, alpha in enumerate(reversed(alphas)):
-            beta = self.rho[i] * (self.changes[i] * q).sum(dim=1)
-            q += (alpha - beta)[:, None] * self.steps[i]
+        q *= self._gamma[:, None]
+        for step, change, rho in zip(self._steps, self._changes, self._rho, strict=True):
+            beta = rho * _dot(change, q)
+            q.addcmul_((alphas.pop() - beta)[:, None], step)
         return q
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Return the inner products of rows, (n,), in one pass."""
+    return torch.bmm(a[:, None], b[:, :, None])[:, 0, 0]
 
 
 def minimise(
@@ -174,22 +182,44 @@ def _search(
     Tensor
         (n,) bool, which rows moved.
     """
-    x, loss, gradient = now.x.clone(), now.loss.clone(), now.gradient.clone()
+    place = now
     accepted = torch.zeros_like(now.loss, dtype=torch.bool)
     share = torch.ones_like(now.loss)
     for _ in range(_TRIALS):
         if len(rows) == 0:
             break
-        trial = (now.x[rows] + share[rows, None] * direction[rows]).clamp(*box)
-        found, slope = evaluate(trial, rows)
-        predicted = (now.gradient[rows] * (trial - now.x[rows])).sum(dim=1)
-        enough = (predicted < 0) & (found <= now.loss[rows] + _SUFFICIENT * predicted)  # False for NaN
+        trial, found, slope, enough, shrink = _try(evaluate, now, direction, share=share, rows=rows, box=box)
         done = rows[enough]
-        x[done], loss[done], gradient[done] = trial[enough], found[enough], slope[enough]
         accepted[done] = True
-        # The parabola through both losses and the slope; where it says nothing, a tenth.
-        bend = 2 * (found - now.loss[rows] - predicted)
-        shrink = torch.nan_to_num(-predicted / bend, nan=0.1, posinf=0.1, neginf=0.1).clamp(0.1, 0.5)
+        if len(done) == len(now.loss):  # all at once, the usual case: nothing is copied
+            return _Point(trial, found, slope), accepted
+        if place is now:
+            place = _Point(now.x.clone(), now.loss.clone(), now.gradient.clone())
+        place.x[done], place.loss[done], place.gradient[done] = trial[enough], found[enough], slope[enough]
         share[rows] *= shrink
         rows = rows[~enough]
-    return _Point(x, loss, gradient), accepted
+    return place, accepted
+
+
+def _try(
+    evaluate: Evaluate, now: _Point, direction: Tensor, *, share: Tensor, rows: Tensor, box: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Evaluate a share of the way of `rows`.
+
+    Returns
+    -------
+    Tensor
+        Places (m, d), losses (m,), gradients (m, d), whether each decreases enough (m,), and what to multiply the
+        shares by if not (m,).
+    """
+    # All rows are a view, a part of them a copy.
+    chosen: Tensor | slice = slice(None) if len(rows) == len(now.loss) else rows
+    x, before, gradient = now.x[chosen], now.loss[chosen], now.gradient[chosen]
+    trial = torch.addcmul(x, share[chosen, None], direction[chosen]).clamp(*box)
+    found, slope = evaluate(trial, rows)
+    predicted = _dot(gradient, trial - x)
+    enough = (predicted < 0) & (found <= before + _SUFFICIENT * predicted)  # False for NaN
+    # The parabola through both losses and the slope; where it says nothing, a tenth.
+    bend = 2 * (found - before - predicted)
+    shrink = torch.nan_to_num(-predicted / bend, nan=0.1, posinf=0.1, neginf=0.1).clamp(0.1, 0.5)
+    return trial, found, slope, enough, shrink

@@ -37,6 +37,10 @@ def layer_loss(name: LossName, features: Tensor, wanted: Tensor, units: Tensor |
         return -_sum(features * wanted, units)
     if name == "l1":
         return _sum((features - wanted).abs(), units)
+    if name == "l2" and units is None:
+        # The norm squared: one pass over the units less than the sum of squares, and one less for the gradient.
+        norm: Tensor = torch.linalg.vector_norm(features - wanted, dim=1)
+        return norm.square()
     if name == "l2":
         return _sum((features - wanted).square(), units)
     if name == "target_normalised_mse":

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from hpc_recon.core.config import Study
+from hpc_recon.core.errors import DataError
 from hpc_recon.core.icnn_options import GeneratorLatent
 from hpc_recon.core.memory import array_bytes, shard_bytes
 from hpc_recon.core.options import IcnnOptions, PixelsOptions
 from hpc_recon.core.tiles import START_SECONDS, Need, Shapes
-from hpc_recon.methods import icnn, icnn_costs
+from hpc_recon.methods import icnn, icnn_costs, masks
+from hpc_recon.methods.latents import read_image, read_latent
 from hpc_recon.nets import costs, latents, zoo
-from hpc_recon.nets.identity import file_sha256
 
 Options = IcnnOptions | PixelsOptions
 
@@ -47,10 +48,10 @@ def settings_of(options: Options) -> dict[str, Any]:
     if isinstance(options.latent, GeneratorLatent):
         found["latent"] = latents.identity(options.latent)
     if options.start_file is not None:
-        found["start_file"] = f"sha256:{file_sha256(options.start_file)}"
+        found["start_file"] = f"sha256:{latents.content(options.start_file, 'start_file')}"
     for layer, mask in options.masks.items():
         if mask.file is not None:
-            found["masks"][layer]["file"] = f"sha256:{file_sha256(mask.file)}"
+            found["masks"][layer]["file"] = f"sha256:{latents.content(mask.file, f'masks.{layer}.file')}"
     defaults = IcnnOptions(method="icnn", network=options.network).model_dump()
     return {key: value for key, value in found.items() if key in _ALWAYS or value != defaults.get(key)}
 
@@ -71,20 +72,62 @@ def need(study: Study, shapes: Shapes, variant: str, *, n: int) -> Need:
     image = array_bytes(height, width, 3)
     units = [shapes.n_units(options.network, layer) for layer in layers]
     targets = array_bytes(n, sum(units)) + shard_bytes(n, max(units)) + array_bytes(3 * max(units))
-    weights = 4 * zoo.structure(network, image_size=(height, width)).n_parameters
+    weights, loading = zoo.loading_bytes(network, image_size=(height, width))
     seconds, compute, files, out = START_SECONDS, 0, 3, image + image // 4
     if isinstance(options, IcnnOptions):
         cost = icnn_costs.project(options, network, layers, stimuli=(height, width), n=n)
-        compute, weights, seconds = cost.compute_bytes, cost.weights_bytes, seconds + cost.seconds
+        weights, loading = cost.weights_bytes, cost.loading_bytes
+        compute, seconds = cost.compute_bytes, seconds + cost.seconds
         # Weights of units, their numbers where some are left out, and targets without the others.
         targets += array_bytes(n + 4, sum(units)) if options.masks or options.reliability != "none" else 0
         files += (options.snapshots is not None) + options.keep_starts
         out += options.keep_starts * options.n_starts * image + icnn.n_snapshots(options) * image // 8
     return Need(
-        host_bytes=costs.TORCH_BYTES + 2 * weights + targets + compute + 8 * n * image,
+        host_bytes=costs.TORCH_BYTES + loading + targets + compute + 8 * n * image,
         device_bytes=weights + array_bytes(n, sum(units)) + compute,
         bytes_in=array_bytes(n, sum(units)) + image,
         bytes_out=n * out,
         files_out=files * n,
         seconds=seconds,
     )
+
+
+def require_usable(study: Study, shapes: Shapes) -> None:
+    """Raise unless the files and masks of all methods fit their layers and generators: before anything is computed.
+
+    Raises
+    ------
+    DataError
+        Names every entry and what does not fit.
+    """
+    problems = []
+    for variant, options in study.reconstruct.items():
+        if isinstance(options, IcnnOptions):
+            own = {layer: shapes.unit_shape(options.network, layer) for layer in layers_of(study, options)}
+            problems += [f"{variant}: {problem}" for problem in _problems(options, own)]
+    if problems:
+        raise DataError("; ".join(problems))
+
+
+def _problems(options: IcnnOptions, unit_shapes: dict[str, tuple[int, ...]]) -> list[str]:
+    """Return what does not fit, of one entry."""
+    problems = []
+    for layer, shape in unit_shapes.items():
+        mask = options.mask_of(layer)
+        if options.loss_of(layer) == "gram" and len(shape) != 3:
+            problems.append(f"a gram loss compares maps, but layer {layer} has the shape {shape}; give it another loss")
+        try:
+            if mask is not None and not masks.units(mask, shape, layer=layer).any():
+                problems.append(f"the mask of layer {layer} leaves none of its units; widen it")
+        except DataError as error:
+            problems.append(str(error))
+    try:
+        if isinstance(options.latent, GeneratorLatent):
+            latents.box(options.latent)
+            if options.start_file is not None:
+                read_latent(options.start_file, n=latents.describe(options.latent).n_inputs)
+        elif options.start_file is not None:
+            read_image(options.start_file)
+    except DataError as error:
+        problems.append(str(error))
+    return problems

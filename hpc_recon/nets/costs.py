@@ -8,8 +8,9 @@ from hpc_recon.core import threads
 from hpc_recon.nets.taps import Tap
 from hpc_recon.nets.zoo import Structure, n_units
 
-#: Resident bytes of torch and torchvision, imported, beyond an idle worker (measured).
-TORCH_BYTES = 350 * 2**20
+#: Resident bytes of torch and torchvision, imported, beyond an idle worker (measured: 650 MiB for torch 2.14 built for
+#: CUDA, the default of pip, also where there is no GPU; builds for the CPU alone take about half).
+TORCH_BYTES = 672 * 2**20
 #: Activations of one micro-batch stay below this; small enough for any worker, large enough to keep it busy.
 MICRO_BATCH_BYTES = 256 * 2**20
 #: Seconds to compute one unit's activation of one image: 2.6e-8 (quarter VGG-11, 64 px) to 5e-8 (VGG19, 224 px),

@@ -50,7 +50,7 @@ def identity(latent: GeneratorLatent) -> dict[str, Any]:
     _check_name(latent)
     found: dict[str, Any] = {"generator": latent.generator, "output": _output(latent), "lower": latent.lower}
     if isinstance(latent.weights, Path):
-        sha256 = file_sha256(latent.weights)
+        sha256 = content(latent.weights, "latent.weights")
         if latent.sha256 not in (None, sha256):
             raise StudyError(
                 "reconstruct",
@@ -65,8 +65,22 @@ def identity(latent: GeneratorLatent) -> dict[str, Any]:
     if latent.upper_file is None:
         found["upper"] = latent.upper
     else:
-        found["upper"] = f"sha256:{file_sha256(latent.upper_file)}"
+        found["upper"] = f"sha256:{content(latent.upper_file, 'latent.upper_file')}"
     return found
+
+
+def content(path: Path, key: str) -> str:
+    """Return the sha256 of a file that a method's options name under `key`.
+
+    Raises
+    ------
+    StudyError
+        If it cannot be read.
+    """
+    try:
+        return file_sha256(path)
+    except StudyError as error:
+        raise StudyError("reconstruct", [f"{key}: the file {path} cannot be read; give an existing file"]) from error
 
 
 def _check_name(latent: GeneratorLatent) -> None:

@@ -75,6 +75,31 @@ def _structure(architecture: str, size: tuple[int, int]) -> Structure:
     return Structure(MappingProxyType(taps), n_parameters, stopped, MappingProxyType(refused))
 
 
+def loading_bytes(network: Network, *, image_size: Size) -> tuple[int, int]:
+    """Return the bytes of a network's weights in memory, and the most that are held while they are loaded.
+
+    A VGG is built without its classifier where no layer of it is wanted; a file is read whole all the same. Random
+    weights are drawn one parameter at a time, and the largest may be most of them.
+    """
+    found = structure(network, image_size=image_size)
+    built = found.n_parameters
+    if not _has_classifier(network, {found.taps[layer].path for layer in network.layers}):
+        built -= _classifier_parameters(network.architecture)
+    from_file = weights_kind(network.weights) in ("file", "torchvision")
+    return 4 * built, 4 * (built + (found.n_parameters if from_file else built))
+
+
+@lru_cache(maxsize=8)
+def _classifier_parameters(architecture: str) -> int:
+    classifier = architectures.build_empty(architecture).get_submodule("classifier")
+    return sum(parameter.numel() for parameter in classifier.parameters())
+
+
+def _has_classifier(network: Network, paths: set[str]) -> bool:
+    """Return whether a network is built whole: all are, but VGGs of which no layer of the classifier is wanted."""
+    return not architectures.is_torchvision_vgg(network.architecture) or any(p.startswith("classifier") for p in paths)
+
+
 def check(network: Network, *, image_size: Size, runs: bool = True) -> None:
     """Raise `StudyError` unless the network's weights are there (with their sha256) and its layers exist.
 
@@ -180,7 +205,7 @@ def _load(network: Network, size: tuple[int, int], device: str, _stamp: str) -> 
 
 def _body(network: Network, paths: set[str]) -> nn.Module:
     """Build the module; a VGG without its classifier unless one of its layers is wanted."""
-    if architectures.is_torchvision_vgg(network.architecture) and not any(p.startswith("classifier") for p in paths):
+    if not _has_classifier(network, paths):
         return architectures.build_convolutions(network.architecture)
     own_input = weights_kind(network.weights) == "torchvision"
     return architectures.build(network.architecture, torchvision_input=own_input)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpc_recon.core.errors import StudyError
+from hpc_recon.core.errors import DataError, StudyError
 from hpc_recon.core.options import IcnnOptions, PixelsOptions
 from hpc_recon.methods import planning
 
@@ -80,3 +80,42 @@ def test_needs_follow_the_options(make_study) -> None:
     generator = {"generator": "small", "weights": "random:1"}
     assert need(make_study, latent=generator).host_bytes > 0
     assert need(make_study, n=4).host_bytes > plain.host_bytes
+
+
+class Units:
+    """Shapes of stored layers."""
+
+    def unit_shape(self, network: str, layer: str) -> tuple[int, ...]:
+        return {"conv1_1": (16, 8, 8), "fc6": (5,)}[layer]
+
+
+def test_what_does_not_fit_is_named_before_anything_is_computed(make_study, tmp_path: Path) -> None:
+    np.save(tmp_path / "empty.npy", np.zeros((16, 8, 8)))
+    np.save(tmp_path / "z.npy", np.zeros(7))
+    (tmp_path / "range.txt").write_text("1 2")
+    networks = {"vgg": {"architecture": "vgg11_quarter", "layers": ["conv1_1", "fc6"]}}
+    generator = {"generator": "small", "weights": "random:0"}
+    own = {"method": "icnn", "network": "vgg"}
+    variants = {
+        "fits": {**own, "masks": {"conv1_1": {"region": [0, 0, 1, 0.5]}, "default": {"channels": [4]}}},
+        "a": {**own, "masks": {"conv1_1": {"file": "empty.npy"}, "fc6": {"channels": [5]}}, "loss": {"fc6": "gram"}},
+        "b": {**own, "latent": generator, "start_file": "z.npy"},
+        "c": {**own, "latent": {**generator, "upper_file": "range.txt"}},
+        "d": {**own, "start_file": "z.npy"},
+    }
+    study = make_study(networks=networks, reconstruct=variants)
+    with pytest.raises(DataError) as caught:
+        planning.require_usable(study, Units())
+    for part in (
+        "a: the mask of layer conv1_1 leaves none",
+        "a: layer fc6 has channels 0 to 4",
+        "a: a gram loss compares maps, but layer fc6 has the shape (5,)",
+        "b: start_file",
+        "must hold 2048 finite numbers",
+        "c: ",
+        "must hold 2048 positive numbers, but holds 2",
+        "z.npy cannot be read as an image",
+    ):
+        assert part in str(caught.value)
+    assert "fits:" not in str(caught.value)
+    planning.require_usable(study.model_copy(update={"reconstruct": {"fits": study.reconstruct["fits"]}}), Units())

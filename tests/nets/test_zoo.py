@@ -180,3 +180,15 @@ def test_vgg19_activations_are_those_before_the_relu():
     assert float(found["conv1_1"].detach().min()) < 0
     conv2_1 = oracle.features[3](torch.nn.functional.max_pool2d(conv1_1.relu(), 2))
     torch.testing.assert_close(found["conv2_1"], conv2_1)
+
+
+def test_bytes_of_weights_while_they_are_used_and_loaded():
+    """VGG19 has 20,024,384 parameters in its convolutions and 143,667,240 in all."""
+    described = Network(architecture="vgg19", layers=("conv5_4",), image_size=224)
+    assert zoo.loading_bytes(described, image_size=224) == (4 * 20_024_384, 8 * 20_024_384)
+    whole = described.model_copy(update={"layers": ("conv1_1", "fc6")})
+    assert zoo.loading_bytes(whole, image_size=224) == (4 * 143_667_240, 8 * 143_667_240)
+    file = described.model_copy(update={"weights": "vgg.pt"})
+    assert zoo.loading_bytes(file, image_size=224) == (4 * 20_024_384, 4 * (20_024_384 + 143_667_240))
+    small = Network(architecture="vgg11_quarter", layers=("conv1_1",))
+    assert zoo.loading_bytes(small, image_size=32)[0] == 4 * zoo.structure(small, image_size=32).n_parameters

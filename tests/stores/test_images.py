@@ -129,3 +129,24 @@ def test_picture_is_read_only_if_its_receipt_agrees(tmp_path, finish):
     files[1].write_bytes(b"")
     with pytest.raises(DamagedStore, match="in 0 bytes"):
         images.read_picture(tmp_path, path, **arguments)
+
+
+def test_an_animation_has_the_stimulus_left_and_each_picture_right(tmp_path):
+    stimulus = np.full((8, 6, 3), 200, np.uint8)
+    pictures = np.stack([np.full((8, 6, 3), level, np.uint8) for level in (10, 120, 250)])
+    path = images.write_animation(tmp_path / "a" / "film.webp", stimulus, pictures)
+    with Image.open(path) as film:
+        assert (film.size, film.n_frames, film.format) == ((12, 8), 3, "WEBP")
+        for i, level in enumerate((10, 120, 250)):
+            film.seek(i)
+            frame = np.asarray(film.convert("RGB"), int)
+            assert abs(frame[:, :5] - 200).max() < 12  # lossy
+            assert abs(frame[:, 7:] - level).max() < 12
+
+
+def test_pictures_of_another_size_are_brought_to_the_stimulus(tmp_path):
+    path = images.write_animation(
+        tmp_path / "film.webp", np.zeros((8, 6, 3), np.uint8), np.full((2, 20, 20, 3), 90, np.uint8)
+    )
+    with Image.open(path) as film:
+        assert film.size == (12, 8)

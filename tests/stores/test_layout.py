@@ -75,3 +75,13 @@ def test_names_that_would_collide_or_do_not_exist_are_refused():
         layout.samples("S1", "roi")
     with pytest.raises(ValueError, match="part must be one of voxel, weight, stats, alpha; got 'bias'"):
         layout.decoder("S1", "VC", "vgg", "fc8", "bias")
+
+
+def test_recovery_files_cannot_be_those_of_a_split(make_study, tmp_path):
+    study = make_study()
+    path = layout.recovery_file(study, "icnn", "n01.02")
+    assert path == tmp_path / "runs" / "images" / "icnn" / "_recovery" / "n01.02.png"
+    with pytest.raises(DataError):
+        layout.image_file(study, "icnn", "_recovery", "VC", "natural", "n01")
+    with pytest.raises(DataError):
+        layout.recovery_file(study, "icnn", "../x")
