@@ -239,7 +239,7 @@ def _write_more(study: Study, path: Path, made: Reconstruction, i: int, *, row: 
     files = []
     if made.start_images is not None:
         payload = io.BytesIO()
-        _save(payload, made.start_images[i])
+        np.save(payload, made.start_images[i], allow_pickle=False)
         files.append(write_atomic(path.parent / "starts" / f"{path.stem}.npy", payload.getvalue()))
     if made.snapshots is not None:
         workspace, size = layout.workspace_of(study), made.images.shape[1:3]
@@ -249,12 +249,6 @@ def _write_more(study: Study, path: Path, made: Reconstruction, i: int, *, row: 
             images.write_animation(path.parent / "snapshots" / f"{path.stem}.webp", stimulus, made.snapshots[i])
         )
     return files
-
-
-def _save(stream: io.BytesIO, values: Array) -> None:
-    import numpy as np
-
-    np.save(stream, values, allow_pickle=False)
 
 
 def _recover(study: Study, tile: Tile) -> list[Path]:

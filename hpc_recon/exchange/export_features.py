@@ -17,7 +17,7 @@ from hpc_recon.core.memory import reading_bytes
 from hpc_recon.core.tiles import ranges
 from hpc_recon.exchange.exporting import OVERHEAD, Batch, Selection, place, source_of
 from hpc_recon.formats import feature_trees, matlab
-from hpc_recon.stores import arrays, images, items, layout
+from hpc_recon.stores import arrays, brain, images, layout
 from hpc_recon.stores import shapes as store_shapes
 
 #: Corrects decoded features (n, n_units) by gain and offset (n,) and the units' training means.
@@ -72,7 +72,7 @@ def decoded(study: Study, selection: Selection, *, correct: Correct | None = Non
     """Yield `<layer>/<subject>/<roi>/<label>.mat`, as many items a batch as take 256 MiB.
 
     A fold of a cross-validation lies in `<roi>/<fold>/decoded_features/`. Where repeats are not averaged the files are
-    called `sample<number>-<label>`, numbers from 000001 in the order of the samples.
+    called `sample<number>-<label>`, numbers from 000001 in the order of the samples; means of N, `<label>@<nn>`.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def decoded(study: Study, selection: Selection, *, correct: Correct | None = Non
     shapes, name = store_shapes.read(study), study.decoded_name(network)
     for split in selection.splits(study):
         datasets = [dataset for dataset in study.test_datasets(split) if selection.has_dataset(dataset)]
-        shown = {dataset: items.read_shown(study, split, dataset) for dataset in datasets}
+        names = {dataset: _item_names(study, split, dataset) for dataset in datasets}
         for roi in selection.chosen_rois(study):
             for layer in selection.layers_of(study):
                 whole = shapes.unit_shape(network, layer)
@@ -100,8 +100,7 @@ def decoded(study: Study, selection: Selection, *, correct: Correct | None = Non
                     if correct is not None:
                         keys.append(f"decode/{split}/{roi}/{name}/{layer}")
                     source = source_of(workspace, keys, corrected=correct is not None)
-                    labels = _item_names(study, shown[dataset])
-                    paths = [feature_trees.decoded_path(layer, *place(split), roi, label) for label in labels]
+                    paths = [feature_trees.decoded_path(layer, *place(split), roi, item) for item in names[dataset]]
                     step = max(1, BLOCK_BYTES // (4 * n_units))
                     for start, stop in ranges(len(paths), step):
                         rows = {path: start + i for i, path in enumerate(paths[start:stop])}
@@ -109,10 +108,15 @@ def decoded(study: Study, selection: Selection, *, correct: Correct | None = Non
                         yield _batch(dict.fromkeys(rows, 4 * n_units), source, write, len(rows) * n_units)
 
 
-def _item_names(study: Study, shown: items.Shown) -> list[str]:
-    if study.decode.average:
-        return list(shown.labels)
-    return [f"sample{number + 1:06d}-{label}" for number, label in zip(shown.samples, shown.labels, strict=True)]
+def _item_names(study: Study, split: str, dataset: str) -> list[str]:
+    """Return the names of a dataset's items: the label, or the lab's name of a single sample; means of some: ours."""
+    if study.decode.average is not False:
+        return list(brain.read_item_table(study, split, dataset).names)
+    places: dict[str, list[int]] = {}
+    for i, label in enumerate(brain.read_labels(layout.workspace_of(study), split, dataset)):
+        places.setdefault(label, []).append(i)
+    labels = brain.read_item_table(study, split, dataset).labels  # samples of one label follow each other, in order
+    return [f"sample{places[label].pop(0) + 1:06d}-{label}" for label in labels]
 
 
 class _WriteDecoded:
