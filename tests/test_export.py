@@ -44,8 +44,9 @@ def test_decoded_features_as_they_are_and_corrected_as_reconstruct_reads_them(de
             rows = [i for i, label in enumerate(plain[0]) if label.startswith(dataset)]
             stored = arrays.read(study.workspace, layout.decoded("S1", "VC", dataset, "net", layer))
             np.testing.assert_array_equal(plain[1][rows], stored)
-            tile = Tile(Group("reconstruct", ("icnn", "S1", "VC", dataset)), "reconstruct", 0, n)
-            np.testing.assert_array_equal(corrected[1][rows], reconstruct._corrected(study, tile, layer))
+            place = ("S1", "VC", dataset)
+            read = reconstruct._corrected(study, method["icnn"], place, layer, slice(0, n))
+            np.testing.assert_array_equal(corrected[1][rows], read)
         assert np.abs(corrected[1] - plain[1]).max() > 0.01
 
 
