@@ -133,13 +133,13 @@ def _score_layer(study: Study, tile: Tile) -> list[Path]:
     from hpc_recon.numerics.expected import estimate
     from hpc_recon.numerics.layer_scores import layer_scores
     from hpc_recon.reporting import tables
-    from hpc_recon.stores import brain
+    from hpc_recon.stores.items import read_shown, training_rows
 
     _, split, roi, decoded_name, layer = tile.group.path
     network = study.network_of(decoded_name)
-    items = {name: brain.read_items(study, split, name, roi) for name in study.test_datasets(split)}
+    items = {name: read_shown(study, split, name) for name in study.test_datasets(split)}
     reader = _Layer(study, (split, roi, network, layer))
-    training = _training_rows(study, split)
+    training = training_rows(study, split)
     found: dict[str, LayerScores] = {}
     nearness: dict[str, Products] = {}
     for start, stop in ranges(reader.n_units, TEST_UNITS):
@@ -218,15 +218,6 @@ class _Layer:
         return total
 
 
-def _training_rows(study: Study, split: str) -> Array:
-    """Return the rows of the distinct stimuli that the decoders of a split were trained on, sorted."""
-    from hpc_recon.stores import brain
-
-    workspace = _workspace(study)
-    labels = brain.read_labels(workspace, split, study.training_dataset)
-    return np.unique(brain.stimulus_rows(workspace, labels))
-
-
 def _layer_rows(
     found: LayerScores, names: Sequence[str], place: dict[str, str], *, identification: bool
 ) -> list[dict[str, Any]]:
@@ -248,15 +239,16 @@ def _layer_rows(
 def _score_images(study: Study, tile: Tile) -> list[Path]:
     """Score the reconstructions of one dataset, and what needs no reconstruction: the baselines."""
     from hpc_recon.reporting import tables
-    from hpc_recon.stores import brain, images
+    from hpc_recon.stores import images
+    from hpc_recon.stores.items import read_shown, training_rows
 
     _, variant, split, roi, dataset = tile.group.path
     workspace = _workspace(study)
     network = study.reconstruct[variant].network
-    items = brain.read_items(study, split, dataset, roi)
+    items = read_shown(study, split, dataset)
     stimuli, target = np.unique(items.rows, return_inverse=True)
     true = _unit_range(images.read_images(workspace, stimuli))  # (stimuli, H, W, 3)
-    training = _training_rows(study, split)
+    training = training_rows(study, split)
     nearest = training[_nearest(study, (split, roi, dataset), network)]  # (items,)
     shown, index = np.unique(nearest, return_inverse=True)
     candidates: dict[tuple[str, str], Array] = {

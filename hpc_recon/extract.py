@@ -95,7 +95,7 @@ def _unit_shapes(name: str, network: Network, image_size: tuple[int, int]) -> di
 
 def _plan_files(study: Study, name: str, n_stimuli: int) -> list[Tile]:
     """Return one tile a layer and 48 stimuli of a network whose features are read."""
-    from hpc_recon.exchange import true_features
+    from hpc_recon.exchange import file_records, true_features
     from hpc_recon.stores import layout
 
     network, tiles = study.networks[name], []
@@ -112,7 +112,7 @@ def _plan_files(study: Study, name: str, n_stimuli: int) -> list[Tile]:
                 + max(
                     shard_bytes(n, units, itemsize=itemsize),
                     array_bytes(n, units, itemsize=16),
-                    2 * true_features.AT_ONCE * FILE_COPIES * array_bytes(units),
+                    2 * file_records.AT_ONCE * FILE_COPIES * array_bytes(units),
                 ),
                 bytes_in=bytes_in,
                 bytes_out=bytes_out,

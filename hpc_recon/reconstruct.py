@@ -70,7 +70,7 @@ def _group(study: Study, variant: str, place: tuple[str, str, str]) -> Group:
     name = study.decoded_name(options.network)
     upstream = (
         f"{study.source_verb}/stimuli",
-        f"{study.source_verb}/{split}",
+        *(() if study.decode.files else (f"{study.source_verb}/{split}",)),
         *(f"decode/{split}/{roi}/{name}/{layer}" for layer in _layers(study, options)),
     )
     return Group("reconstruct", (variant, *place), canonical(settings), upstream)
@@ -133,11 +133,10 @@ def _mean_training_image(study: Study, split: str) -> Array:
     """Return the mean of the stimuli that a split's decoders were trained on, (H, W, 3) float32 in [0, 1]."""
     import numpy as np
 
-    from hpc_recon.stores import brain, images, layout
+    from hpc_recon.stores import images, items, layout
 
     workspace = layout.workspace_of(study)
-    labels = brain.read_labels(workspace, split, study.training_dataset)
-    rows = np.unique(brain.stimulus_rows(workspace, labels))
+    rows = items.training_rows(study, split)
     total = np.zeros(images.read_images(workspace, rows[:1]).shape[1:])
     for start, stop in ranges(len(rows), _BATCH):
         total += images.read_images(workspace, rows[start:stop]).sum(axis=0, dtype=np.float64)
@@ -187,7 +186,7 @@ def _read_targets(study: Study, tile: Tile) -> Targets:
 
     from hpc_recon.core.errors import MissingStore
     from hpc_recon.methods.targets import Targets
-    from hpc_recon.stores import brain, layout
+    from hpc_recon.stores import items, layout
     from hpc_recon.stores import shapes as store_shapes
 
     variant, split, roi, dataset = tile.group.path
@@ -199,7 +198,7 @@ def _read_targets(study: Study, tile: Tile) -> Targets:
     layers = _layers(study, options)
     n_units = {layer: shapes.n_units(options.network, layer) for layer in layers}
     return Targets(
-        names=brain.read_items(study, split, dataset, roi).names[tile.start : tile.stop],
+        names=items.read_shown(study, split, dataset).names[tile.start : tile.stop],
         features={layer: _corrected(study, tile, layer) for layer in layers},
         start=np.load(start, allow_pickle=False),
         seed=seed_of(study.seed, variant, split, roi, dataset),

@@ -229,7 +229,7 @@ def read_items(study: Study, split: str, dataset: str, roi: str = ALL_VOXELS) ->
     order = np.argsort(rows, kind="stable")
     if not study.decode.average:
         labels = tuple(brain.labels[i] for i in order)
-        names = _numbered(labels)
+        names = numbered(labels)
         return Items(names, labels, rows[order], brain.samples[order], counts[order].astype(np.int64))
     distinct, first, code = np.unique(rows, return_index=True, return_inverse=True)
     samples = np.empty((len(distinct), brain.samples.shape[1]), dtype=np.float32)
@@ -241,7 +241,7 @@ def read_items(study: Study, split: str, dataset: str, roi: str = ALL_VOXELS) ->
     return Items(labels, labels, distinct.astype(np.int64), samples, totals)
 
 
-def _numbered(labels: Sequence[str]) -> tuple[str, ...]:
+def numbered(labels: Sequence[str]) -> tuple[str, ...]:
     """Return `<label>@<nn>` with the number of the repeat, from 01."""
     seen: dict[str, int] = {}
     names = []

@@ -188,3 +188,30 @@ def test_a_network_of_files_has_paths_of_the_study_and_cannot_be_run(tmp_path: P
     found = mistakes(tmp_path, yaml.safe_dump(content))
     assert len(found) == 1
     assert "reconstruct.wrong: the network 'lab' is known by its features alone, and this method runs it" in found[0]
+
+
+def test_decoded_features_from_files_replace_decoding(tmp_path: Path) -> None:
+    content = yaml.safe_load(GOOD)
+    files = {name: {"folders": f"lab/{name}", "subjects": {"S1": "sub-01"}} for name in content["networks"]}
+    content["decode"] = {"files": files}
+    content["fit"] = {}
+    study = load_study(write(tmp_path, yaml.safe_dump(content)))
+    assert study.decode.files["vgg"].folders == (tmp_path / "lab" / "vgg",)
+    del content["simulate"]
+    content["ingest"] = {"subjects": {}, "stimuli": {"natural": {"folder": "x"}}}
+    assert load_study(write(tmp_path, yaml.safe_dump(content))).test_datasets("S1") == ["natural"]
+    content["fit"] = {"decode": True}
+    content["decode"] = {
+        "average": False,
+        "files": {"vg": files["vgg"], "image": {"folders": "x", "rois": {"V2": "b"}}},
+    }
+    found = mistakes(tmp_path, yaml.safe_dump(content))
+    for message in (
+        "decode.files: unknown network 'vg'; did you mean 'vgg'",
+        "so give those of vgg too",
+        "decode.files does not go with fit.decode",
+        "decode.files does not go with decode.average: false",
+        "decode.files.image.rois: 'V2' is not in the study",
+    ):
+        assert any(message in line for line in found), (message, found)
+    assert len(found) == 5
