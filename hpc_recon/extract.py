@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 #: Features of one tile, all layers of its block, float32; a constant of the format (docs/store_format.md).
 BLOCK_BYTES = 2**30
-#: Bytes a second at which files of features are read, unpacked and hashed on one core (measured: 150 to 400 MB/s).
-FILE_BYTES_PER_SECOND = 1e8
+#: Seconds to open and parse a file of features, and bytes a second then: 9 ms a v7.3 file of 250 kB, norms and shards
+#: included, on two busy cores (benchmarks/bench_export.py), 4 ms of 400 kB and 2 ms in v5 (benchmarks/bench_trees.py).
+FILE_SECONDS, FILE_BYTES_PER_SECOND = 6e-3, 1e8
 #: Copies of one file in memory while it is read: its bytes, unpacked, as an array, and that in float32.
 FILE_COPIES = 4
 
@@ -117,7 +118,7 @@ def _plan_files(study: Study, name: str, n_stimuli: int) -> list[Tile]:
                 bytes_in=bytes_in,
                 bytes_out=bytes_out,
                 files_out=-(-units // layout.units_per_shard(units)) + 2,
-                seconds=store_seconds(bytes_out) + bytes_in / FILE_BYTES_PER_SECOND,
+                seconds=store_seconds(bytes_out) + n * FILE_SECONDS + bytes_in / FILE_BYTES_PER_SECOND,
             )
             tiles.append(Tile(group, "extract", start, stop, need))
     return tiles
