@@ -105,7 +105,7 @@ def look(name: str, network: Network, labels: Sequence[str] | None) -> dict[str,
             if not mine and labels is not None:
                 continue
             try:
-                shapes[tree.root] = FeatureTree.shape(tree, layer)
+                shapes[tree.root] = tree.shape(layer)
             except DataError as error:
                 problems.append(f"{name}: {error}")
         if len(set(shapes.values())) > 1:
@@ -125,16 +125,17 @@ def _held(
     """Return which of the labels lie in each tree; labels in none or in two are problems."""
     if labels is None:
         return [() for _ in trees]
-    held = [tuple(label for label in labels if label in set(tree.labels)) for tree in trees]
-    count = {label: sum(label in part for part in map(set, held)) for label in labels}
+    known_to = [set(tree.labels) for tree in trees]
+    held = [tuple(label for label in labels if label in known) for known in known_to]
+    count = {label: sum(label in known for known in known_to) for label in labels}
     missing = [label for label, n in count.items() if n == 0]
     twice = [label for label, n in count.items() if n > 1]
     roots = " or ".join(str(tree.root) for tree in trees)
     if missing:
-        known = [label for tree in trees for label in tree.labels]
+        every = set().union(*known_to)
         problems.append(
             f"{name}: {len(missing):,} of {len(labels):,} stimuli have no file in {roots} ({', '.join(missing[:5])}"
-            f"{', ...' if len(missing) > 5 else ''}{closest(missing[0], known)}); add the files, or give their folder "
+            f"{', ...' if len(missing) > 5 else ''}{closest(missing[0], every)}); add the files, or give their folder "
             "too under features.folders"
         )
     if twice:
