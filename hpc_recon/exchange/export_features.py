@@ -12,7 +12,7 @@ import numpy as np
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
-from hpc_recon.core.errors import StudyError
+from hpc_recon.core.errors import DataError, StudyError
 from hpc_recon.core.memory import reading_bytes
 from hpc_recon.core.tiles import ranges
 from hpc_recon.exchange.exporting import OVERHEAD, Batch, Selection, place, source_of
@@ -101,12 +101,20 @@ def decoded(study: Study, selection: Selection, *, correct: Correct | None = Non
                         keys.append(f"decode/{split}/{roi}/{name}/{layer}")
                     source = source_of(workspace, keys, corrected=correct is not None)
                     labels = _item_names(study, shown[dataset])
+                    _require_items(workspace, ref, len(labels))
                     paths = [feature_trees.decoded_path(layer, *place(split), roi, label) for label in labels]
                     step = max(1, BLOCK_BYTES // (4 * n_units))
                     for start, stop in ranges(len(paths), step):
                         rows = {path: start + i for i, path in enumerate(paths[start:stop])}
                         write = _WriteDecoded(study, (split, roi, dataset, name, layer), rows, shape, correct)
                         yield _batch(dict.fromkeys(rows, 4 * n_units), source, write, len(rows) * n_units)
+
+
+def _require_items(workspace: Path, ref: layout.Ref, n_items: int) -> None:
+    """Raise `DataError` unless an array has a row for each item: else its files would have wrong names."""
+    n_rows = arrays.describe(workspace, ref).shape[0]
+    if n_rows != n_items:
+        raise DataError(f"{ref.path} has {n_rows} rows, but the study {n_items} items; run {ref.command} with --redo")
 
 
 def _item_names(study: Study, shown: items.Shown) -> list[str]:
