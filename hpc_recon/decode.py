@@ -1,9 +1,9 @@
 """Decode test data: the features of every unit from brain samples that no decoder has seen.
 
 Two stages. `decode`: one tile a shard of units predicts all test datasets (nothing is left to do here with
-`fit.decode: true`). `correct`: one tile a layer computes gain and offset of each item for `decode.norm_correction`,
-from the features of the network's reference images, else of training stimuli, never of test stimuli; the decoded
-features themselves stay as they are.
+`fit.decode: true`); with `decode.files` one tile a layer reads what was decoded elsewhere. `correct`: one tile a layer
+computes gain and offset of each item for `decode.norm_correction`, from the features of the network's reference images,
+else of training stimuli, never of test stimuli; the decoded features themselves stay as they are.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING
 from hpc_recon.core import reference_options, threads
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import StudyError
-from hpc_recon.core.memory import array_bytes
+from hpc_recon.core.memory import array_bytes, writing_bytes
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges, store_seconds
 
 if TYPE_CHECKING:
     from hpc_recon.core.array import Array
 
 log = logging.getLogger(__name__)
+#: Copies of one file of decoded features in memory while some are read at once.
+FILES_IN_MEMORY = 64
 
 
 def plan(study: Study, shapes: Shapes) -> list[Tile]:
@@ -37,7 +39,7 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         If features or brain samples do not exist yet.
     """
     _require_whole_layers(study, shapes)
-    decode = [] if study.fit.decode else _plan_decode(study, shapes)
+    decode = [] if study.fit.decode else (_plan_files if study.decode.files else _plan_decode)(study, shapes)
     return [*decode, *_plan_correct(study, shapes)]
 
 
@@ -94,6 +96,27 @@ def _plan_decode(study: Study, shapes: Shapes) -> list[Tile]:
     return tiles
 
 
+def _plan_files(study: Study, shapes: Shapes) -> list[Tile]:
+    """Return one tile a layer, which reads the decoded features of all items from files."""
+    from hpc_recon.stores import layout
+
+    tiles = []
+    for group, network, layer in _groups(study, shapes):
+        n_units = study.n_decoded(shapes.n_units(network, layer), layer)
+        items = [shapes.n_items(group.path[0], name) for name in study.test_datasets(group.path[0])]
+        bytes_out = array_bytes(sum(items), n_units)
+        need = Need(
+            host_bytes=array_bytes(max(items), n_units)
+            + max(writing_bytes(max(items), n_units), array_bytes(FILES_IN_MEMORY, shapes.n_units(network, layer))),
+            bytes_in=array_bytes(sum(items), shapes.n_units(network, layer)),
+            bytes_out=bytes_out,
+            files_out=1 + len(items) * -(-n_units // layout.units_per_shard(n_units)),
+            seconds=store_seconds(3 * bytes_out),
+        )
+        tiles.append(Tile(group, "decode", 0, n_units, need))
+    return tiles
+
+
 def _plan_correct(study: Study, shapes: Shapes) -> list[Tile]:
     from hpc_recon.numerics import needs
 
@@ -116,7 +139,7 @@ def _plan_correct(study: Study, shapes: Shapes) -> list[Tile]:
 def _groups(study: Study, shapes: Shapes) -> Iterator[tuple[Group, str, str]]:
     """Yield the group of each split, ROI, network and layer, with the network's own name and the layer's."""
     for split, roi, network, layer in study.layer_sets():
-        settings = {
+        settings: dict[str, object] = {
             "datasets": study.test_datasets(split),
             "average": study.decode.average,
             "norm_correction": study.decode.norm_correction,
@@ -125,14 +148,21 @@ def _groups(study: Study, shapes: Shapes) -> Iterator[tuple[Group, str, str]]:
         if study.decode.norm_correction != "none":
             settings["reference"] = "training" if reference is None else "folder" if reference.folder else "file"
         path = (split, roi, study.decoded_name(network), layer)
-        upstream = (
-            f"fit/{'/'.join(path)}",
-            f"fit/{split}/{roi}/_brain",
-            f"{study.source_verb}/{split}",
-            shapes.made_by(network, layer),
-            *([f"extract/{network}/_reference"] if "reference" in settings and reference is not None else []),
-        )
-        yield Group("decode", path, canonical(settings), upstream), network, layer
+        upstream = [f"fit/{'/'.join(path)}", f"fit/{split}/{roi}/_brain", shapes.made_by(network, layer)]
+        if study.decode.files:
+            settings["files"] = _identity(study, path, network=network)
+        else:
+            upstream.insert(2, f"{study.source_verb}/{split}")
+        if "reference" in settings and reference is not None:
+            upstream.append(f"extract/{network}/_reference")
+        yield Group("decode", path, canonical(settings), tuple(upstream)), network, layer
+
+
+def _identity(study: Study, path: tuple[str, str, str, str], *, network: str) -> str:
+    """Return which files hold the decoded features of a layer."""
+    from hpc_recon.exchange import decoded_features
+
+    return decoded_features.identity(study, decoded_features.look(study, path[0], path[1], network, path[3]))
 
 
 def prepare(study: Study) -> None:
@@ -161,9 +191,16 @@ def prepare(study: Study) -> None:
 
 def work(study: Study, tile: Tile) -> list[Path]:
     """Compute and write one tile; return the files."""
+    if tile.stage != "decode":
+        return _correct(study, tile)
+    if study.decode.files:
+        from hpc_recon.exchange import decoded_features
+
+        split, roi, decoded_name, layer = tile.group.path
+        return decoded_features.write(study, (split, roi, decoded_name, layer))
     from hpc_recon.decoding import predicting
 
-    return predicting.write_predictions(study, tile) if tile.stage == "decode" else _correct(study, tile)
+    return predicting.write_predictions(study, tile)
 
 
 def _correct(study: Study, tile: Tile) -> list[Path]:

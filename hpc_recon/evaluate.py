@@ -142,14 +142,14 @@ def _score_layer(study: Study, tile: Tile) -> list[Path]:
     from hpc_recon.numerics.expected import estimate
     from hpc_recon.numerics.layer_scores import layer_scores
     from hpc_recon.reporting import tables
-    from hpc_recon.stores import brain
+    from hpc_recon.stores.items import read_shown, training_rows
 
     _, split, roi, decoded_name, layer = tile.group.path
     network = study.network_of(decoded_name)
-    items = {name: brain.read_item_table(study, split, name) for name in study.test_datasets(split)}
+    items = {name: read_shown(study, split, name) for name in study.test_datasets(split)}
     truths = {name: truth.of_items(study, own) for name, own in items.items()}
     reader = truth.LayerReader(study, (split, roi, network, layer))
-    training = _training_rows(study, split)
+    training = training_rows(study, split)
     found: dict[str, LayerScores] = {}
     nearness: dict[str, Products] = {}
     for start, stop in ranges(reader.n_units, TEST_UNITS):
@@ -178,15 +178,6 @@ def _score_layer(study: Study, tile: Tile) -> list[Path]:
     return [*files, tables.write_rows(folder / "scores.csv", rows, columns=tables.FEATURE_COLUMNS)]
 
 
-def _training_rows(study: Study, split: str) -> Array:
-    """Return the rows of the distinct stimuli that the decoders of a split were trained on, sorted."""
-    from hpc_recon.stores import brain
-
-    workspace = _workspace(study)
-    labels = brain.read_labels(workspace, split, study.training_dataset)
-    return np.unique(brain.stimulus_rows(workspace, labels))
-
-
 def _layer_rows(
     found: LayerScores, names: Sequence[str], place: dict[str, str], *, identification: bool
 ) -> list[dict[str, Any]]:
@@ -208,16 +199,17 @@ def _layer_rows(
 def _score_images(study: Study, tile: Tile) -> list[Path]:
     """Score the reconstructions of one dataset, and what needs no reconstruction: the baselines."""
     from hpc_recon.reporting import tables
-    from hpc_recon.stores import brain, images
+    from hpc_recon.stores import images
+    from hpc_recon.stores.items import read_shown, training_rows
 
     _, variant, split, roi, dataset = tile.group.path
     workspace = _workspace(study)
     network = study.reconstruct[variant].network
-    items, table = brain.read_item_table(study, split, dataset), images.read_table(workspace)
+    items, table = read_shown(study, split, dataset), images.read_table(workspace)
     scored = np.flatnonzero(items.rows >= 0)
     stimuli, target = np.unique(items.rows[scored], return_inverse=True)
     names = [items.names[i] for i in scored]
-    training = _training_rows(study, split)
+    training = training_rows(study, split)
     nearest = training[_nearest(study, (split, roi, dataset), network)]  # (items,)
     folder = _part(study, tile.group.path)
     retrieved = {"images": list(items.names), "nearest": [table.labels[row] for row in nearest]}
@@ -352,10 +344,10 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
 def _write_items(study: Study, path: Path) -> Path:
     """Write what is known of each item: what it shows, how many presentations it averages, means of sample columns."""
     from hpc_recon.reporting import tables
-    from hpc_recon.stores import brain
+    from hpc_recon.stores.items import read_shown
 
     found = [
-        ({**tables.split_fields(split), "dataset": dataset}, brain.read_item_table(study, split, dataset))
+        ({**tables.split_fields(split), "dataset": dataset}, read_shown(study, split, dataset))
         for split in study.splits()
         for dataset in study.test_datasets(split)
     ]

@@ -4,7 +4,8 @@ Stages. `statistics`: z-scoring, Gram matrix and sums per stimulus of each split
 (with grids or `fit.out_of_fold`): the same without the stimuli of each fold. `maps` (with `n_voxels: all`): what
 decoders of all voxels share. `choose` (with grids): voxel number and penalty of each layer. `fit`: one tile a shard of
 units; with `fit.decode: true` the test data are predicted there and then, and no decoders are stored. `choose_inside`,
-`out_of_fold`: training stimuli predicted by decoders that never saw them.
+`out_of_fold`: training stimuli predicted by decoders that never saw them. With `decode.files` nothing is fitted: only
+the units' means and standard deviations are computed.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     MissingStore
         If brain samples or features do not exist yet.
     """
-    from hpc_recon.decoding import planning
+    from hpc_recon.decoding import elsewhere, planning
 
-    return planning.tiles(study, shapes)
+    return list(elsewhere.tiles(study, shapes)) if study.decode.files else planning.tiles(study, shapes)
 
 
 def prepare(study: Study) -> None:
@@ -38,9 +39,12 @@ def prepare(study: Study) -> None:
         If `fit.samples` or `fit.statistics_by` names a column that is not there, `fit.samples` admits nothing, or
         there are too few training stimuli for the folds: before anything is created.
     """
-    from hpc_recon.decoding import fitting, inputs, planning
+    from hpc_recon.decoding import elsewhere, fitting, inputs, planning
     from hpc_recon.stores import shapes as store_shapes
 
+    if study.decode.files:
+        elsewhere.create(study)
+        return
     shapes, n_stimuli = store_shapes.read(study), {}
     if study.fit.samples or study.fit.statistics_by or study.fit.needs_folds:
         n_stimuli = {split: inputs.training_stimuli(study, split) for split in study.splits()}
@@ -57,8 +61,10 @@ def prepare(study: Study) -> None:
 
 def work(study: Study, tile: Tile) -> list[Path]:
     """Compute and write one tile; return the files."""
-    from hpc_recon.decoding import choosing, fitting, shared
+    from hpc_recon.decoding import choosing, elsewhere, fitting, shared
 
+    if study.decode.files:
+        return elsewhere.write(study, tile)
     if tile.stage not in ("statistics", "folds", "maps"):
         fitting.compile_kernels()
     if tile.stage == "choose":

@@ -88,7 +88,7 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     tiles = [
         Tile(group, "stimuli", 0, 1, _need(STIMULI_FACTOR, n_bytes, n_bytes, files=1 + -(-sizes.images[0] // shard)))
     ]
-    for split in study.splits():
+    for split in study.splits() if not study.decode.files else ():  # decoded elsewhere: no sample is read
         subject = base_subject(split)
         settings: dict[str, object] = {
             "subject": mapping.fingerprint(ingest.subjects[subject]),
@@ -192,7 +192,7 @@ def _inspect(text: str, files: tuple[Signature, ...]) -> _Sizes:
     lab_stimuli.warn_of_copies(stimuli)
     sizes, table = _Sizes(stimuli.images.shape, {}, {}, {}, {}), images.table_of(stimuli)
     del stimuli
-    for name in study.subjects:
+    for name in study.subjects if not study.decode.files else ():
         try:
             if mapping.has_images(study, name):
                 subject = _subject(text, files, name, table, False)

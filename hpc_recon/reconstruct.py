@@ -90,7 +90,9 @@ def _group(study: Study, variant: str, below: tuple[str, ...], place: tuple[str,
     if study.decode.average is not True:  # else images of other items would count as done
         settings["average"] = study.decode.average
     name, layers = study.decoded_name(options.network), planning.layers_of(study, options)
-    upstream = [f"{study.source_verb}/stimuli", f"{study.source_verb}/{split}"]
+    upstream = [f"{study.source_verb}/stimuli"]
+    if not study.decode.files:
+        upstream.append(f"{study.source_verb}/{split}")
     if below == (RECOVERY,) or options.needs_stimuli:
         upstream.append(f"extract/{options.network}")
     else:
@@ -158,11 +160,10 @@ def _mean_training_image(study: Study, split: str) -> Array:
     """Return the mean of the stimuli that a split's decoders were trained on, (H, W, 3) float32 in [0, 1]."""
     import numpy as np
 
-    from hpc_recon.stores import brain, images, layout
+    from hpc_recon.stores import images, items, layout
 
     workspace = layout.workspace_of(study)
-    labels = brain.read_labels(workspace, split, study.training_dataset)
-    rows = np.unique(brain.stimulus_rows(workspace, labels))
+    rows = items.training_rows(study, split)
     total = np.zeros(images.read_images(workspace, rows[:1]).shape[1:])
     for start, stop in ranges(len(rows), _BATCH):
         total += images.read_images(workspace, rows[start:stop]).sum(axis=0, dtype=np.float64)
@@ -305,7 +306,7 @@ def _read_targets(study: Study, tile: Tile, options: Options, place: tuple[str, 
     from hpc_recon.core.errors import MissingStore
     from hpc_recon.methods import planning
     from hpc_recon.methods.targets import Targets
-    from hpc_recon.stores import brain, layout
+    from hpc_recon.stores import items, layout
     from hpc_recon.stores import shapes as store_shapes
 
     split, roi, dataset = place
@@ -316,8 +317,8 @@ def _read_targets(study: Study, tile: Tile, options: Options, place: tuple[str, 
     layers = planning.layers_of(study, options)
     n_units = {layer: shapes.n_units(options.network, layer) for layer in layers}
     index = {layer: unit_sample(study, options.network, layer, n) for layer, n in n_units.items()}
-    items = brain.read_item_table(study, split, dataset)
-    rows, stop = items.rows[tile.start : tile.stop], tile.stop
+    shown = items.read_shown(study, split, dataset)
+    rows, stop = shown.rows[tile.start : tile.stop], tile.stop
     if options.needs_stimuli:  # items that show none come last; they have no true features
         stop = tile.start + int(np.count_nonzero(rows >= 0))
         rows = rows[: stop - tile.start]
@@ -332,7 +333,7 @@ def _read_targets(study: Study, tile: Tile, options: Options, place: tuple[str, 
         if isinstance(options, IcnnOptions) and options.reliability != "none":
             features[layer], weights[layer] = _weighed(study, options, place, layer, features[layer])
     targets = Targets(
-        names=items.names[wanted],
+        names=shown.names[wanted],
         features=features,
         start=np.load(start, allow_pickle=False),
         seed=seed_of(study.seed, tile.group.path[0], split, roi, dataset),

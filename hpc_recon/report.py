@@ -152,9 +152,12 @@ def _facts(study: Study, roi: str) -> list[tuple[str, str]]:
     from hpc_recon.stores import shapes
 
     sizes = shapes.read(study)
-    subjects = ", ".join(f"{s} ({sizes.n_voxels(s, roi):,} voxels)" for s in study.subjects)
     training = study.training_dataset
-    samples = ", ".join(f"{sizes.n_samples(s, training):,}" for s in study.subjects)
+    if study.decode.files:
+        subjects, samples = ", ".join(study.subjects), "decoded elsewhere"
+    else:
+        subjects = ", ".join(f"{s} ({sizes.n_voxels(s, roi):,} voxels)" for s in study.subjects)
+        samples = ", ".join(f"{sizes.n_samples(s, training):,}" for s in study.subjects)
     networks = ", ".join(
         f"{name} ({len(net.layers)} {'layer' if len(net.layers) == 1 else 'layers'}, "
         f"{sum(study.n_decoded(sizes.n_units(name, layer), layer) for layer in net.layers):,} units)"

@@ -9,11 +9,12 @@ from pathlib import Path
 import h5py
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image
 
-from hpc_recon import extract, ingest, pipeline
+from hpc_recon import decode, evaluate, extract, fit, ingest, pipeline
 from hpc_recon.core.loading import load_study, read_yaml
 from hpc_recon.exchange import checking
 from hpc_recon.formats import feature_trees
@@ -36,7 +37,7 @@ def examples(tmp_path, make_study):
             )
     page = (ROOT / "docs" / "your_own_data.md").read_text()
     common, *_ = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    headings = "Arrays|BData|BOLD|Betas|ROIs in images|Features|Samples that show no stimulus"
+    headings = "Arrays|BData|BOLD|Betas|ROIs in images|Features|Decoded features|Samples that show no stimulus"
     found = dict(re.findall(rf"\n## ({headings})\n.*?```yaml\n(.*?)```", page, re.DOTALL))
 
     def make(text, **more):
@@ -266,6 +267,31 @@ def test_samples_that_show_no_stimulus(examples, tmp_path, run_verb):
 
 
 PUBLISHED = ["shen2019", "god2017", "ho2022", "e2e2019", "fang2020", "hyper2020"]
+
+
+def test_decoded_features(examples, tmp_path, run_verb):
+    values = np.random.default_rng(1).normal(size=(1, 16 * 16 * 16)).astype("f4")
+    root = tmp_path / "lab" / "decoded" / "net"
+    feature_trees.write_decoded(root, "conv1_1", "sub-01", "VC", "n1", values[0], (16, 16, 16))
+    study = examples["Decoded features"](rois=["VC"])
+    for verb in (ingest, extract, fit, decode, evaluate):
+        run_verb(verb, study)
+    ref = layout.decoded("S1", "VC", "test", "net", "conv1_1")
+    np.testing.assert_array_equal(arrays.read(study.workspace, ref), values)
+    true = arrays.read(study.workspace, layout.features("net", "conv1_1"))[2]
+    expected = np.corrcoef(_zscored(study, values[0]), _zscored(study, true))[0, 1]
+    scores = pd.read_csv(study.workspace / "scores" / "features.csv")
+    found = scores[scores["metric"] == "pattern_correlation"]["value"]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert not (study.workspace / "brain.zarr").exists()
+
+
+def _zscored(study, values):
+    """Standardise by the two reference stimuli, as published scores do; units that never change are left out."""
+    reference = arrays.read(study.workspace, layout.features("net", "conv1_1"))[:2].astype(float)
+    scale = reference.std(axis=0, ddof=1)
+    kept = scale > 1e-6 * np.abs(reference.mean(axis=0))
+    return ((values - reference.mean(axis=0)) / np.where(kept, scale, 1))[kept]
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

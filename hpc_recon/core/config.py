@@ -158,6 +158,21 @@ def _checked_average(value: Any) -> Any:
 Average = Annotated[StrictBool | StrictInt, BeforeValidator(_checked_average)]
 
 
+class DecodedFiles(Section):
+    """Decoded features of one network that were computed elsewhere: `<folder>/<layer>/<subject>/<roi>/<label>.mat`.
+
+    Also `.../<roi>/decoded_features/<label>.mat`, and the names of the public archives of 2019.
+    """
+
+    folders: Annotated[tuple[Path, ...], BeforeValidator(_as_list)] = Field(
+        min_length=1, description="folder of the layers' folders, or a list of such (one a dataset, for example)"
+    )
+    subjects: dict[SubjectName, str] = Field(
+        default_factory=dict, description="what the files call a subject, where it differs: {S1: sub-01}"
+    )
+    rois: dict[Name, str] = Field(default_factory=dict, description="what the files call an ROI, where it differs")
+
+
 class Decode(Section):
     """Decoded features of the test datasets."""
 
@@ -167,6 +182,11 @@ class Decode(Section):
         "--single-trial), or N at a time, in their order, a rest too (--average N)",
     )
     norm_correction: NormCorrection = Field("none", description="how the shrunken norm of decoded features is restored")
+    files: dict[Name, DecodedFiles] = Field(
+        default_factory=dict,
+        description="by network: read decoded features from files instead of decoding; no brain samples and no "
+        "decoders are needed then, and the training dataset holds reference images",
+    )
 
 
 class Evaluate(Section):
@@ -251,7 +271,7 @@ class Study(Section):
         A split of a cross-validation has one; a subject has those that `ingest` maps for it.
         """
         tests = [name for name, dataset in self.datasets.items() if dataset.role == "test"]
-        if split is None or self.ingest is None:
+        if split is None or self.ingest is None or self.decode.files:
             return tests
         folds = self.ingest.cross_validation
         if folds is not None and split != base_subject(split):

@@ -224,7 +224,7 @@ def _cross_checks(study: Study) -> list[str]:
     if len(set(study.subjects)) != len(study.subjects):
         problems.append(f"subjects repeat: {', '.join(study.subjects)}")
     if study.ingest is not None:
-        for subject in study.subjects:
+        for subject in study.subjects if not study.decode.files else ():
             if subject not in study.ingest.subjects:
                 problems.append(
                     f"subjects: {subject!r} is not under ingest.subjects{closest(subject, study.ingest.subjects)}"
@@ -240,6 +240,32 @@ def _cross_checks(study: Study) -> list[str]:
     problems += _check_references(study)
     for name, options in study.reconstruct.items():
         problems += _check_method(study, name, options)
+    return [*problems, *(_check_decoded_files(study) if study.decode.files else ())]
+
+
+def _check_decoded_files(study: Study) -> list[str]:
+    """Return what does not go with decoded features that are read from files."""
+    problems = [
+        f"decode.files: unknown network {name!r}{closest(name, study.networks)}"
+        for name in study.decode.files
+        if name not in study.networks
+    ]
+    missing = [name for name in study.networks if name not in study.decode.files]
+    if missing:
+        problems.append(
+            f"decode.files: nothing else is decoded then; give files of {', '.join(missing)} too, or a study of its own"
+        )
+    wrong = {
+        "fit.decode": study.fit.decode,
+        "fit.out_of_fold": study.fit.out_of_fold,
+        "decode.average": study.decode.average is not True,
+        "ingest.cross_validation": study.ingest is not None and study.ingest.cross_validation is not None,
+    }
+    problems += [f"decode.files does not go with {name}; leave that out" for name, given in wrong.items() if given]
+    for name, files in study.decode.files.items():
+        for key, given, known in (("subjects", files.subjects, study.subjects), ("rois", files.rois, study.rois)):
+            where, unknown = f"decode.files.{name}.{key}", [x for x in given if x not in known]
+            problems += [f"{where}: {x!r} is not in the study{closest(x, known)}" for x in unknown]
     return problems
 
 
@@ -368,5 +394,5 @@ def _absolute_files(study: Study, base: Path) -> Study:
         else network
         for key, network in networks.items()
     }
-    update = {name: walk(getattr(study, name)) for name in ("ingest", "units", "reconstruct")}
-    return study.model_copy(update={**update, "networks": networks})
+    walked = {name: walk(getattr(study, name)) for name in ("ingest", "units", "reconstruct", "decode")}
+    return study.model_copy(update=walked | {"networks": networks})

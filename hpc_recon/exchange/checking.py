@@ -50,7 +50,7 @@ def check(study: Study) -> list[Finding]:
     for problem in problems:
         place, _, detail = problem.partition(": ")
         found.append(Finding(place, "wrong", detail))
-    for subject in study.subjects:
+    for subject in ingest.subjects:
         for name, dataset in ingest.subjects[subject].datasets.items():
             found += _counts(study, subject, name, dataset)
     return found

@@ -16,13 +16,13 @@ from hpc_recon.core.errors import StudyError
 from hpc_recon.core.files import write_atomic
 from hpc_recon.core.memory import reading_bytes
 from hpc_recon.exchange.exporting import OVERHEAD, Batch, Selection, place, source_of
-from hpc_recon.formats import decoder_trees, feature_trees
+from hpc_recon.formats import decoder_trees, feature_trees, matlab
 from hpc_recon.stores import arrays, layout, statistics
 from hpc_recon.stores import shapes as store_shapes
 
-#: Bytes of a weight in a large file, compressed (measured: 5.1 to 5.3), rounded up for the projection.
-WEIGHT_BYTES = 6
-#: Bytes of a weight while it is written: its coordinates and theirs once more, in 64 bits each.
+#: Bytes of a weight in a file, compressed (measured: 5.1 to 6.1), rounded up for the projection.
+WEIGHT_BYTES = 7
+#: Copies of a weight and its coordinates, 64 bits each, while they are written (measured: 80 bytes with four axes).
 _COORDINATE_COPIES = 2
 SCALING = ("x_mean", "x_norm", "y_mean", "y_norm")
 
@@ -123,7 +123,7 @@ def _batches(found: _Layer, source: str, n_voxels: int) -> Iterator[Batch]:
     scaling = {f"{found.folder}/{part}.mat": 4 * n + OVERHEAD for part, n in sizes.items()}
     yield Batch(scaling, source, found.scaling, reading_bytes(n_units, 6))
     n_weights, axes = found.per_channel * found.k, max(2, len(found.shape) + 1)
-    per_weight = WEIGHT_BYTES if 4 * n_weights > 2**20 else 8 * axes + 4
+    per_weight = WEIGHT_BYTES if 4 * n_weights > matlab.CHUNKED_ABOVE else 8 * axes + 4
     for number in range(n_units // found.per_channel):
         ending = f"/{number:08d}.mat" if len(found.shape) > 1 else ".mat"
         files = {
@@ -142,6 +142,8 @@ def _batches(found: _Layer, source: str, n_voxels: int) -> Iterator[Batch]:
 
 def _require_linear(study: Study) -> None:
     problems = []
+    if study.decode.files:
+        problems.append("decode.files: features were decoded elsewhere, so there are no decoders to export")
     if study.fit.decode:
         problems.append("fit.decode: true stores predictions and no decoders; fit without it to export them")
     if study.fit.spatial_norm is not None:

@@ -12,12 +12,12 @@ import numpy as np
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
-from hpc_recon.core.errors import StudyError
+from hpc_recon.core.errors import DataError, StudyError
 from hpc_recon.core.memory import reading_bytes
 from hpc_recon.core.tiles import ranges
 from hpc_recon.exchange.exporting import OVERHEAD, Batch, Selection, place, source_of
 from hpc_recon.formats import feature_trees, matlab
-from hpc_recon.stores import arrays, brain, images, layout
+from hpc_recon.stores import arrays, brain, images, items, layout
 from hpc_recon.stores import shapes as store_shapes
 
 #: Corrects decoded features (n, n_units) by gain and offset (n,) and the units' training means.
@@ -100,6 +100,7 @@ def decoded(study: Study, selection: Selection, *, correct: Correct | None = Non
                     if correct is not None:
                         keys.append(f"decode/{split}/{roi}/{name}/{layer}")
                     source = source_of(workspace, keys, corrected=correct is not None)
+                    _require_items(workspace, ref, len(names[dataset]))
                     paths = [feature_trees.decoded_path(layer, *place(split), roi, item) for item in names[dataset]]
                     step = max(1, BLOCK_BYTES // (4 * n_units))
                     for start, stop in ranges(len(paths), step):
@@ -108,14 +109,21 @@ def decoded(study: Study, selection: Selection, *, correct: Correct | None = Non
                         yield _batch(dict.fromkeys(rows, 4 * n_units), source, write, len(rows) * n_units)
 
 
+def _require_items(workspace: Path, ref: layout.Ref, n_items: int) -> None:
+    """Raise `DataError` unless an array has a row for each item: else its files would have wrong names."""
+    n_rows = arrays.describe(workspace, ref).shape[0]
+    if n_rows != n_items:
+        raise DataError(f"{ref.path} has {n_rows} rows, but the study {n_items} items; run {ref.command} with --redo")
+
+
 def _item_names(study: Study, split: str, dataset: str) -> list[str]:
     """Return the names of a dataset's items: the label, or the lab's name of a single sample; means of some: ours."""
     if study.decode.average is not False:
-        return list(brain.read_item_table(study, split, dataset).names)
+        return list(items.read_shown(study, split, dataset).names)
     places: dict[str, list[int]] = {}
     for i, label in enumerate(brain.read_labels(layout.workspace_of(study), split, dataset)):
         places.setdefault(label, []).append(i)
-    labels = brain.read_item_table(study, split, dataset).labels  # samples of one label follow each other, in order
+    labels = items.read_shown(study, split, dataset).labels  # samples of one label follow each other, in order
     return [f"sample{places[label].pop(0) + 1:06d}-{label}" for label in labels]
 
 

@@ -73,10 +73,11 @@ def maps(study: Study, selection: Selection, *, units: Sequence[int] = ()) -> It
     MissingStore
         If decoders are not all there, or the subject's data came without the places of voxels.
     StudyError
-        If the study stores no decoders (`fit.decode`), or a unit is not decoded in a layer.
+        If the study stores no decoders (`fit.decode`, `decode.files`), or a unit is not decoded in a layer.
     """
-    if study.fit.decode:
-        raise StudyError("fit.decode", ["true stores predictions and no decoders, so there are no weights to map"])
+    if study.fit.decode or study.decode.files:
+        which = "fit.decode: true stores predictions only" if study.fit.decode else "decode.files reads predictions"
+        raise StudyError("export", [f"{which}, so there are no weights to map"])
     workspace, network = layout.workspace_of(study), selection.network(study)
     shapes, name = store_shapes.read(study), study.decoded_name(network)
     for split in selection.splits(study):

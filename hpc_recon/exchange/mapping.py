@@ -85,13 +85,16 @@ def section(study: Study) -> Ingest:
 def of_subjects(study: Study) -> Ingest:
     """Return the `ingest` section with the study's own subjects alone: the files of others need not be there.
 
+    Where decoded features are read from files, subjects need no samples, and may be absent.
+
     Raises
     ------
     StudyError
         If the study has no such section.
     """
     ingest = given_section(study)
-    return ingest.model_copy(update={"subjects": {name: ingest.subjects[name] for name in study.subjects}})
+    own = {name: ingest.subjects[name] for name in study.subjects if name in ingest.subjects}
+    return ingest.model_copy(update={"subjects": own})
 
 
 def given_section(study: Study) -> Ingest:

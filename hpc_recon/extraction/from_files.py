@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hpc_recon.core import file_records
 from hpc_recon.core.config import FEATURES_ONLY, Network, Study
 from hpc_recon.core.errors import MissingStore, StudyError
 from hpc_recon.core.memory import array_bytes, shard_bytes
@@ -14,8 +15,9 @@ from hpc_recon.extraction import given_files, writing
 from hpc_recon.nets import zoo
 from hpc_recon.stores import images, layout
 
-#: Bytes a second at which files of features are read, unpacked and hashed on one core (measured: 150 to 400 MB/s).
-FILE_BYTES_PER_SECOND = 1e8
+#: Seconds to open and parse a file of features, and bytes a second then: 9 ms a v7.3 file of 250 kB, norms and shards
+#: included, on two busy cores (benchmarks/bench_export.py), 4 ms of 400 kB and 2 ms in v5 (benchmarks/bench_trees.py).
+FILE_SECONDS, FILE_BYTES_PER_SECOND = 6e-3, 1e8
 #: Copies of one file in memory while it is read: its bytes, unpacked, as an array, and that in float32.
 FILE_COPIES = 4
 
@@ -61,12 +63,12 @@ def plan(study: Study, name: str, n_stimuli: int) -> list[Tile]:
                 + max(
                     shard_bytes(n, units, itemsize=itemsize),
                     array_bytes(n, units, itemsize=16),
-                    2 * given_files.AT_ONCE * FILE_COPIES * array_bytes(units),
+                    2 * file_records.AT_ONCE * FILE_COPIES * array_bytes(units),
                 ),
                 bytes_in=bytes_in,
                 bytes_out=bytes_out,
                 files_out=-(-units // layout.units_per_shard(units)) + 2,
-                seconds=store_seconds(bytes_out) + bytes_in / FILE_BYTES_PER_SECOND,
+                seconds=store_seconds(bytes_out) + n * FILE_SECONDS + bytes_in / FILE_BYTES_PER_SECOND,
             )
             tiles.append(Tile(group, "extract", start, stop, need))
     return tiles

@@ -1,36 +1,25 @@
 """Features that were computed elsewhere: which files hold those of a study's stimuli, and whether they are the same.
 
 Labels are matched by name; every stimulus of the study needs its file in every layer, and files of other labels are
-left alone. A file is known by its size and time of change when it was first read, and by its sha256: one that was only
-copied or touched since then counts as the same, after it was read once more. So plans read directories, not contents.
+left alone. What counts as the same file: `file_records`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from hpc_recon.core import threads
+from hpc_recon.core import file_records, threads
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Network
-from hpc_recon.core.errors import DamagedStore, DataError, StudyError
-from hpc_recon.core.files import read_json, write_json
+from hpc_recon.core.errors import DataError, StudyError
 from hpc_recon.core.text import closest
-from hpc_recon.core.tiles import FORMAT_VERSION
 from hpc_recon.formats.feature_trees import FeatureTree
-
-#: Folder of the workspace that says which files were read.
-SOURCES = "sources"
-#: Files whose status is asked for, or that are read, at once: enough to hide the waiting for a network disk.
-AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -65,7 +54,7 @@ class LayerFiles:
         """
         row = {label: i for i, label in enumerate(labels)}
         values = np.empty((len(labels), self.n_units), dtype=np.float32)
-        count = min(AT_ONCE, n_threads or 2 * threads.available())
+        count = min(file_records.AT_ONCE, n_threads or 2 * threads.available())
         for tree, held in self.trees:
             wanted = [label for label in held if label in row]
             if wanted:
@@ -115,7 +104,7 @@ def look(name: str, network: Network, labels: Sequence[str] | None) -> dict[str,
             if not mine and labels is not None:
                 continue
             try:
-                shapes[tree.root] = FeatureTree.shape(tree, layer)
+                shapes[tree.root] = tree.shape(layer)
             except DataError as error:
                 problems.append(f"{name}: {error}")
         if len(set(shapes.values())) > 1:
@@ -135,16 +124,17 @@ def _held(
     """Return which of the labels lie in each tree; labels in none or in two are problems."""
     if labels is None:
         return [() for _ in trees]
-    held = [tuple(label for label in labels if label in set(tree.labels)) for tree in trees]
-    count = {label: sum(label in part for part in map(set, held)) for label in labels}
+    known_to = [set(tree.labels) for tree in trees]
+    held = [tuple(label for label in labels if label in known) for known in known_to]
+    count = {label: sum(label in known for known in known_to) for label in labels}
     missing = [label for label, n in count.items() if n == 0]
     twice = [label for label, n in count.items() if n > 1]
     roots = " or ".join(str(tree.root) for tree in trees)
     if missing:
-        known = [label for tree in trees for label in tree.labels]
+        every = set().union(*known_to)
         problems.append(
             f"{name}: {len(missing):,} of {len(labels):,} stimuli have no file in {roots} ({', '.join(missing[:5])}"
-            f"{', ...' if len(missing) > 5 else ''}{closest(missing[0], known)}); add the files, or give their folder "
+            f"{', ...' if len(missing) > 5 else ''}{closest(missing[0], every)}); add the files, or give their folder "
             "too under features.folders"
         )
     if twice:
@@ -156,68 +146,22 @@ def _held(
 
 
 def identity(workspace: Path, found: LayerFiles) -> str:
-    """Return 16 hexadecimal digits that stay the same while the files of a layer hold what was read.
-
-    Files are compared by size and time of change with what `record` wrote; those that differ are read, and count as
-    the same where their sha256 does.
-    """
-    known = _recorded(workspace, found)
-    files = found.files
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        tokens = pool.map(lambda item: _same(item[1], known.get(item[0])), files.items())
-        text = "\n".join(f"{label}\x1f{token}" for label, token in zip(files, tokens, strict=True))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    """Return what stays the same while the files hold what was read; see `file_records.identity`."""
+    return file_records.identity(_records(workspace, found), found.files, redo=_redo(found))
 
 
 def record(workspace: Path, found: LayerFiles, labels: Sequence[str], *, start: int) -> Path:
-    """Write which files the stimuli from row `start` were read from: size and time of change, and sha256.
-
-    What an older record says of a file that is still the same is kept.
-    """
-    known = _recorded(workspace, found)
-    files = found.files
-
-    def entry(label: str) -> list[str]:
-        token = _same(files[label], known.get(label))
-        return [token, _sha256(files[label])]
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        entries = dict(zip(labels, pool.map(entry, labels), strict=True))
-    content = {"format": FORMAT_VERSION, "folders": [str(tree.root) for tree, _ in found.trees], "files": entries}
-    return write_json(_folder(workspace, found) / f"{start:08d}.json", content)
+    """Write which files the stimuli from row `start` were read from; see `file_records.record`."""
+    folder = _records(workspace, found)
+    return file_records.record(folder, found.files, labels, name=f"{start:08d}", redo=_redo(found))
 
 
-def _folder(workspace: Path, found: LayerFiles) -> Path:
-    return workspace / SOURCES / found.network / found.layer
+def _records(workspace: Path, found: LayerFiles) -> Path:
+    return workspace / file_records.SOURCES / found.network / found.layer
 
 
-def _recorded(workspace: Path, found: LayerFiles) -> dict[str, tuple[str, str]]:
-    """Return token and sha256 of each label that was read before."""
-    known: dict[str, tuple[str, str]] = {}
-    for path in sorted(_folder(workspace, found).glob("*.json")):
-        try:
-            content: Mapping[str, Any] = read_json(path)
-            known |= {str(label): (str(token), str(digest)) for label, (token, digest) in content["files"].items()}
-        except (ValueError, KeyError, TypeError) as error:
-            raise DamagedStore(
-                f"{path}, which says what files were read, is damaged ({error}); remove it and run "
-                f"`python -m hpc_recon.extract --study <study file> --redo --only '{found.network}/{found.layer}/*'`"
-            ) from error
-    return known
-
-
-def _same(path: Path, known: tuple[str, str] | None) -> str:
-    """Return a file's token: its size and time, or those recorded before if its content is still the same."""
-    status = path.stat()
-    token = f"{status.st_size}:{status.st_mtime_ns}"
-    if known is None or known[0] == token:
-        return token
-    return known[0] if _sha256(path) == known[1] else token
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _redo(found: LayerFiles) -> str:
+    return f"`python -m hpc_recon.extract --study <study file> --redo --only '{found.network}/{found.layer}/*'`"
 
 
 def settings(network: Network, found: LayerFiles, *, identity: str) -> str:

@@ -11,7 +11,7 @@ Sources: bdpy 0.26 (`bdpy.dataform.Features`, `DecodedFeatures`) and the archive
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -161,22 +161,40 @@ class DecodedTree:
 
     def labels(self, *group: str) -> tuple[str, ...]:
         """Return the sorted labels of (layer, subject, roi[, fold])."""
-        return tuple(self._files(group))
+        return tuple(self.files(*group))
 
     def read(self, *group: str, units: Array | None = None, threads: int = 1) -> tuple[tuple[str, ...], Array]:
         """Return the sorted labels of a group, and (n_labels, n_units) float32; errors as `FeatureTree.read`."""
-        files = self._files(group)
-        return tuple(files), np.stack([row for _, row in _rows(list(files.items()), units, threads)])
+        files = self.files(*group)
+        return tuple(files), read_rows(files, units, threads=threads)
 
-    def _files(self, group: tuple[str, ...]) -> dict[str, Path]:
+    def inner(self, layer: str, *rest: str) -> Path:
+        """Return the folder of a group below the root; its files may lie deeper, in `decoded_features`."""
+        return Path(layer.replace("/", ":"), *rest)
+
+    def files(self, *group: str) -> dict[str, Path]:
+        """Return the file of each label of (layer, subject, roi[, fold]), sorted by label."""
         if group not in self._cache:
             layer, *rest = group
-            folder = self.root.joinpath(layer.replace("/", ":"), *rest)
+            folder = self.root / self.inner(layer, *rest)
             inner = folder / _DECODED
             self._cache[group] = _labels(
                 inner if inner.is_dir() else folder, {"layer": layer, "rest": "-".join(rest[:2])}
             )
         return self._cache[group]
+
+
+def read_rows(
+    files: Mapping[str, Path], units: Array | None = None, *, threads: int = 1, shape: tuple[int, ...] | None = None
+) -> Array:
+    """Read one row a file, (n_files, n_units) float32, in the order of `files`; errors as `FeatureTree.read`."""
+    rows: Array | None = None
+    for i, (_, row) in enumerate(_rows(list(files.items()), units, threads, shape)):
+        rows = np.empty((len(files), row.size), dtype=np.float32) if rows is None else rows
+        rows[i] = row
+    if rows is None:
+        raise DataError("no file of features is asked for; give at least one")
+    return rows
 
 
 def feature_path(layer: str, label: str) -> str:

@@ -142,7 +142,7 @@ def write_sparse(path: Path, key: str, sparse: Sparse) -> Path:
         whole = float(sparse.background).is_integer()
         background = np.array(int(sparse.background) if whole else sparse.background)
         matlab.put_array(group, MARKER, np.array(True), python_type="bool")
-        _put_cells(group, cells, "index", list(sparse.index.astype(np.int64)), "numpy.ndarray")
+        _put_cells(group, cells, "index", list(sparse.index.astype(np.int64, copy=False)), "numpy.ndarray")
         matlab.put_array(group, "value", sparse.value)
         _put_cells(group, cells, "shape", [np.array(n, dtype=np.int64) for n in sparse.shape], "int")
         matlab.put_array(group, "background", background, python_type="int" if whole else "float")

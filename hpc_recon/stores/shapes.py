@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import DamagedStore
-from hpc_recon.stores import brain, layout, metadata
+from hpc_recon.stores import brain, images, layout, metadata
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,8 @@ class StoreShapes:
     workspace: Path
     #: Whether, or how many at a time, repeats of test stimuli are averaged into one item (`decode.average`).
     average: bool | int
+    #: Whether decoded features are read from files (`decode.files`): each stimulus of a dataset is an item then.
+    decoded_elsewhere: bool = False
 
     def n_stimuli(self) -> int:
         """Return the number of rows of the stimulus table (all datasets)."""
@@ -40,6 +42,8 @@ class StoreShapes:
 
     def n_items(self, split: str, dataset: str) -> int:
         """Return the number of test items: distinct stimuli and conditions, or means of some samples, or samples."""
+        if self.decoded_elsewhere:
+            return images.read_table(self.workspace).dataset.count(dataset)
         if not self.average:
             return self.n_samples(split, dataset)
         return brain.n_items(brain.read_labels(self.workspace, split, dataset), average=self.average)
@@ -67,4 +71,4 @@ class StoreShapes:
 
 def read(study: Study) -> StoreShapes:
     """Return the shapes of a study's workspace; nothing is read before a size is asked for."""
-    return StoreShapes(layout.workspace_of(study), study.decode.average)
+    return StoreShapes(layout.workspace_of(study), study.decode.average, bool(study.decode.files))

@@ -249,3 +249,30 @@ def test_anchors_are_merged_and_own_keys_count_first(tmp_path):
     path.write_text("a: &a {x: 1}\nb: {<<: *a, y: 3, y: 4}\n")
     with pytest.raises(StudyError, match="the key 'y' is written twice"):
         read_yaml(path)
+
+
+def test_decoded_features_from_files_replace_decoding(tmp_path: Path) -> None:
+    content = yaml.safe_load(GOOD)
+    files = {name: {"folders": f"lab/{name}", "subjects": {"S1": "sub-01"}} for name in content["networks"]}
+    content["decode"] = {"files": files}
+    content["fit"] = {}
+    study = load_study(write(tmp_path, yaml.safe_dump(content)))
+    assert study.decode.files["vgg"].folders == (tmp_path / "lab" / "vgg",)
+    del content["simulate"]
+    content["ingest"] = {"subjects": {}, "stimuli": {"natural": {"folder": "x"}}}
+    assert load_study(write(tmp_path, yaml.safe_dump(content))).test_datasets("S1") == ["natural"]
+    content["fit"] = {"decode": True}
+    content["decode"] = {
+        "average": False,
+        "files": {"vg": files["vgg"], "image": {"folders": "x", "rois": {"V2": "b"}}},
+    }
+    found = mistakes(tmp_path, yaml.safe_dump(content))
+    for message in (
+        "decode.files: unknown network 'vg'; did you mean 'vgg'",
+        "give files of vgg too",
+        "decode.files does not go with fit.decode",
+        "decode.files does not go with decode.average",
+        "decode.files.image.rois: 'V2' is not in the study",
+    ):
+        assert any(message in line for line in found), (message, found)
+    assert len(found) == 5

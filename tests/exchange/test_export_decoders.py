@@ -69,6 +69,9 @@ def test_decoders_that_no_file_can_hold_are_refused(decodable) -> None:
     study, _ = decodable(fit={"n_voxels": 12, "decode": True})
     with pytest.raises(StudyError, match="stores predictions and no decoders"):
         list(export_decoders.decoders(study, Selection()))
+    study, _ = decodable(decode={"files": {"net": {"folders": "lab"}}})
+    with pytest.raises(StudyError, match="decoded elsewhere, so there are no decoders"):
+        list(export_decoders.decoders(study, Selection()))
     study, _ = decodable(fit={"n_voxels": 12, "spatial_norm": "norm2"})
     with pytest.raises(StudyError, match=r"spatial_norm: norm2 changes each pattern"):
         list(export_decoders.decoders(study, Selection()))

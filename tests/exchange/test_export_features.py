@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpc_recon.core.errors import MissingStore
+from hpc_recon.core.errors import DataError, MissingStore
 from hpc_recon.exchange import export_features, exporting
 from hpc_recon.exchange.exporting import Selection
 from hpc_recon.formats import feature_trees, matlab
@@ -71,6 +71,13 @@ def test_single_trials_are_named_by_their_number_and_blocks_do_not_matter(
     stored = arrays.read(study.workspace, layout.decoded("S1", "VC", "natural", study.decoded_name("net"), "f1"))
     np.testing.assert_array_equal(values, stored)
     assert matlab.read_array(next((tmp_path / "to").rglob("*.mat")), "feat").shape == (1, 7)
+
+
+def test_rows_that_are_not_the_studys_items_get_no_names(make_study, fill_workspace) -> None:
+    fill_workspace(make_study(networks=NETWORKS))
+    trials = make_study(networks=NETWORKS, decode={"average": False})
+    with pytest.raises(DataError, match=r"has 4 rows, but the study 8 items; run .*hpc_recon\.decode"):
+        list(export_features.decoded(trials, Selection()))
 
 
 def test_what_was_not_decoded_names_its_command(decodable) -> None:

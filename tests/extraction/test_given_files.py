@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -87,35 +85,15 @@ def test_values_that_are_not_finite(tree: Path) -> None:
         given_files.look("net", network(tree), LABELS)["fc"].read(LABELS)
 
 
-def test_a_file_that_is_touched_or_copied_is_the_same_and_one_that_changed_is_not(tree: Path, tmp_path: Path) -> None:
-    workspace = tmp_path / "ws"
-
-    def identity(root: Path = tree) -> str:
-        return given_files.identity(workspace, given_files.look("net", network(root), LABELS)["fc"])
-
-    def record() -> None:
-        found = given_files.look("net", network(tree), LABELS)["fc"]
-        for start in (0, 4):
-            given_files.record(workspace, found, LABELS[start : start + 4], start=start)
-
-    first = identity()
-    record()
-    assert identity() == first
-    os.utime(tree / "fc" / "s1.mat", (1e9, 1e9))
-    assert identity() == first
-    shutil.copytree(tree, tmp_path / "copy", copy_function=shutil.copyfile)
-    assert identity(tmp_path / "copy") == first
-    record()  # computed again: what is still the same keeps its name
-    assert identity() == first
-
-    path = tree / "fc" / "s5.mat"
-    size = path.stat().st_size
-    feature_trees.write_feature(tree, "fc", "s5", VALUES["fc"][5] + 1, (5,))
-    assert path.stat().st_size == size  # only the content differs
-    changed = identity()
-    assert changed != first
-    record()
-    assert identity() == changed
+def test_what_was_read_is_recorded_under_network_and_layer(tree: Path, tmp_path: Path) -> None:
+    found = given_files.look("net", network(tree), LABELS)["fc"]
+    before = given_files.identity(tmp_path / "ws", found)
+    path = given_files.record(tmp_path / "ws", found, LABELS[:4], start=48)
+    assert path == tmp_path / "ws" / "sources" / "net" / "fc" / "00000048.json"
+    assert given_files.identity(tmp_path / "ws", found) == before
+    path.write_text("{")
+    with pytest.raises(DamagedStore, match=r"00000048\.json.*--only 'net/fc/\*'"):
+        given_files.identity(tmp_path / "ws", found)
 
 
 def test_files_that_were_only_renamed_are_others(tree: Path, tmp_path: Path) -> None:
@@ -124,14 +102,6 @@ def test_files_that_were_only_renamed_are_others(tree: Path, tmp_path: Path) -> 
         for layer in SHAPES:
             (tree / layer / f"{a}.mat").rename(tree / layer / f"{b}.mat")
     assert given_files.identity(tmp_path, given_files.look("net", network(tree), LABELS)["fc"]) != before
-
-
-def test_a_damaged_record_is_named(tree: Path, tmp_path: Path) -> None:
-    found = given_files.look("net", network(tree), LABELS)["fc"]
-    path = given_files.record(tmp_path / "ws", found, LABELS, start=0)
-    path.write_text('{"files": {"s1": 3}}')
-    with pytest.raises(DamagedStore, match=r"00000000\.json.*--only 'net/fc/\*'"):
-        given_files.identity(tmp_path / "ws", found)
 
 
 def test_settings_name_what_the_stored_values_depend_on(tree: Path) -> None:
