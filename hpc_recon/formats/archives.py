@@ -40,6 +40,11 @@ def read_npy(path: Path) -> Array:
         return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
 
 
+def open_npz(path: Path) -> zipfile.ZipFile:
+    """Open a `.npz` for `npz_keys` and `read_npz`, in a `with`; entries are never unpacked to disk."""
+    return zipfile.ZipFile(path)
+
+
 def npz_keys(archive: zipfile.ZipFile) -> list[str]:
     """Return the names of the arrays of a `.npz`, in its order."""
     return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]

@@ -6,7 +6,6 @@ Nothing is guessed: a file that cannot be read, or a key that it does not have, 
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from hpc_recon.core.errors import DataError
 from hpc_recon.core.files import sha256 as sha256
 from hpc_recon.core.text import closest
 from hpc_recon.formats import hdf5, mat5, matlab
-from hpc_recon.formats.archives import npz_keys, read_npy, read_npz
+from hpc_recon.formats.archives import npz_keys, open_npz, read_npy, read_npz
 from hpc_recon.formats.images import IMAGE_ENDINGS as IMAGE_ENDINGS
 from hpc_recon.formats.images import list_images as list_images
 from hpc_recon.formats.images import read_image as read_image
@@ -137,7 +136,7 @@ def _read(file: Path, key: str) -> Array:
     if ending == ".npy":
         return read_npy(file)
     if ending == ".npz":
-        with zipfile.ZipFile(file) as archive:
+        with open_npz(file) as archive:
             _require_key(key, npz_keys(archive), file)
             return read_npz(archive, key, file)
     if ending != ".mat":

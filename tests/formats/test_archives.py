@@ -27,7 +27,7 @@ def put(path, content, *, kind=zipfile.ZIP_DEFLATED, names=("x.npy",)):
 
 
 def read(path, key="x"):
-    with zipfile.ZipFile(path) as archive:
+    with archives.open_npz(path) as archive:
         return archives.read_npz(archive, key, path)
 
 

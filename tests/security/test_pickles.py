@@ -43,6 +43,8 @@ FORBIDDEN = {
 }
 #: Modules that the package has no use for.
 FORBIDDEN_IMPORTS = {"tarfile", "zipfile", "shelve", "marshal", "dill", "cloudpickle", "joblib"}
+#: The one place that opens zips (`.npz`), whose entries it reads into memory; `extract` is looked for everywhere.
+ZIPS = "formats/archives.py"
 
 
 def dotted(node: ast.expr) -> str:
@@ -67,6 +69,8 @@ def unsafe_reads(tree: ast.AST) -> list[str]:
                 found.append(f"line {node.lineno}: from {node.module} import ...")
         if isinstance(node, ast.Attribute) and node.attr in FORBIDDEN.get(dotted(node.value), ()):
             found.append(f"line {node.lineno}: {dotted(node)}")
+        if isinstance(node, ast.Attribute) and node.attr in {"extract", "extractall"}:
+            found.append(f"line {node.lineno}: {node.attr} of an archive")
         if not isinstance(node, ast.Call):
             continue
         name = dotted(node.func)
@@ -87,7 +91,10 @@ def unsafe_reads(tree: ast.AST) -> list[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_no_call_that_could_run_what_a_file_holds(path: Path) -> None:
-    assert not unsafe_reads(ast.parse(path.read_text(encoding="utf-8")))
+    found = unsafe_reads(ast.parse(path.read_text(encoding="utf-8")))
+    if path.relative_to(PACKAGE).as_posix() == ZIPS:
+        found = [line for line in found if not line.endswith(": import zipfile")]
+    assert not found
 
 
 @pytest.mark.parametrize(
@@ -104,6 +111,7 @@ def test_no_call_that_could_run_what_a_file_holds(path: Path) -> None:
         "yaml.unsafe_load(text)",
         "import tarfile",
         "shutil.unpack_archive(f)",
+        "open_npz(f).extractall(folder)",
         "zarr.create_array(store=s, dtype=object)",
         "pd.read_pickle(f)",
         "eval(text)",
@@ -152,13 +160,13 @@ def objects(mark: Path) -> np.ndarray:
 
 def test_npy_of_objects(mark: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", objects(mark), allow_pickle=True)
-    with pytest.raises(DataError, match=r"x\.npy cannot be read"):
+    with pytest.raises(DataError, match=r"x\.npy holds Python objects, which are never loaded"):
         labfiles.read_array(tmp_path / "x.npy")
 
 
 def test_npz_of_objects(mark: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", brain=objects(mark))
-    with pytest.raises(DataError, match=r"x\.npz cannot be read"):
+    with pytest.raises(DataError, match=r"x\.npz holds Python objects, which are never loaded"):
         labfiles.read_array(tmp_path / "x.npz", "brain")
 
 
@@ -172,7 +180,7 @@ def test_npz_that_is_a_pickle(mark: Path, tmp_path: Path) -> None:
 def test_npz_whose_members_climb_out_of_it(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
         archive.writestr("../../escaped.npy", b"x")
-    with pytest.raises(DataError, match="neither numbers nor text"):
+    with pytest.raises(DataError, match=r"x\.npz cannot be read as \.npz"):
         labfiles.read_array(tmp_path / "x.npz", "../../escaped")
     assert not list(tmp_path.parent.glob("escaped*"))
 
@@ -211,8 +219,16 @@ def test_h5_of_variable_lengths_and_of_references(mark: Path, tmp_path: Path) ->
             labfiles.read_array(tmp_path / "x.h5", key)
 
 
-@pytest.mark.parametrize("kind", ["external", "virtual", "soft link", "external link"])
-def test_h5_that_leads_to_another_file(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("external", r"x\.h5 is stored outside the file"),
+        ("virtual", r"x\.h5 is a virtual dataset, whose values lie in other files"),
+        ("soft link", r"x\.h5 has no 'nothing'"),
+        ("external link", r"x\.h5.*another file"),
+    ],
+)
+def test_h5_that_leads_to_another_file(tmp_path: Path, kind: str, message: str) -> None:
     """Raw storage in another file would read any file of the user's as if it were brain data."""
     secret = tmp_path / "secret.txt"
     secret.write_bytes(bytes(range(64)))
@@ -230,7 +246,7 @@ def test_h5_that_leads_to_another_file(tmp_path: Path, kind: str) -> None:
             stream["brain"] = h5py.SoftLink("/nothing")
         else:
             stream["brain"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "brain")
-    with pytest.raises(DataError, match=r"x\.h5.*(no key 'brain'|another file)"):
+    with pytest.raises(DataError, match=message):
         labfiles.read_array(tmp_path / "x.h5", "brain")
 
 
