@@ -340,7 +340,7 @@ def test_new_options_do_not_disown_older_images(study: Study):
     found = json.loads(reconstruct.plan(study, shapes.read(study))[0].group.settings)["options"]
     assert found == {
         "method": "icnn", "network": "vgg", "images_per_tile": 2, "layers": None, "layer_weights": {}, "iterations": 40,
-        "total_variation": 0.0, "image_size": None, "start": "training_mean", "start_noise": 0.05,
+        "total_variation": 0.0, "image_size": None, "start": "training_mean", "start_noise": 0.0, "smoothness": 1.0,
     }  # fmt: skip
 
 

@@ -89,6 +89,13 @@ class Lbfgs(Part):
 
     name: Literal["lbfgs"] = Field("lbfgs", description="chooses this optimiser")
     history: int = Field(10, ge=1, le=100, description="steps that are remembered")
+    smoothness: float = Field(
+        1.0,
+        ge=0,
+        le=4,
+        description="of pixels: steps are made up of frequencies f by 1/f^smoothness, so that coarse structure comes "
+        "first and what features do not see stays smooth; 0: of all alike, as published",
+    )
 
 
 class Penalty(Part):
@@ -201,7 +208,12 @@ PresetName = Literal["pixels_lbfgs", "pixels_gd", "generator_gd", "generator_lbf
 #: The published routines (Shen et al. 2019 and their code); what a study writes beside `preset` counts first.
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        "pixels_lbfgs": {"optimiser": {"name": "lbfgs"}, "iterations": 200, "start": "mean_rgb", "start_noise": 0.0},
+        "pixels_lbfgs": {
+            "optimiser": {"name": "lbfgs", "smoothness": 0.0},
+            "iterations": 200,
+            "start": "mean_rgb",
+            "start_noise": 0.0,
+        },
         "pixels_gd": {
             "optimiser": {"name": "momentum", "decay": (0.2, 1e-10), "blur": (2.0, 0.5)},
             "iterations": 200,
@@ -255,7 +267,7 @@ def require_compatible(options: IcnnOptions) -> None:
         names = options.optimiser.only_for_pixels()
         if names:
             raise ValueError(f"optimiser: {', '.join(names)} change pixels; a generator's input has none, so leave out")
-    if options.n_starts > 1 and options.first not in ("uniform", "normal") and options.noise == 0:
+    if options.n_starts > 1 and options.first not in ("uniform", "normal") and options.noise_of(1) == 0:
         raise ValueError("n_starts would begin at one place: give start: uniform or normal, or start_noise")
     if options.keep_starts and options.n_starts == 1:
         raise ValueError("keep_starts needs n_starts of 2 or more")

@@ -113,7 +113,8 @@ class IcnnOptions(MethodOptions):
         None,
         ge=0,
         le=1,
-        description="standard deviation of noise added to the start; default: 0.05 for pixels, 0 for a generator",
+        description="standard deviation of noise added to the start; default: 0.05 for pixels that start from one "
+        "colour, and for the later ones of n_starts; else 0",
     )
     n_starts: int = Field(1, ge=1, le=100, description="random starts, of which the one with the smallest loss is kept")
     keep_starts: bool = Field(False, description="also store the images of all starts, in starts/")
@@ -155,10 +156,15 @@ class IcnnOptions(MethodOptions):
 
     @property
     def noise(self) -> float:
-        """Standard deviation of noise added to the start."""
+        """Standard deviation of noise added to the first start."""
         if self.start_noise is None:
-            return 0.0 if self.is_generator else 0.05
+            return 0.05 if self.first in ("gray", "zeros", "mean_rgb") and not self.is_generator else 0.0
         return self.start_noise
+
+    def noise_of(self, attempt: int) -> float:
+        """Return the standard deviation of noise added to a start; later ones must differ from the first, which is 0."""
+        same = self.first in ("training_mean", "file") and not self.is_generator
+        return 0.05 if attempt and same and self.start_noise is None else self.noise
 
     def loss_of(self, layer: str) -> LossName:
         """Return the loss of a layer."""

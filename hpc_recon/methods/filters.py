@@ -31,6 +31,25 @@ def blur(images: Tensor, sigma: float) -> Tensor:
     return flat.reshape(images.shape)
 
 
+def natural(images: Tensor, power: float) -> Tensor:
+    """Return images (n, C, H, W) with each frequency f multiplied by `1 / (f0^2 + f^2)^(power / 2)`, f0 = 1 / side.
+
+    f in cycles a pixel, side the larger of H and W. The image goes on mirrored beyond its border, which makes the
+    filter symmetric and positive. Powers 1 and 2 are the amplitude and the power spectrum of natural images (Field
+    1987). Factors have mean 1 over frequencies. Power 0 changes nothing.
+    """
+    height, width = images.shape[-2:]
+    down = torch.fft.fftfreq(2 * height, device=images.device, dtype=images.dtype)
+    right = torch.fft.rfftfreq(2 * width, device=images.device, dtype=images.dtype)
+    squared = down[:, None].square() + right[None].square() + 1.0 / max(height, width) ** 2
+    factor = squared ** (-power / 2)
+    mirrored = torch.cat([images, images.flip(-1)], dim=-1)
+    mirrored = torch.cat([mirrored, mirrored.flip(-2)], dim=-2)
+    spectrum = torch.fft.rfft2(mirrored) * (factor / factor.mean())
+    made: Tensor = torch.fft.irfft2(spectrum, s=(2 * height, 2 * width))
+    return made[..., :height, :width].contiguous()
+
+
 def _mirrored(n: int, radius: int, like: Tensor) -> Tensor:
     """Return the rows that stand at -radius ... n + radius - 1."""
     index = torch.arange(-radius, n + radius, device=like.device) % (2 * n)

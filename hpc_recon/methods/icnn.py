@@ -171,8 +171,16 @@ def _minimise(
         lower=lower,
         upper=upper,
         history=chosen.history,
+        precondition=_smooth(latent, chosen.smoothness) if isinstance(latent, latents.Pixels) else None,
         observe=observe,
     )
+
+
+def _smooth(latent: latents.Pixels, power: float) -> lbfgs.Precondition | None:
+    """Return what L-BFGS over pixels starts from: coarse structure first, as natural images have it."""
+    if power == 0:
+        return None
+    return lambda rows: filters.natural(rows.reshape(-1, *latent.shape), power).flatten(start_dim=1)
 
 
 def _generators(given: Targets, attempt: int) -> tuple[np.random.Generator, ...]:

@@ -82,7 +82,7 @@ class Pixels:
             image = np.broadcast_to(self.mean_rgb.cpu().numpy(), self.shape)
         else:
             image = self._resized(given.start if options.start_file is None else read_image(options.start_file))
-        image = image + options.noise * rng.standard_normal(self.shape, dtype=np.float32)
+        image = image + options.noise_of(attempt) * rng.standard_normal(self.shape, dtype=np.float32)
         flat = (np.clip(image, 0.0, 1.0) - self.centre.cpu().numpy()) * self.scale
         return np.asarray(flat.ravel(), np.float32)
 
@@ -118,7 +118,7 @@ class GeneratorInput:
             latent = rng.standard_normal(n, dtype=np.float32)
         else:
             latent = np.zeros(n, np.float32)
-        latent = latent + options.noise * rng.standard_normal(n, dtype=np.float32)
+        latent = latent + options.noise_of(attempt) * rng.standard_normal(n, dtype=np.float32)
         return np.asarray(np.clip(latent, self.low.cpu().numpy(), self.high.cpu().numpy()), np.float32)
 
 

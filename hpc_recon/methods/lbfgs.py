@@ -14,6 +14,8 @@ from torch import Tensor
 
 #: `evaluate(x (m, d), rows (m,)) -> loss (m,), gradient (m, d)`; `rows` says which problems are asked.
 Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+#: A symmetric positive linear map of rows (m, d).
+Precondition = Callable[[Tensor], Tensor]
 #: `observe(iteration, x (n, d))` sees the place of every row after an iteration.
 Observe = Callable[[int, Tensor], None]
 
@@ -40,8 +42,8 @@ class Minimum:
 class _Memory:
     """The last steps and gradient changes of each row, oldest first; a pair with `rho` 0 counts for nothing."""
 
-    def __init__(self, like: Tensor, size: int) -> None:
-        self._size = size
+    def __init__(self, like: Tensor, size: int, precondition: Precondition | None) -> None:
+        self._size, self._precondition = size, precondition
         self._steps: list[Tensor] = []
         self._changes: list[Tensor] = []
         self._rho: list[Tensor] = []
@@ -67,8 +69,12 @@ class _Memory:
         for pairs, new in ((self._steps, step), (self._changes, change), (self._rho, good / safe)):
             del pairs[: len(pairs) + 1 - self._size]
             pairs.append(new)
-        scale = curvature / _dot(change, change).clamp_min(torch.finfo(step.dtype).tiny)
+        scale = curvature / _dot(change, self.scaled(change)).clamp_min(torch.finfo(step.dtype).tiny)
         self._gamma = torch.where(good, scale, self._gamma)
+
+    def scaled(self, rows: Tensor) -> Tensor:
+        """Return the inverse Hessian before anything is remembered, but for its size, times `rows`."""
+        return rows if self._precondition is None else self._precondition(rows)
 
     def solve(self, gradient: Tensor) -> Tensor:
         """Return the inverse Hessian estimate times `gradient` (two-loop recursion), (n, d)."""
@@ -78,7 +84,7 @@ class _Memory:
             alpha = rho * _dot(step, q)
             q.addcmul_(alpha[:, None], change, value=-1)
             alphas.append(alpha)
-        q *= self._gamma[:, None]
+        q = self.scaled(q) * self._gamma[:, None]
         for step, change, rho in zip(self._steps, self._changes, self._rho, strict=True):
             beta = rho * _dot(change, q)
             q.addcmul_((alphas.pop() - beta)[:, None], step)
@@ -98,6 +104,7 @@ def minimise(
     lower: float | Tensor,
     upper: float | Tensor,
     history: int = HISTORY,
+    precondition: Precondition | None = None,
     observe: Observe | None = None,
 ) -> Minimum:
     """Minimise n independent functions of d variables in the box [lower, upper] by projected L-BFGS.
@@ -117,6 +124,9 @@ def minimise(
         Number of iterations; each costs one evaluation, and one more for each rejected step.
     lower, upper
         One number, or one for each variable (d,); infinite where there is no bound.
+    precondition
+        The inverse Hessian that a row starts from, up to a factor; None: the identity. Where the loss does not say
+        where to go, it says how the way is made up.
 
     Returns
     -------
@@ -129,7 +139,7 @@ def minimise(
     reach = _FIRST_STEP * float(width.mean())
     everything = torch.arange(len(x), device=x.device)
     now = _Point(x, *evaluate(x, everything))
-    memory = _Memory(x, history)
+    memory = _Memory(x, history, precondition)
     stuck = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     curve = []
     for t in range(iterations):
@@ -160,14 +170,17 @@ class _Point:
 def _direction(memory: _Memory, slope: Tensor, held: Tensor, *, reach: float) -> tuple[Tensor, Tensor]:
     """Return the direction of each row (n, d), and which rows take a plain gradient step (n,).
 
-    A plain step moves its steepest coordinate by `reach`.
+    A plain step follows the preconditioned gradient and moves no coordinate by more than `reach`.
     """
     direction = -memory.solve(slope).masked_fill(held, 0.0)
     downhill = (direction * slope).sum(dim=1) < 0
     plain = memory.empty() | ~downhill
     memory.forget(plain)
-    largest = slope.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(slope.dtype).tiny)
-    return torch.where(plain[:, None], -slope * (reach / largest), direction), plain
+    if not plain.any():
+        return direction, plain
+    descent = memory.scaled(slope).masked_fill(held, 0.0)
+    largest = descent.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(slope.dtype).tiny)
+    return torch.where(plain[:, None], -descent * (reach / largest), direction), plain
 
 
 def _search(

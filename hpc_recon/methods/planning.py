@@ -6,7 +6,7 @@ from typing import Any
 
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import DataError
-from hpc_recon.core.icnn_options import GeneratorLatent
+from hpc_recon.core.icnn_options import GeneratorLatent, Lbfgs
 from hpc_recon.core.memory import array_bytes, shard_bytes
 from hpc_recon.core.options import IcnnOptions, PixelsOptions
 from hpc_recon.core.tiles import START_SECONDS, Need, Shapes
@@ -45,6 +45,8 @@ def settings_of(options: Options) -> dict[str, Any]:
     found |= {"start": options.first, "start_noise": options.noise}
     if options.first == "uniform":
         found["levels"] = 256
+    if isinstance(options.optimiser, Lbfgs) and options.latent == "pixels":
+        found["smoothness"] = options.optimiser.smoothness
     if isinstance(options.latent, GeneratorLatent):
         found["latent"] = latents.identity(options.latent)
     if options.start_file is not None:

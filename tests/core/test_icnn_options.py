@@ -20,7 +20,9 @@ def options(**fields) -> IcnnOptions:
 def test_defaults() -> None:
     found = options()
     assert (found.latent, found.optimiser, found.loss_of("x")) == ("pixels", Lbfgs(), "l2")
-    assert (found.first, found.noise, found.mask_of("x")) == ("training_mean", 0.05, None)
+    assert (found.first, found.noise, found.mask_of("x")) == ("training_mean", 0.0, None)
+    assert [options(start=start).noise for start in ("gray", "mean_rgb", "uniform")] == [0.05, 0.05, 0.0]
+    assert (found.noise_of(1), options(start="uniform").noise_of(1), options(start_noise=0).noise_of(1)) == (0.05, 0, 0)
 
 
 def test_short_forms() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from scipy.fft import dctn, idctn
 
 from hpc_recon.methods import filters
 
@@ -67,3 +68,24 @@ def test_the_gradient_of_the_total_variation(exponent: float):
     v = torch.where(r2 > 0, r2, torch.ones_like(r2)) ** (exponent / 2) * (r2 > 0)
     (expected,) = torch.autograd.grad(v.sum(), x)
     torch.testing.assert_close(filters.total_variation_gradient(x.detach(), exponent), expected)
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0, 2.0])
+def test_the_natural_filter_multiplies_the_cosine_transform(power: float):
+    """Oracle: scipy's DCT-II, which mirrors in the same way; factors have mean 1 over the frequencies of the FFT."""
+    x = images()
+    height, width = x.shape[-2:]
+
+    def factors(down: np.ndarray, right: np.ndarray) -> np.ndarray:
+        return (down[:, None] ** 2 + right[None] ** 2 + 1 / max(height, width) ** 2) ** (-power / 2)
+
+    mean = factors(np.fft.fftfreq(2 * height), np.fft.rfftfreq(2 * width)).mean()
+    own = factors(np.arange(height) / (2 * height), np.arange(width) / (2 * width)) / mean
+    expected = idctn(dctn(x.numpy(), axes=(-2, -1)) * own, axes=(-2, -1))
+    np.testing.assert_allclose(filters.natural(x, power).numpy(), expected, atol=1e-10)
+
+
+def test_the_natural_filter_is_symmetric_and_positive():
+    matrix = filters.natural(torch.eye(20, dtype=torch.float64).reshape(20, 1, 4, 5), 2.0).reshape(20, 20).numpy()
+    np.testing.assert_allclose(matrix, matrix.T, atol=1e-12)
+    assert np.linalg.eigvalsh(matrix).min() > 0

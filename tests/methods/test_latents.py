@@ -108,11 +108,19 @@ def test_a_latent_that_does_not_fit(tmp_path: Path, values: np.ndarray) -> None:
         start(latent=GENERATOR, start_file=tmp_path / "none.npy")
 
 
-@pytest.mark.parametrize("fields", [{}, {"start": "uniform"}, {"latent": GENERATOR, "start": "normal"}])
+@pytest.mark.parametrize(
+    "fields", [{"start_noise": 0.1}, {"start": "uniform"}, {"latent": GENERATOR, "start": "normal"}]
+)
 def test_randomness_depends_on_seed_name_and_attempt_alone(fields) -> None:
     assert torch.equal(start(**fields), start(**fields))
     for other in (start(1, **fields), start(name="i1", **fields), start(seed=1, **fields)):
         assert not torch.equal(start(**fields), other)
+
+
+def test_the_training_mean_is_a_start_without_noise_and_later_starts_differ() -> None:
+    assert torch.equal(start(), start(name="i1"))
+    assert 0.02 < float((start(1) - start()).std()) < 0.06
+    assert torch.equal(start(1, start_noise=0), start())
 
 
 def test_the_smaller_of_stimuli_and_network_input_is_optimised() -> None:

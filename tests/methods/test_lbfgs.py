@@ -125,3 +125,47 @@ def test_every_iteration_is_observed():
     )  # fmt: skip
     assert [t for t, _ in seen] == [0, 1, 2]
     assert torch.equal(seen[-1][1], found.x)
+
+
+def test_a_precondition_that_knows_the_curvature_is_faster_and_finds_the_same_minimum():
+    scales = torch.logspace(0, 6, N, dtype=torch.float64)
+
+    def steep(x: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return (0.5 * scales * x.square() - scales * x).sum(dim=1), scales * (x - 1)
+
+    start = torch.zeros(1, N, dtype=torch.float64)
+    found = minimise(steep, start, iterations=12, lower=-5, upper=5, precondition=lambda rows: rows / scales)
+    plain = minimise(steep, start, iterations=12, lower=-5, upper=5)
+    torch.testing.assert_close(found.x, torch.ones_like(start), atol=1e-8, rtol=0)
+    assert float((plain.x - 1).abs().max()) > 0.1
+
+
+def test_with_a_precondition_the_minimum_in_a_box_is_still_that_of_scipy():
+    mixed = torch.from_numpy(quadratic(9)[0])
+    found = minimise(
+        evaluate, torch.zeros(4, N, dtype=torch.float64), iterations=400, lower=-0.5, upper=0.5,
+        precondition=lambda rows: rows @ mixed,
+    )  # fmt: skip
+    for i, (a, b) in enumerate(PROBLEMS):
+        oracle = minimize(
+            lambda x, a=a, b=b: (0.5 * x @ a @ x - b @ x, a @ x - b),
+            np.zeros(N), jac=True, method="L-BFGS-B", bounds=[(-0.5, 0.5)] * N, options={"ftol": 1e-15, "gtol": 1e-10},
+        )  # fmt: skip
+        np.testing.assert_allclose(found.x[i].numpy(), oracle.x, atol=1e-4)
+
+
+def test_what_the_loss_does_not_see_is_made_up_by_the_precondition():
+    """Only the sum of neighbours counts: the way there is that of the precondition, not of the identity."""
+    wanted = torch.tensor([[1.0, 3.0]], dtype=torch.float64)
+
+    def pairs(x: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        gap = x.reshape(-1, 2, 2).sum(dim=2) - wanted
+        return gap.square().sum(dim=1), (2 * gap).repeat_interleave(2, dim=1)
+
+    weights = torch.tensor([3.0, 1.0, 3.0, 1.0], dtype=torch.float64)
+    found = minimise(
+        pairs, torch.zeros(1, 4, dtype=torch.float64), iterations=30, lower=-9, upper=9,
+        precondition=lambda rows: rows * weights,
+    )  # fmt: skip
+    expected = torch.tensor([[0.75, 0.25, 2.25, 0.75]], dtype=torch.float64)
+    torch.testing.assert_close(found.x, expected, atol=1e-6, rtol=0)

@@ -15,7 +15,8 @@ def options(**fields) -> IcnnOptions:
 
 
 def test_a_preset_counts_by_what_it_sets() -> None:
-    spelled = options(start="mean_rgb", start_noise=0, iterations=200)
+    steps = {"name": "lbfgs", "smoothness": 0}
+    spelled = options(start="mean_rgb", start_noise=0, iterations=200, optimiser=steps)
     assert planning.settings_of(options(preset="pixels_lbfgs")) == planning.settings_of(spelled)
 
 
@@ -23,6 +24,7 @@ def test_what_does_not_change_images_does_not_count() -> None:
     plain = planning.settings_of(options())
     assert planning.settings_of(options(title="x", datasets=["a"], recovery=9)) == plain
     assert planning.settings_of(options(snapshots=3)) != plain
+    assert planning.settings_of(options(optimiser={"name": "lbfgs", "smoothness": 2})) != plain
 
 
 def test_files_count_by_content(tmp_path: Path) -> None:
