@@ -310,6 +310,20 @@ def test_studies_of_published_data_are_projected_and_say_where_every_file_is(nam
     listed = {source.file for source in study.ingest.sources}
     assert {Path(network.weights) for network in study.networks.values() if "/" in network.weights} <= listed
     assert {n.reference.file for n in study.networks.values() if n.reference is not None} <= listed
+    generators = [o.latent for o in study.reconstruct.values() if getattr(o, "is_generator", False)]
+    assert {path for latent in generators for path in (latent.weights, latent.upper_file)} <= listed
+
+
+@pytest.mark.parametrize("name", ["shen2019", "ho2022"])
+def test_photographs_are_made_through_the_generator_and_everything_from_pixels(name):
+    study = load_study(ROOT / "configs" / "studies" / f"{name}.yaml")
+    generator = study.reconstruct["generator"]
+    assert (generator.datasets, generator.optimiser.name, generator.first) == (("natural",), "momentum", "zeros")
+    assert generator.optimiser.decay == (0.01, 0.01)
+    others = [options for options in study.reconstruct.values() if options is not generator]
+    assert {(o.optimiser.name, o.iterations, o.first, o.noise) for o in others} == {("lbfgs", 200, "mean_rgb", 0.0)}
+    made = {dataset for o in others for dataset in (o.datasets or study.datasets)}
+    assert made >= set(study.datasets) - {"training"}
 
 
 def test_the_imagery_of_the_2019_study_is_checked_with_its_fixation_rows(tmp_path):

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from hpc_recon.core.config import FEATURES_ONLY, Network, Study
 from hpc_recon.core.errors import MissingStore
+from hpc_recon.core.icnn_options import GeneratorLatent
+from hpc_recon.core.options import IcnnOptions
 from hpc_recon.core.sizes import Sizes
 from hpc_recon.formats.feature_trees import FeatureTree
 from hpc_recon.nets import zoo
@@ -105,3 +107,23 @@ def without_weights(study: Study) -> tuple[Study, list[str]]:
             changes[name] = {**changes.get(name, {}), "reference": None}
     networks = {name: network.model_copy(update=changes.get(name, {})) for name, network in study.networks.items()}
     return (study.model_copy(update={"networks": networks}) if changes else study), list(changes)
+
+
+def without_generators(study: Study) -> tuple[Study, list[str]]:
+    """Return the study without generators' files that are not there, and the names of these entries of `reconstruct`.
+
+    For projections only: weights become random and bounds one number, on which no cost depends.
+    """
+    changed = dict(study.reconstruct)
+    for name, options in study.reconstruct.items():
+        if not isinstance(options, IcnnOptions) or not isinstance(options.latent, GeneratorLatent):
+            continue
+        latent, changes = options.latent, dict[str, object]()
+        if isinstance(latent.weights, Path) and not latent.weights.is_file():
+            changes |= {"weights": "random:0", "sha256": None}
+        if latent.upper_file is not None and not latent.upper_file.is_file():
+            changes["upper_file"] = None
+        if changes:
+            changed[name] = options.model_copy(update={"latent": latent.model_copy(update=changes)})
+    absent = [name for name, options in changed.items() if options is not study.reconstruct[name]]
+    return (study.model_copy(update={"reconstruct": changed}) if absent else study), absent

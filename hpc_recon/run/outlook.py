@@ -81,6 +81,12 @@ def _origins(planner: preview.Forecaster) -> list[str]:
             f"The weights (or reference images) of {names} are not here; what a network costs does not depend on the "
             "weights, and reference images are left out."
         )
+    if planner.absent_generators:
+        names = ", ".join(f"reconstruct.{name}" for name in planner.absent_generators)
+        notes.append(
+            f"The generator's files (weights or bounds) of {names} are not here; what a generator costs "
+            "does not depend on them."
+        )
     return notes
 
 

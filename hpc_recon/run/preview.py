@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 #: Late bindings to other libraries, resolved when a size is asked for that no store holds (as `verbs.SHAPES`).
 DECLARED = "hpc_recon.nets.declared:read"
 WITHOUT_WEIGHTS = "hpc_recon.nets.declared:without_weights"
+WITHOUT_GENERATORS = "hpc_recon.nets.declared:without_generators"
 SIMULATED = "hpc_recon.simulation.sizes:declared"
+#: Commands whose fingerprints name the generators of images.
+_OF_IMAGES = ("reconstruct", "evaluate", "report")
 
 
 def _bound(name: str) -> Callable[..., Any]:
@@ -100,6 +103,8 @@ class Forecaster:
     shapes: KnownShapes
     #: Networks whose weights are not there; planned with random ones, which cost the same.
     absent_weights: list[str] = field(default_factory=list)
+    #: Entries of `reconstruct` whose generator's files are not there; planned with random weights too.
+    absent_generators: list[str] = field(default_factory=list)
     #: Other choices of units whose finished tiles count as measured, beside those that the workspace names.
     measured_units: list[Units] = field(default_factory=list)
 
@@ -116,7 +121,7 @@ class Forecaster:
         return Forecast(verb.name, selected, todo, self._rates(verb))
 
     def _tiles(self, verb: Verb) -> tuple[list[Tile], list[Tile]]:
-        if not self.absent_weights:
+        if not self.absent_weights and not (self.absent_generators and verb.name in _OF_IMAGES):
             try:
                 planned = session.make_plan(verb, self.study, self.options)
             except MissingStore:
@@ -148,9 +153,10 @@ class Forecaster:
 def forecaster(study: Study, options: Options, *, place: Place) -> Forecaster:
     """Return what plans the verbs of a study; nothing is read before a plan is asked for."""
     planned, absent = cast("tuple[Study, list[str]]", _bound(WITHOUT_WEIGHTS)(study))
+    planned, generators = cast("tuple[Study, list[str]]", _bound(WITHOUT_GENERATORS)(planned))
     sizes = _sizes(planned)
     declared = None if sizes is None else cast("Shapes", _bound(DECLARED)(planned, sizes))
-    return Forecaster(planned, options, place, KnownShapes(read_shapes(planned), declared), absent)
+    return Forecaster(planned, options, place, KnownShapes(read_shapes(planned), declared), absent, generators)
 
 
 def _sizes(study: Study) -> Sizes | None:

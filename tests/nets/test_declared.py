@@ -89,3 +89,32 @@ def test_a_reference_that_is_not_there_is_left_out_of_a_projection(make_study, t
     assert absent == ["b", "c"]
     assert replaced.networks["a"] == study.networks["a"]
     assert [replaced.networks[name].reference for name in ("b", "c")] == [None, None]
+
+
+def test_generators_whose_files_are_not_there_are_replaced_and_named(make_study, tmp_path):
+    (tmp_path / "there.pt").write_bytes(b"x")
+    (tmp_path / "there.txt").write_text("1")
+    files = {
+        "a": ("absent.pt", None),
+        "b": ("there.pt", "absent.txt"),
+        "c": ("there.pt", "there.txt"),
+        "d": ("random:3", None),
+    }
+    entries = {
+        name: {
+            "method": "icnn",
+            "network": "net",
+            "latent": {"generator": "small", "weights": weights, "upper_file": upper, "sha256": "0" * 64},
+        }
+        for name, (weights, upper) in files.items()
+    }
+    network = {"architecture": "vgg11_quarter", "layers": ["conv1_1"], "weights": "random:0", "image_size": 32}
+    study = make_study(networks={"net": network}, reconstruct={**entries, "e": {"method": "icnn", "network": "net"}})
+    replaced, absent = declared.without_generators(study)
+    assert absent == ["a", "b"]
+    found = {name: options.latent for name, options in replaced.reconstruct.items()}
+    assert (found["a"].weights, found["a"].sha256) == ("random:0", None)
+    assert (found["b"].weights, found["b"].upper_file) == (tmp_path / "there.pt", None)
+    assert {name: found[name] for name in "cde"} == {name: study.reconstruct[name].latent for name in "cde"}
+    whole = make_study(networks={"net": network}, reconstruct={"d": entries["d"]})
+    assert declared.without_generators(whole) == (whole, [])

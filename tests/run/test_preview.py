@@ -42,6 +42,7 @@ def test_the_published_study_is_projected_without_data_and_without_weights(tmp_p
     assert len(notes) == 1
     assert "ingest is left out" in notes[0]
     assert found.absent_weights == ["vgg19", "vgg19_leaky"]
+    assert found.absent_generators == ["generator"]
     assert found.shapes.used
     fits = [tile for tile in by_verb["fit"] if tile.stage == "fit"]
     # 14,861,288 units in shards of 32,768: 465 tiles, 500 voxel numbers (2 bytes) and weights (4 bytes) a unit;
@@ -54,6 +55,22 @@ def test_the_published_study_is_projected_without_data_and_without_weights(tmp_p
     features = 1300 * 2 * 14_861_288 * 4
     assert features < sum(tile.need.bytes_out for tile in by_verb["extract"]) < 1.01 * features
     assert not (tmp_path / "ws").exists()
+
+
+def test_a_generator_that_is_not_there_stops_no_projection_and_hides_nothing_that_is_done(make_study, run_verb):
+    from hpc_recon import extract, simulate
+
+    entry = {"method": "icnn", "network": "vgg", "latent": {"generator": "small", "weights": "absent.pt"}}
+    network = {"architecture": "vgg11_quarter", "weights": "random:0", "layers": ["conv1_1"]}
+    study = make_study(networks={"vgg": network}, reconstruct={"generator": entry})
+    for module in (simulate, extract):
+        run_verb(module, study)
+    found = planner(study)
+    forecasts, _ = preview.forecast_all(verbs("extract", "fit", "decode", "reconstruct"), found)
+    assert found.absent_generators == ["generator"]
+    todo = {forecast.verb: len(forecast.todo) for forecast in forecasts}
+    assert todo["extract"] == 0
+    assert min(todo[verb] for verb in ("fit", "decode", "reconstruct")) > 0
 
 
 def test_a_simulated_study_is_projected_from_its_section_and_then_as_it_is(make_study, run_verb):
