@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from hpc_recon.core import reference_options, threads
 from hpc_recon.core.config import Study
-from hpc_recon.core.errors import StudyError
+from hpc_recon.core.errors import DataError, StudyError
 from hpc_recon.core.memory import array_bytes, writing_bytes
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges, store_seconds
 
@@ -77,7 +77,7 @@ def _plan_decode(study: Study, shapes: Shapes) -> list[Tile]:
         n_voxels = shapes.n_voxels(split, roi)
         items = [shapes.n_items(split, name) for name in study.test_datasets(split)]
         read = max(shapes.n_samples(split, name) for name in study.test_datasets(split))
-        k = study.fit.most_voxels(n_voxels)
+        k = _width(study, shapes, (split, roi, network, layer)) if study.fit.files else study.fit.most_voxels(n_voxels)
         n_units = study.n_decoded(shapes.n_units(network, layer), layer)
         for start, stop in ranges(n_units, layout.units_per_shard(n_units)):
             n = stop - start
@@ -94,6 +94,13 @@ def _plan_decode(study: Study, shapes: Shapes) -> list[Tile]:
             )
             tiles.append(Tile(group, "decode", start, stop, need))
     return tiles
+
+
+def _width(study: Study, shapes: Shapes, where: tuple[str, str, str, str]) -> int:
+    """Return how many voxels the units of decoders from files read."""
+    from hpc_recon.exchange import given_decoders
+
+    return given_decoders.width(study, shapes, where)
 
 
 def _plan_files(study: Study, shapes: Shapes) -> list[Tile]:
@@ -285,6 +292,12 @@ def _reference(study: Study, split: str, roi: str, *, network: str, layer: str) 
         spread = arrays.read(workspace, layout.reference(network, layer))  # (n_images, 3)
     else:
         rows: Array = statistics.read(workspace, split, roi, "rows")
+        if not rows.size:
+            raise DataError(
+                f"decode.norm_correction: {study.decode.norm_correction} restores the spread of training stimuli, but "
+                f"the dataset {study.training_dataset!r} has none; give its images under ingest.stimuli and run "
+                f"fit with --redo, or name reference images: networks.{network}.reference"
+            )
         spread = arrays.read(workspace, layout.norms(network, layer), rows)  # (n_stimuli, 3)
     return float(spread[:, corrections.COLUMN[study.decode.norm_correction]].mean(dtype=np.float64))
 
