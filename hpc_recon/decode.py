@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from hpc_recon.core import reference_options, threads
 from hpc_recon.core.config import Study
-from hpc_recon.core.errors import DataError, StudyError
+from hpc_recon.core.errors import StudyError
 from hpc_recon.core.memory import array_bytes, writing_bytes
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges, store_seconds
 
@@ -173,14 +173,22 @@ def _identity(study: Study, path: tuple[str, str, str, str], *, network: str) ->
 
 
 def prepare(study: Study) -> None:
-    """Create the arrays of decoded features (unless `fit` did), gains and offsets; note the default reference."""
-    from hpc_recon.stores import arrays, layout
+    """Create the arrays of decoded features (unless `fit` did), gains and offsets; note the default reference.
+
+    Raises
+    ------
+    DataError
+        If a norm correction restores the spread of training stimuli, and there are none (`fit.files`).
+    """
+    from hpc_recon.stores import arrays, items, layout
     from hpc_recon.stores import shapes as store_shapes
 
     without = [name for name, network in study.networks.items() if network.reference is None]
     if study.decode.norm_correction != "none" and without:
         whose = reference_options.TRAINING
         log.warning("%s: %s restores the spread of %s", ", ".join(without), study.decode.norm_correction, whose)
+        for split in study.splits() if study.fit.files else ():
+            items.training_rows(study, split)
     workspace, shapes = layout.workspace_of(study), store_shapes.read(study)
     for group, network, layer in _groups(study, shapes):
         split, roi, decoded_name, _ = group.path
@@ -292,12 +300,6 @@ def _reference(study: Study, split: str, roi: str, *, network: str, layer: str) 
         spread = arrays.read(workspace, layout.reference(network, layer))  # (n_images, 3)
     else:
         rows: Array = statistics.read(workspace, split, roi, "rows")
-        if not rows.size:
-            raise DataError(
-                f"decode.norm_correction: {study.decode.norm_correction} restores the spread of training stimuli, but "
-                f"the dataset {study.training_dataset!r} has none; give its images under ingest.stimuli and run "
-                f"fit with --redo, or name reference images: networks.{network}.reference"
-            )
         spread = arrays.read(workspace, layout.norms(network, layer), rows)  # (n_stimuli, 3)
     return float(spread[:, corrections.COLUMN[study.decode.norm_correction]].mean(dtype=np.float64))
 
