@@ -14,7 +14,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from hpc_recon import decode, evaluate, extract, fit, ingest, pipeline
+from hpc_recon import decode, evaluate, extract, fit, ingest, pipeline, report
 from hpc_recon.core.loading import load_study, read_yaml
 from hpc_recon.exchange import checking
 from hpc_recon.formats import decoder_trees, feature_trees
@@ -298,8 +298,9 @@ def test_decoders(examples, tmp_path, run_verb):
     decoder_trees.write_scaling(folder, scaling)
     np.savez(tmp_path / "lab" / "S1.npz", test=X[:2], test_labels=np.array(["n1", "n1"]), HVC=members)
     study = examples["Decoders"](rois=["HVC"])
-    for verb in (ingest, extract, fit, decode, evaluate):
+    for verb in (ingest, extract, fit, decode, evaluate, report):
         run_verb(verb, study)
+    assert "not in this study (decoders were trained elsewhere" in (study.workspace / "report/index.html").read_text()
     found = arrays.read(study.workspace, layout.decoded("S1", "HVC", "test", "net", "conv1_1"))
     z = (X[:2, members].mean(axis=0) - scaling.x_mean) / scaling.x_norm
     np.testing.assert_allclose(found[0], (weights @ z + bias) * scaling.y_norm + scaling.y_mean, rtol=1e-4, atol=1e-5)

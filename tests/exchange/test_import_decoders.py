@@ -9,6 +9,7 @@ import pytest
 
 from hpc_recon import decode, fit
 from hpc_recon.core.errors import DataError
+from hpc_recon.core.ingest_options import Ingest
 from hpc_recon.core.sampling import unit_sample
 from hpc_recon.exchange import export_decoders, exporting, import_decoders
 from hpc_recon.exchange.exporting import Selection
@@ -167,6 +168,20 @@ def test_a_norm_correction_restores_the_spread_of_training_stimuli(decodable, ru
     gain = arrays.read(study.workspace, layout.decoded("S1", "VC", "natural", "net", "conv", "gain"))
     assert np.isfinite(gain).all()
     assert (gain > 0).all()
+
+
+def test_without_training_stimuli_a_norm_correction_is_refused_before_anything(decodable, run_verb, tmp_path) -> None:
+    Lab(tmp_path / "lab")
+    study, _ = make(decodable, decode={"norm_correction": "channel_std"})
+    run_verb(fit, study)
+    subject = {"datasets": {"natural": {"samples": {"file": "x.npy"}, "labels": {"file": "y.npy"}}}}
+    ingest = Ingest.model_validate({"subjects": {"S1": subject}, "stimuli": {}})
+    kinds = {**study.datasets, "absent": study.datasets["training"]}
+    del kinds["training"]
+    without = study.model_copy(update={"simulate": None, "ingest": ingest, "datasets": kinds})
+    with pytest.raises(DataError, match="'absent' has neither samples nor stimuli.*no spread to restore"):
+        decode.prepare(without)
+    assert not (study.workspace / "decoded.zarr").exists()
 
 
 def model(tmp_path: Path, layer: str = "conv") -> Path:
