@@ -179,7 +179,7 @@ def test_without_training_stimuli_a_norm_correction_is_refused_before_anything(d
     kinds = {**study.datasets, "absent": study.datasets["training"]}
     del kinds["training"]
     without = study.model_copy(update={"simulate": None, "ingest": ingest, "datasets": kinds})
-    with pytest.raises(DataError, match="'absent' has neither samples nor stimuli.*no spread to restore"):
+    with pytest.raises(DataError, match=r"'absent' has neither samples nor stimuli.*no spread to restore"):
         decode.prepare(without)
     assert not (study.workspace / "decoded.zarr").exists()
 
