@@ -22,7 +22,7 @@ from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges, s
 from hpc_recon.formats import decoder_trees, feature_trees
 from hpc_recon.stores import layout, metadata
 
-#: Seconds to open the two files of a channel (measured: 0.02 to 0.03 on a local disk at load 4).
+#: Seconds to open the two files of a channel (measured: 0.03 on a local disk at load 4).
 PAIR_SECONDS = 0.03
 #: Weights that are read in a second, files compressed (measured: 4.7e6 at load 4).
 WEIGHTS_PER_SECOND = 3e6
