@@ -77,7 +77,7 @@ def _plan_decode(study: Study, shapes: Shapes) -> list[Tile]:
         n_voxels = shapes.n_voxels(split, roi)
         items = [shapes.n_items(split, name) for name in study.test_datasets(split)]
         read = max(shapes.n_samples(split, name) for name in study.test_datasets(split))
-        k = study.fit.most_voxels(n_voxels)
+        k = _width(study, shapes, (split, roi, network, layer)) if study.fit.files else study.fit.most_voxels(n_voxels)
         n_units = study.n_decoded(shapes.n_units(network, layer), layer)
         for start, stop in ranges(n_units, layout.units_per_shard(n_units)):
             n = stop - start
@@ -94,6 +94,13 @@ def _plan_decode(study: Study, shapes: Shapes) -> list[Tile]:
             )
             tiles.append(Tile(group, "decode", start, stop, need))
     return tiles
+
+
+def _width(study: Study, shapes: Shapes, where: tuple[str, str, str, str]) -> int:
+    """Return how many voxels the units of decoders from files read."""
+    from hpc_recon.exchange import given_decoders
+
+    return given_decoders.width(study, shapes, where)
 
 
 def _plan_files(study: Study, shapes: Shapes) -> list[Tile]:
@@ -166,14 +173,22 @@ def _identity(study: Study, path: tuple[str, str, str, str], *, network: str) ->
 
 
 def prepare(study: Study) -> None:
-    """Create the arrays of decoded features (unless `fit` did), gains and offsets; note the default reference."""
-    from hpc_recon.stores import arrays, layout
+    """Create the arrays of decoded features (unless `fit` did), gains and offsets; note the default reference.
+
+    Raises
+    ------
+    DataError
+        If a norm correction restores the spread of training stimuli, and there are none (`fit.files`).
+    """
+    from hpc_recon.stores import arrays, items, layout
     from hpc_recon.stores import shapes as store_shapes
 
     without = [name for name, network in study.networks.items() if network.reference is None]
     if study.decode.norm_correction != "none" and without:
         whose = reference_options.TRAINING
         log.warning("%s: %s restores the spread of %s", ", ".join(without), study.decode.norm_correction, whose)
+        for split in study.splits() if study.fit.files else ():
+            items.training_rows(study, split)
     workspace, shapes = layout.workspace_of(study), store_shapes.read(study)
     for group, network, layer in _groups(study, shapes):
         split, roi, decoded_name, _ = group.path

@@ -5,7 +5,8 @@ Stages. `statistics`: z-scoring, Gram matrix and sums per stimulus of each split
 decoders of all voxels share. `choose` (with grids): voxel number and penalty of each layer. `fit`: one tile a shard of
 units; with `fit.decode: true` the test data are predicted there and then, and no decoders are stored. `choose_inside`,
 `out_of_fold`: training stimuli predicted by decoders that never saw them. With `decode.files` nothing is fitted: only
-the units' means and standard deviations are computed.
+the units' means and standard deviations are computed; with `fit.files` decoders are read from files (stages
+`statistics`, `count`, `fit`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     """
     from hpc_recon.decoding import elsewhere, planning
 
+    if study.fit.files:
+        from hpc_recon.exchange import given_decoders
+
+        return list(given_decoders.tiles(study, shapes))
     return list(elsewhere.tiles(study, shapes)) if study.decode.files else planning.tiles(study, shapes)
 
 
@@ -42,6 +47,11 @@ def prepare(study: Study) -> None:
     from hpc_recon.decoding import elsewhere, fitting, inputs, planning
     from hpc_recon.stores import shapes as store_shapes
 
+    if study.fit.files:
+        from hpc_recon.exchange import import_decoders
+
+        import_decoders.require_alike(study)
+        return
     if study.decode.files:
         elsewhere.create(study)
         return
@@ -63,6 +73,10 @@ def work(study: Study, tile: Tile) -> list[Path]:
     """Compute and write one tile; return the files."""
     from hpc_recon.decoding import choosing, elsewhere, fitting, shared
 
+    if study.fit.files:
+        from hpc_recon.exchange import import_decoders
+
+        return import_decoders.write(study, tile)
     if study.decode.files:
         return elsewhere.write(study, tile)
     if tile.stage not in ("statistics", "folds", "maps"):

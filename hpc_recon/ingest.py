@@ -202,7 +202,7 @@ def _inspect(text: str, files: tuple[Signature, ...]) -> _Sizes:
             problems += _at(f"ingest.subjects.{name}", error)
             continue
         _warn_of_voxels(name, subject)
-        problems += _check_shared(study, name, subject)
+        problems += _check_shared(study, name, subject, table=table)
         problems += _check_pool(study, name, subject, table=table)
         sizes.n_small[name] = len(subject.rois) + (subject.positions is not None)
         sizes.input_bytes[name] = subject.read_bytes
@@ -262,10 +262,17 @@ def _warn_of_voxels(name: str, subject: SubjectData) -> None:
         log.warning("%s: %d voxels are constant over the training samples; never selected", name, subject.n_constant)
 
 
-def _check_shared(study: Study, name: str, subject: SubjectData) -> list[str]:
-    """Return a problem for each test dataset that shows training stimuli; log them where the study allows it."""
+def _check_shared(study: Study, name: str, subject: SubjectData, *, table: StimulusTable) -> list[str]:
+    """Return a problem for each test dataset that shows training stimuli; log them where the study allows it.
+
+    Without training samples (decoders are read from files), training stimuli are the training dataset's own.
+    """
     assert study.ingest is not None, "checked by the plan"
-    trained = set(subject.datasets[study.training_dataset].labels)
+    if study.training_dataset in subject.datasets:
+        trained = set(subject.datasets[study.training_dataset].labels)
+    else:
+        own = zip(table.labels, table.dataset, strict=True)
+        trained = {label for label, dataset in own if dataset == study.training_dataset}
     problems = []
     for dataset in study.test_datasets(name):
         shared = sorted(trained & set(subject.datasets[dataset].labels))

@@ -149,7 +149,7 @@ def _choices(workspace: Path) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]
 
 
 def _facts(study: Study, roi: str) -> list[tuple[str, str]]:
-    from hpc_recon.stores import shapes
+    from hpc_recon.stores import items, shapes
 
     sizes = shapes.read(study)
     training = study.training_dataset
@@ -157,7 +157,10 @@ def _facts(study: Study, roi: str) -> list[tuple[str, str]]:
         subjects, samples = ", ".join(study.subjects), "decoded elsewhere"
     else:
         subjects = ", ".join(f"{s} ({sizes.n_voxels(s, roi):,} voxels)" for s in study.subjects)
-        samples = ", ".join(f"{sizes.n_samples(s, training):,}" for s in study.subjects)
+        known = [s for s in study.subjects if items.has_training_samples(study, s)]
+        samples = ", ".join(f"{sizes.n_samples(s, training):,}" for s in known) or "not in this study"
+    if study.fit.files:
+        samples = f"{samples} (decoders were trained elsewhere and read from files)"
     networks = ", ".join(
         f"{name} ({len(net.layers)} {'layer' if len(net.layers) == 1 else 'layers'}, "
         f"{sum(study.n_decoded(sizes.n_units(name, layer), layer) for layer in net.layers):,} units)"

@@ -615,3 +615,16 @@ def test_real_digits(tmp_path, run_verb):
         assert (kinds.count("1"), kinds.count("2")) == (5, 5)
     group = receipts.group_folder(study.workspace, tiles[1].group) / receipts.GROUP_FILE
     assert json.loads(group.read_text())["settings"]["subject"]["datasets"]["test"]["samples"]["key"] == "fmriTest"
+
+
+def test_where_decoders_are_read_training_samples_may_be_absent_and_training_stimuli_are_no_test(lab, run_verb):
+    def read_decoders(study):
+        del study["ingest"]["subjects"]["S1"]["datasets"]["training"]
+        study["fit"] = {"files": {name: {"folders": "lab"} for name in study["networks"]}}
+
+    study = lab(change_study=read_decoders)
+    run_verb(ingest, study)
+    assert not (study.workspace / "brain.zarr" / "S1" / "training").exists()
+    assert brain.read_items(study, "S1", "test").names == ("test-0001", "test-0002", "test-0003")
+    with pytest.raises(StudyError, match=r"dataset imagery are training stimuli too \(t0, t1\); move them to one side"):
+        _plan(lab(lambda content: content.update(imagery_labels=np.array(["t0", "t1"])), read_decoders))

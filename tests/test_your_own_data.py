@@ -14,10 +14,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from hpc_recon import decode, evaluate, extract, fit, ingest, pipeline
+from hpc_recon import decode, evaluate, extract, fit, ingest, pipeline, report
 from hpc_recon.core.loading import load_study, read_yaml
 from hpc_recon.exchange import checking
-from hpc_recon.formats import feature_trees
+from hpc_recon.formats import decoder_trees, feature_trees
 from hpc_recon.formats.bdata_write import Row, write_bdata
 from hpc_recon.formats.bids import MOTION
 from hpc_recon.stores import arrays, brain, layout, positions
@@ -37,7 +37,7 @@ def examples(tmp_path, make_study):
             )
     page = (ROOT / "docs" / "your_own_data.md").read_text()
     common, *_ = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    headings = "Arrays|BData|BOLD|Betas|ROIs in images|Features|Decoded features|Samples that show no stimulus"
+    headings = "Arrays|BData|BOLD|Betas|ROIs in images|Features|Decoded features|Decoders|Samples that show no stimulus"
     found = dict(re.findall(rf"\n## ({headings})\n.*?```yaml\n(.*?)```", page, re.DOTALL))
 
     def make(text, **more):
@@ -284,6 +284,33 @@ def test_decoded_features(examples, tmp_path, run_verb):
     found = scores[scores["metric"] == "pattern_correlation"]["value"]
     np.testing.assert_allclose(found, expected, rtol=1e-4)
     assert not (study.workspace / "brain.zarr").exists()
+
+
+def test_decoders(examples, tmp_path, run_verb):
+    rng = np.random.default_rng(2)
+    shape, members = (16, 16, 16), np.array([0, 1, 1, 1, 0], dtype=bool)
+    n = int(np.prod(shape))
+    scaling = decoder_trees.Scaling(rng.normal(size=3), rng.uniform(1, 2, 3), *rng.uniform(0.5, 2, (2, n)), shape)
+    weights, bias = rng.normal(size=(n, 3)).astype("f4"), rng.normal(size=n).astype("f4")
+    rows = decoder_trees.DecoderRows(0, np.tile(np.arange(3, dtype=np.uint32), (n, 1)), weights, bias)
+    folder = tmp_path / "lab" / "feature_decoders" / "net" / "conv1_1" / "sub-01" / "ROI_HVC" / "model"
+    decoder_trees.write_rows(folder, rows, 3, shape)
+    decoder_trees.write_scaling(folder, scaling)
+    np.savez(tmp_path / "lab" / "S1.npz", test=X[:2], test_labels=np.array(["n1", "n1"]), HVC=members)
+    study = examples["Decoders"](rois=["HVC"])
+    for verb in (ingest, extract, fit, decode, evaluate, report):
+        run_verb(verb, study)
+    assert "not in this study (decoders were trained elsewhere" in (study.workspace / "report/index.html").read_text()
+    found = arrays.read(study.workspace, layout.decoded("S1", "HVC", "test", "net", "conv1_1"))
+    z = (X[:2, members].mean(axis=0) - scaling.x_mean) / scaling.x_norm
+    np.testing.assert_allclose(found[0], (weights @ z + bias) * scaling.y_norm + scaling.y_mean, rtol=1e-4, atol=1e-5)
+    scores = pd.read_csv(study.workspace / "scores" / "features.csv")
+    assert np.isfinite(scores[scores["metric"] == "pattern_correlation"]["value"]).all()
+    assert not (study.workspace / "brain.zarr" / "S1" / "training").exists()
+    retrieved = np.load(
+        study.workspace / "scores" / "parts" / "features" / "S1" / "HVC" / "net" / "conv1_1" / "similarity-test.npy"
+    )
+    assert retrieved.shape == (1, 2)  # with the training dataset's own stimuli
 
 
 def _zscored(study, values):

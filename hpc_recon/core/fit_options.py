@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from hpc_recon.core.decoder_files import DecoderFiles
 from hpc_recon.core.text import checked_name
 
 Name = Annotated[str, AfterValidator(checked_name)]
@@ -106,6 +107,11 @@ class Fit(FitSection):
         False, description="also predict each training stimulus by decoders that never saw it, and store that"
     )
     decode: bool = Field(False, description="decode while fitting and store no decoders, only predictions")
+    files: dict[Name, DecoderFiles] = Field(
+        default_factory=dict,
+        description="by network: read decoders from files instead of fitting; nothing else may stand under `fit` then, "
+        "and training samples are not needed",
+    )
 
     @model_validator(mode="after")
     def _combinations(self) -> Fit:

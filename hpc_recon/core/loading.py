@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, Tag, ValidationError
 
+from hpc_recon.core import decoder_files
 from hpc_recon.core.config import FEATURES_ONLY, PIXEL_ARCHITECTURES, Network, Study
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.expansion import expanded
@@ -240,6 +241,7 @@ def _cross_checks(study: Study) -> list[str]:
     problems += _check_references(study)
     for name, options in study.reconstruct.items():
         problems += _check_method(study, name, options)
+    problems += decoder_files.problems(study)
     return [*problems, *(_check_decoded_files(study) if study.decode.files else ())]
 
 
@@ -375,7 +377,7 @@ def _check_icnn(study: Study, where: str, options: IcnnOptions, network: Network
 
 
 def _absolute_files(study: Study, base: Path) -> Study:
-    """Return the study with every path of its `ingest`, `networks`, `units` and `reconstruct` sections absolute."""
+    """Return the study with every path of its sections absolute."""
 
     def walk(value: Any) -> Any:
         if isinstance(value, Path):
@@ -394,5 +396,5 @@ def _absolute_files(study: Study, base: Path) -> Study:
         else network
         for key, network in networks.items()
     }
-    walked = {name: walk(getattr(study, name)) for name in ("ingest", "units", "reconstruct", "decode")}
+    walked = {name: walk(getattr(study, name)) for name in ("ingest", "units", "reconstruct", "decode", "fit")}
     return study.model_copy(update=walked | {"networks": networks})

@@ -162,7 +162,7 @@ class IcnnOptions(MethodOptions):
         return self.start_noise
 
     def noise_of(self, attempt: int) -> float:
-        """Return the standard deviation of noise added to a start; later ones must differ from the first, which is 0."""
+        """Return the standard deviation of noise added to a start, the first of which is 0; later ones must differ."""
         same = self.first in ("training_mean", "file") and not self.is_generator
         return 0.05 if attempt and same and self.start_noise is None else self.noise
 

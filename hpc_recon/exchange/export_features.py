@@ -178,8 +178,16 @@ def statistics(study: Study, selection: Selection) -> Iterator[Batch]:
     MissingStore
         If features are not all there.
     StudyError
-        If the training dataset has no stimuli.
+        If the training dataset has no stimuli, or decoders were trained elsewhere (`fit.files`).
     """
+    if study.fit.files:
+        raise StudyError(
+            "export",
+            [
+                "fit.files: nothing says which stimuli the decoders were trained on, so there is no spread of them to "
+                "export; take the file that came with the decoders, or export it from a study that fits"
+            ],
+        )
     workspace, name = layout.workspace_of(study), selection.network(study)
     shapes, table = store_shapes.read(study), images.read_table(workspace)
     layers = selection.layers_of(study)

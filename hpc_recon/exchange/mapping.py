@@ -175,7 +175,7 @@ def read_subject(study: Study, subject: str, *, table: StimulusTable, voxels: bo
     mapping = section(study).subjects[subject]
     where = f"ingest.subjects.{subject}"
     problems: list[str] = []
-    if study.training_dataset not in mapping.datasets:
+    if study.training_dataset not in mapping.datasets and not study.fit.files:
         problems.append(f"datasets: the training dataset {study.training_dataset!r} is missing; decoders need it")
     datasets: dict[str, Brain] = {}
     readings: dict[str, Reading] = {}
@@ -240,6 +240,8 @@ def read_subject(study: Study, subject: str, *, table: StimulusTable, voxels: bo
 
 def _with_constants(whole: SubjectData, study: Study, subject: str, *, note: bool) -> SubjectData:
     """Return a subject's data with its constant voxels counted; noted where the plan has not read them."""
+    if study.training_dataset not in whole.datasets:  # decoders are read from files
+        return whole
     training = whole.datasets[study.training_dataset].samples
     n_constant = int(np.count_nonzero(np.ptp(training, axis=0) == 0))
     text = f"{subject}: {n_constant} voxels are constant over the training samples; never selected"

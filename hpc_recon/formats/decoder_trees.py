@@ -24,6 +24,10 @@ from hpc_recon.formats import matlab, sparse
 
 #: In a row of voxels: a slot that is not used, as in our stores.
 UNUSED = np.iinfo(np.uint32).max
+#: Peak bytes of reading a weight of a sparse W (measured: 107), and a number of one in full (measured: 10 to 31).
+SPARSE_BYTES, DENSE_BYTES = 120, 36
+#: Units of a W in full that are turned into rows at a time.
+_UNITS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,21 @@ def read_scaling(folder: Path) -> Scaling:
     DataError
         If one is absent, is not (1, ...), holds NaN, or disagrees in shape with its partner.
     """
+    found = _statistics(folder, ("x_mean", "x_norm", "y_mean", "y_norm"))
+    flat = {name: value.reshape(-1) for name, value in found.items()}
+    return Scaling(**flat, unit_shape=found["y_mean"].shape)
+
+
+def read_voxel_scaling(folder: Path) -> tuple[Array, Array]:
+    """Read `x_mean` and `x_norm` alone, (n_voxels,) float32 each; errors as `read_scaling`."""
+    found = _statistics(folder, ("x_mean", "x_norm"))
+    return found["x_mean"], found["x_norm"]
+
+
+def _statistics(folder: Path, names: Sequence[str]) -> dict[str, Array]:
+    """Return statistics by name, without their first axis, pairs of mean and norm checked."""
     found = {}
-    for name in ("x_mean", "x_norm", "y_mean", "y_norm"):
+    for name in names:
         value = sparse.read_dense(folder / f"{name}.mat", name)
         if value.ndim < 2 or value.shape[0] != 1:
             raise DataError(f"{name} in {folder} must have shape (1, ...), but has {value.shape}")
@@ -72,13 +89,17 @@ def read_scaling(folder: Path) -> Scaling:
                 f"{name} in {folder} has {np.count_nonzero(~np.isfinite(value))} values that are not finite"
             )
         found[name] = value[0].astype(np.float32)
-    for mean, norm in (("x_mean", "x_norm"), ("y_mean", "y_norm")):
+        if name.endswith("norm") and (found[name] < 0).any():
+            n_below = np.count_nonzero(found[name] < 0)
+            raise DataError(
+                f"{name} in {folder} has {n_below} values below 0, but is a standard deviation; write it again"
+            )
+    for mean, norm in zip(names[::2], names[1::2], strict=True):
         if found[mean].shape != found[norm].shape:
             raise DataError(f"{mean} {found[mean].shape} and {norm} {found[norm].shape} in {folder} disagree")
     if found["x_mean"].ndim != 1:
         raise DataError(f"x_mean in {folder} must be (1, n_voxels), but is {(1, *found['x_mean'].shape)}")
-    flat = {name: value.reshape(-1) for name, value in found.items()}
-    return Scaling(**flat, unit_shape=found["y_mean"].shape)
+    return found
 
 
 def write_scaling(folder: Path, scaling: Scaling) -> None:
@@ -100,21 +121,60 @@ def read_rows(folder: Path) -> Iterator[DecoderRows]:
         If W or b is absent, the files of both do not pair up or agree, or a weight is not finite.
     """
     start, n_voxels = 0, None
-    for w_path, b_path in _pairs(folder):
-        weights, bias = sparse.read_sparse(w_path, "W"), sparse.read_dense(b_path, "b")
-        shape = weights.shape
-        if len(shape) < 2 or bias.shape != (1, *shape[1:]):
-            raise DataError(f"{w_path} has W {shape}, and {b_path} b {bias.shape}; b must be (1, ...) with W's units")
-        if weights.background != 0 or not (np.isfinite(weights.value).all() and np.isfinite(bias).all()):
-            raise DataError(f"{w_path} or {b_path} has weights that are not finite (a constant voxel?); fit it again")
+    for pair in pairs(folder):
+        rows, shape = read_pair(pair, start=start)
         if n_voxels not in (None, shape[0]):
-            raise DataError(f"{w_path} has {shape[0]} voxels, but the files before it have {n_voxels}")
+            raise DataError(f"{pair[0]} has {shape[0]} voxels, but the files before it have {n_voxels}")
         n_voxels = shape[0]
-        n_units = math.prod(shape[1:])
-        unit = np.ravel_multi_index(tuple(weights.index[1:]), shape[1:]) if n_units else np.zeros(0, dtype=np.int64)
-        voxel, weight = _to_rows(unit, weights.index[0], weights.value, n_units)
-        yield DecoderRows(start, voxel, weight, bias.reshape(-1).astype(np.float32))
-        start += n_units
+        yield rows
+        start += len(rows.bias)
+
+
+def read_pair(pair: tuple[Path, Path], *, start: int = 0) -> tuple[DecoderRows, tuple[int, ...]]:
+    """Read one file of weights with its biases: a channel, or all units of a layer.
+
+    Parameters
+    ----------
+    pair
+        The files of W and b, from `pairs`.
+    start
+        Number of the file's first unit.
+
+    Returns
+    -------
+    DecoderRows
+        Its units in C order. Weights of 0 are not kept: k is the largest number of others that a unit has.
+    tuple of int
+        Shape of W: (n_voxels, *shape of the units).
+
+    Raises
+    ------
+    DataError
+        If W and b do not agree, a weight or bias is not finite, or a sparse W has two weights at one place.
+    """
+    w_path, b_path = pair
+    weights, bias = sparse.read_either(w_path, "W"), sparse.read_dense(b_path, "b")
+    shape = weights.shape
+    if len(shape) < 2 or shape[0] >= UNUSED or bias.shape != (1, *shape[1:]):
+        raise DataError(f"{w_path} has W {shape}, and {b_path} b {bias.shape}; b must be (1, ...) with W's units")
+    values = weights if isinstance(weights, np.ndarray) else weights.value
+    bad = [np.count_nonzero(~np.isfinite(found)) for found in (values, bias)]
+    if any(bad):
+        raise DataError(
+            f"{w_path} has {bad[0]} of {values.size} weights and {b_path} {bad[1]} of {bias.size} biases that are not "
+            "finite (a constant voxel or unit?); fit it again"
+        )
+    if isinstance(weights, np.ndarray):
+        voxel, weight = _dense_rows(weights.reshape(shape[0], -1))
+    else:
+        if weights.background != 0:
+            raise DataError(
+                f"{w_path} is a sparse array on a background of {weights.background}, not 0; write it again"
+            )
+        place, value = _placed(weights)
+        del weights, values  # coordinates of every axis: most of what is in memory
+        voxel, weight = _sparse_rows(place, value, shape, w_path)
+    return DecoderRows(start, voxel, weight, bias.reshape(-1).astype(np.float32)), shape
 
 
 def write_rows(
@@ -174,19 +234,78 @@ def write_rows(
     return written
 
 
-def _to_rows(unit: Array, voxel: Array, value: Array, n_units: int) -> tuple[Array, Array]:
-    """Sort coordinates into rows of ascending voxels: (n_units, k) uint32 and float32, k the largest count."""
-    order = np.lexsort((voxel, unit))
-    unit, voxel, value = unit[order], voxel[order], value[order]
-    counts = np.bincount(unit, minlength=n_units)
-    slot = np.arange(unit.size) - np.repeat(np.cumsum(counts) - counts, counts)
+def _dense_rows(weights: Array) -> tuple[Array, Array]:
+    """Turn (n_voxels, n_units) into rows of the weights that are not 0, some units at a time."""
+    n_units = weights.shape[1]
+    counts = np.count_nonzero(weights, axis=0)
     shape = (n_units, int(counts.max(initial=0)))
-    voxels, weights = np.full(shape, UNUSED, dtype=np.uint32), np.zeros(shape, dtype=np.float32)
-    voxels[unit, slot], weights[unit, slot] = voxel, value
-    return voxels, weights
+    voxels, kept = np.full(shape, UNUSED, dtype=np.uint32), np.zeros(shape, dtype=np.float32)
+    for begin in range(0, n_units, _UNITS_AT_ONCE):
+        block = np.ascontiguousarray(weights[:, begin : begin + _UNITS_AT_ONCE].T, dtype=np.float32)
+        unit, voxel = np.nonzero(block)
+        slot = _slots(counts[begin : begin + _UNITS_AT_ONCE])
+        voxels[begin + unit, slot], kept[begin + unit, slot] = voxel, block[unit, voxel]
+    return voxels, kept
 
 
-def _pairs(folder: Path) -> list[tuple[Path, Path]]:
+def _slots(counts: Array) -> Array:
+    """Number the members of each unit from 0, units one after another."""
+    slots: Array = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return slots
+
+
+def _placed(weights: sparse.Sparse) -> tuple[Array, Array]:
+    """Return unit times number of voxels plus voxel (n,) int64, and value, of each weight that is not 0."""
+    place = np.zeros(weights.value.size, dtype=np.int64)
+    for axis in (*range(1, len(weights.shape)), 0):
+        place *= weights.shape[axis]
+        place += weights.index[axis]
+    kept = weights.value != 0
+    return (place, weights.value) if kept.all() else (place[kept], weights.value[kept])
+
+
+def _sparse_rows(place: Array, value: Array, shape: Sequence[int], path: Path) -> tuple[Array, Array]:
+    """Sort weights into rows of ascending voxels: (n_units, k) uint32 and float32, k the largest count."""
+    n_units, order = math.prod(shape[1:]), np.argsort(place)
+    place, value = place[order], value[order]
+    del order
+    twice = np.count_nonzero(place[1:] == place[:-1])
+    if twice:
+        raise DataError(f"{path} has {twice} of {value.size} weights twice, at one voxel of one unit; write it again")
+    unit, voxel = place // max(shape[0], 1), (place % max(shape[0], 1)).astype(np.uint32)
+    del place
+    counts = np.bincount(unit, minlength=n_units)
+    slot = _slots(counts)
+    wide = (n_units, int(counts.max(initial=0)))
+    voxels, rows = np.full(wide, UNUSED, dtype=np.uint32), np.zeros(wide, dtype=np.float32)
+    voxels[unit, slot], rows[unit, slot] = voxel, value
+    return voxels, rows
+
+
+def stored(path: Path, *, n_voxels: int, n_units: int) -> tuple[int, int]:
+    """Return how many weights a file of W stores a unit, rounded up, and the peak bytes of reading it, by its header.
+
+    Where only reading it would tell (v5), as if W were stored in full.
+
+    Raises
+    ------
+    DataError
+        If the file is absent or damaged, or holds no W.
+    """
+    found = sparse.n_stored(path, "W")
+    n, is_sparse = (n_voxels * n_units, False) if found is None else found
+    k = min(max(1, -(-n // n_units)), n_voxels)
+    return k, n_units * k * (SPARSE_BYTES if is_sparse else DENSE_BYTES)
+
+
+def pairs(folder: Path) -> list[tuple[Path, Path]]:
+    """Return the files of W and b in the order of their units; none is opened.
+
+    Raises
+    ------
+    DataError
+        If one of both is absent, or a channel of either.
+    """
     found = {}
     for name in ("W", "b"):
         inner, single = folder / name, folder / f"{name}.mat"
@@ -198,7 +317,9 @@ def _pairs(folder: Path) -> list[tuple[Path, Path]]:
     names = [[path.name.removeprefix(name) for path in found[name]] for name in ("W", "b")]
     if names[0] != names[1]:
         differ = sorted(set(names[0]) ^ set(names[1]))
-        raise DataError(f"W and b in {folder} have different files ({', '.join(differ[:5])}); was training finished?")
+        raise DataError(
+            f"W and b in {folder} differ in {len(differ)} files ({', '.join(differ[:5])}); was training finished?"
+        )
     chunks = [int(path.stem) for path in found["W"] if path.stem.isdigit()]
     if chunks and chunks != list(range(len(chunks))):
         raise DataError(

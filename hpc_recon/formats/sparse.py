@@ -16,6 +16,7 @@ from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.text import format_bytes
 from hpc_recon.formats import matlab
+from hpc_recon.formats.hdf5 import dataset_at, node, open_hdf5, translated
 
 MARKER = "__bdpy_sparse_arrray"
 #: A sparse array in a file becomes dense if it takes no more than this, or than as many times the file.
@@ -104,10 +105,39 @@ def read_sparse(path: Path, key: str) -> Sparse:
     value = matlab.read_value(path, key)
     if isinstance(value, np.ndarray):
         return from_dense(value)
+    return _sparse(value, path, key)
+
+
+def _sparse(value: matlab.Value, path: Path, key: str) -> Sparse:
     found = from_value(value, f"{key} in {path}")
     if found is None:
         raise DataError(f"{key} in {path} is neither an array of numbers nor a SparseArray (no {MARKER})")
     return found
+
+
+def read_either(path: Path, key: str) -> Sparse | Array:
+    """Read a sparse array as it is, and a plain array of numbers as that; errors as `read_sparse`."""
+    value = matlab.read_value(path, key)
+    return value if isinstance(value, np.ndarray) else _sparse(value, path, key)
+
+
+def n_stored(path: Path, key: str) -> tuple[int, bool] | None:
+    """Return how many values a file stores of an array, zeros of a plain one included, and whether it is sparse.
+
+    Only the header is read; None for v5, which must be read.
+
+    Raises
+    ------
+    DataError
+        If the file is absent or damaged, or lacks the variable.
+    """
+    if matlab.version(path) == 5:
+        return None
+    with open_hdf5(path) as stream, translated(path, f"cannot be read at {key}; is it damaged?"):
+        item = node(stream, key)
+        if isinstance(item, h5py.Group):
+            return int(dataset_at(item, "value").size or 0), True
+        return int(item.size or 0), False
 
 
 def read_dense(path: Path, key: str) -> Array:
@@ -184,11 +214,18 @@ def _index(value: matlab.Value, n_axes: int, where: str) -> Array:
         raise DataError(
             f"index of {where} has vectors of lengths {[vector.size for vector in vectors]}; write it again"
         )
-    return _whole(np.array(vectors).reshape(n_axes, -1), f"index of {where}")
+    found = np.empty((n_axes, vectors[0].size if vectors else 0), dtype=np.int64)
+    for axis, vector in enumerate(vectors):
+        found[axis] = _whole(vector, f"index of {where}")
+    return found
 
 
 def _whole(values: Array, where: str) -> Array:
     """Return whole numbers as int64."""
+    if values.dtype.kind in "iu":  # without the copies that fractions need
+        if values.size and max(-int(values.min()), int(values.max())) >= 2**53:
+            raise DataError(f"{where} must hold whole numbers below 2^53; write it again")
+        return np.asarray(values, dtype=np.int64)
     if not (np.abs(values.astype(np.float64)) < 2**53).all() or (values % 1 != 0).any():
         raise DataError(f"{where} must hold whole numbers; write it again")
     return np.asarray(values, dtype=np.int64)

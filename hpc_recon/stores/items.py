@@ -1,7 +1,7 @@
 """Test items without their samples, and the training stimuli, wherever decoded features come from.
 
 Where decoded features are read from files (`decode.files`), there may be no samples at all: then the items of a dataset
-are its own stimuli, and so are the training stimuli.
+are its own stimuli, and so are the training stimuli. Where decoders are (`fit.files`), training samples may be absent.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hpc_recon.core.array import Array
-from hpc_recon.core.config import Study
+from hpc_recon.core.config import Study, base_subject
 from hpc_recon.core.errors import DataError
 from hpc_recon.stores import brain, images, layout
 
@@ -34,16 +34,44 @@ def read_shown(study: Study, split: str, dataset: str) -> brain.Items:
     )
 
 
-def training_rows(study: Study, split: str) -> Array:
-    """Return the rows of the distinct stimuli that the decoders of a split were trained on, sorted int64."""
-    workspace = layout.workspace_of(study)
+def has_training_samples(study: Study, split: str) -> bool:
+    """Return whether there are brain samples of the training dataset: where decoders are read, there may be none."""
     if study.decode.files:
-        return _own(workspace, study.training_dataset)
+        return False
+    if not study.fit.files or study.ingest is None:
+        return True
+    return study.training_dataset in study.ingest.subjects[base_subject(split)].datasets
+
+
+def training_rows(study: Study, split: str, *, required: bool = True) -> Array:
+    """Return the rows of the distinct stimuli that the decoders of a split were trained on, sorted int64.
+
+    Without training samples they are the training dataset's own stimuli.
+
+    Parameters
+    ----------
+    required
+        False: no row is returned where there are none (`fit.files`); else that is an error.
+
+    Raises
+    ------
+    DataError
+        If there are none.
+    """
+    workspace = layout.workspace_of(study)
+    if not has_training_samples(study, split):
+        rows = _own(workspace, study.training_dataset, required=not study.fit.files)
+        if required and not rows.size:
+            raise DataError(
+                f"the dataset {study.training_dataset!r} has neither samples nor stimuli, so there is no training "
+                "image to start from or to compare with, and no spread to restore; give its images under ingest.stimuli"
+            )
+        return rows
     labels = brain.read_labels(workspace, split, study.training_dataset)
     return np.unique(brain.stimulus_rows(workspace, labels))
 
 
-def _own(workspace: Path, dataset: str) -> Array:
+def _own(workspace: Path, dataset: str, *, required: bool = True) -> Array:
     """Return the rows of a dataset's own stimuli.
 
     Raises
@@ -52,7 +80,7 @@ def _own(workspace: Path, dataset: str) -> Array:
         If it has none.
     """
     rows = np.flatnonzero(np.array(images.read_table(workspace).dataset) == dataset)
-    if not rows.size:
+    if required and not rows.size:
         raise DataError(
             f"the dataset {dataset!r} has no stimuli of its own, so nothing says what its decoded features show; give "
             "its images under ingest.stimuli, or leave it out"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpc_recon.core.errors import DataError, MissingStore
+from hpc_recon.core.errors import DataError, MissingStore, StudyError
 from hpc_recon.exchange import export_features, exporting
 from hpc_recon.exchange.exporting import Selection
 from hpc_recon.formats import feature_trees, matlab
@@ -97,3 +97,9 @@ def test_spreads_of_training_features(decodable, tmp_path: Path) -> None:
             assert found.shape == (1, 1)
             assert found.dtype == np.float32
             np.testing.assert_allclose(found[0, 0], values.std(axis=2, ddof=ddof).mean(), rtol=1e-6)
+
+
+def test_spreads_are_not_those_of_decoders_from_elsewhere(decodable) -> None:
+    study, _ = decodable(fit={"files": {"net": {"folders": "lab"}}})
+    with pytest.raises(StudyError, match=r"fit\.files: nothing says which stimuli the decoders were trained on"):
+        list(export_features.statistics(study, Selection()))

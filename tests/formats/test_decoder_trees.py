@@ -78,3 +78,39 @@ def test_what_is_missing_or_wrong_is_named(tmp_path):
     (tmp_path / "W" / "00000002.mat").unlink()
     with pytest.raises(DataError, match="not finite"):
         list(decoder_trees.read_rows(tmp_path))
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_what_is_stored_is_told_by_the_header_and_zeros_are_not_kept(tmp_path, dense):
+    whole = rows(30)
+    files = decoder_trees.write_rows(tmp_path, whole, N_VOXELS, (3, 2, 5), dense=dense)
+    found = decoder_trees.stored(files[0], n_voxels=N_VOXELS, n_units=10)
+    width, of_each = (N_VOXELS, decoder_trees.DENSE_BYTES) if dense else (K, decoder_trees.SPARSE_BYTES)
+    assert found == (width, 10 * width * of_each)
+    weights = sparse.from_dense(sparse.read_dense(files[0], "W"))
+    zero = int(np.argmax(weights.value))
+    weights.value[zero] = 0
+    sparse.write_sparse(files[0], "W", weights)
+    read, shape = decoder_trees.read_pair((files[0], files[1]))
+    assert shape == (N_VOXELS, 1, 2, 5)
+    assert np.count_nonzero(read.voxel != UNUSED) == np.count_nonzero(read.weight) == weights.value.size - 1
+    matlab.write_v5(files[0], {"W": np.ones((N_VOXELS, 1, 2, 5))})
+    assert decoder_trees.stored(files[0], n_voxels=N_VOXELS, n_units=10)[0] == N_VOXELS
+
+
+def test_weights_that_are_there_twice_and_norms_below_0(tmp_path):
+    files = decoder_trees.write_rows(tmp_path, rows(7), N_VOXELS, (7,))
+    weights = sparse.read_sparse(files[0], "W")
+    twice = sparse.Sparse(np.repeat(weights.index, 2, axis=1), np.repeat(weights.value, 2), weights.shape)
+    sparse.write_sparse(files[0], "W", twice)
+    with pytest.raises(DataError, match=r"has 27 of 54 weights twice, at one voxel of one unit"):
+        decoder_trees.read_pair((files[0], files[1]))
+    other = sparse.Sparse(weights.index, weights.value, weights.shape, 0.5)
+    sparse.write_sparse(files[0], "W", other)
+    with pytest.raises(DataError, match=r"on a background of 0\.5, not 0"):
+        decoder_trees.read_pair((files[0], files[1]))
+    decoder_trees.write_scaling(tmp_path, Scaling(*np.ones((2, N_VOXELS)), np.zeros(7), -np.ones(7), (7,)))
+    mean, norm = decoder_trees.read_voxel_scaling(tmp_path)
+    np.testing.assert_array_equal([mean, norm], np.ones((2, N_VOXELS)))
+    with pytest.raises(DataError, match=r"y_norm in .* has 7 values below 0"):
+        decoder_trees.read_scaling(tmp_path)

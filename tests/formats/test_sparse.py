@@ -70,3 +70,13 @@ def test_what_does_not_fit_is_an_error(tmp_path):
     path = matlab.write_hdf5(tmp_path / "a.mat", lambda stream: stream.create_group("W"))
     with pytest.raises(DataError, match="neither an array"):
         sparse.read_sparse(path, "W")
+
+
+def test_whole_numbers_too_large_to_count_with_are_refused(tmp_path):
+    found = sparse.from_dense(example())
+    content = {sparse.MARKER: np.array(True), "value": found.value, "shape": np.array(found.shape)}
+    content |= {"background": np.array(0), "index": found.index.astype(np.uint64)}
+    np.testing.assert_array_equal(sparse.from_value(content, "W").dense(), example())
+    content["index"][0, 0] = 2**63 + 5
+    with pytest.raises(DataError, match="whole numbers below 2"):
+        sparse.from_value(content, "W")

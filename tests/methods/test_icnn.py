@@ -294,7 +294,7 @@ def test_the_order_of_layers_cannot_mislabel_them(pictures: np.ndarray):
 
 
 def test_a_masked_region_is_all_that_is_reconstructed(pictures: np.ndarray):
-    """Left half wanted: the right half stays at its start except where receptive fields reach, if steps are not smooth."""
+    """Left half wanted: the right half stays near its start, except where receptive fields or smooth steps reach."""
     wanted = {"conv1_1": features(pictures[:1])["conv1_1"]}
     fields = {"layers": ("conv1_1",), "masks": {"default": {"region": (0, 0, 1, 0.5)}}, "start_noise": 0.0}
     fields["optimiser"] = {"name": "lbfgs", "smoothness": 0}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hpc_recon.core.config import Dataset
 from hpc_recon.core.errors import DataError
+from hpc_recon.core.ingest_options import Ingest
 from hpc_recon.stores import brain, items, shapes
 
 
@@ -36,3 +38,18 @@ def test_training_rows_are_those_that_samples_show(decodable) -> None:
     study, data = decodable()
     _, rows = data.brain["S1", "training"]
     np.testing.assert_array_equal(items.training_rows(study, "S1"), np.unique(rows))
+
+
+def test_where_decoders_are_read_training_samples_and_stimuli_may_be_absent(decodable) -> None:
+    study, data = decodable(fit={"files": {"net": {"folders": "lab"}}})
+    assert items.has_training_samples(study, "S1")
+    subject = {"datasets": {"natural": {"samples": {"file": "x.npy"}, "labels": {"file": "y.npy"}}}}
+    ingest = {"subjects": {"S1": subject}, "stimuli": {}}
+    study = study.model_copy(update={"simulate": None, "ingest": Ingest.model_validate(ingest)})
+    assert not items.has_training_samples(study, "S1")
+    assert items.training_rows(study, "S1").tolist() == np.flatnonzero(data.dataset == "training").tolist()
+    without = {name: kind for name, kind in study.datasets.items() if name != "training"}
+    study = study.model_copy(update={"datasets": {**without, "absent": Dataset(role="training")}})
+    assert items.training_rows(study, "S1", required=False).tolist() == []
+    with pytest.raises(DataError, match=r"'absent' has neither samples nor stimuli.*under ingest\.stimuli"):
+        items.training_rows(study, "S1")
