@@ -8,7 +8,8 @@ features, layer weights, schedule and start: the loss before every step. It is t
 first 50 iterations, and by 5 % at the end. Features are those of an image and noise, as decoded ones: no image has
 exactly them. With `exact` ones the loss falls to nothing, where the normalised gradient makes rounding errors grow:
 `own` is how far our own curve moves if its start moves by 1e-7 of white. Images: the largest and the mean difference,
-in levels of 255.
+in levels of 255. Where rounding alone parts two curves (a generator's input), cases named `float64` compare the same
+arithmetic in double precision on both sides: what differs there is not rounding.
 
 Time: the two programs take turns in processes of their own, with the same number of threads; a turn is a short and a
 long run, whose difference counts, so that what is done once does not. Medians over turns; `ratio` is bdpy's time
@@ -22,6 +23,7 @@ same. About 15 minutes on two cores that have nothing else to do.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import statistics
@@ -39,8 +41,10 @@ from machine import machine
 from PIL import Image
 
 from hpc_recon.core.icnn_options import GeneratorLatent
-from hpc_recon.methods import icnn
-from hpc_recon.methods.targets import Targets
+from hpc_recon.methods import icnn, momentum
+from hpc_recon.methods import latents as latents_of
+from hpc_recon.methods.objective import Objective
+from hpc_recon.methods.targets import Reconstruction, Targets
 from hpc_recon.nets import latents, taps, zoo
 
 PEER = Path(__file__).parent / "peers" / "icnn_bdpy.py"
@@ -58,7 +62,9 @@ CURVES = {
     "pixels with blur, fc6 too, 64 px": ((*CONVOLUTIONS, "fc6"), 64, BLURRED, False, 200),
     "pixels with blur, 112 px": (CONVOLUTIONS, 112, BLURRED, False, 200),
     "pixels with blur, exact, 64 px": (CONVOLUTIONS, 64, BLURRED, False, 200),
+    "pixels with blur, exact, float64, 64 px": (CONVOLUTIONS, 64, BLURRED, False, 60),
     "generator, 64 px": (CONVOLUTIONS, 64, LATENT, True, 200),
+    "generator, float64, 64 px": (CONVOLUTIONS, 64, LATENT, True, 60),
     "generator, fc6 too, 64 px": ((*CONVOLUTIONS, "fc6"), 64, LATENT, True, 200),
     "pixels, 224 px": (CONVOLUTIONS, 224, PLAIN, False, 60),
 }
@@ -82,6 +88,7 @@ class Case:
 
     def __init__(self, folder, name, layers, size, momentum, generated, *, n=1):
         self.name, self.size, self.momentum = name.replace(" ", "_"), size, momentum
+        self.double = "float64" in name
         self.folder = folder / self.name
         self.folder.mkdir(exist_ok=True)
         optimiser = {"name": "momentum", "decay": momentum["decay"], "blur": momentum["blur"] or 0}
@@ -138,13 +145,37 @@ class Case:
     def ours(self, *, iterations, threads, moved=0.0):
         torch.set_num_threads(threads)
         options = self.options.model_copy(update={"iterations": iterations, "start_noise": moved})
+        if self.double:
+            return {"made": self._doubled(options)}
         wall, cpu = time.perf_counter(), time.process_time()
         made = icnn.reconstruct(self.given, options, network=self.network, device="cpu")
         return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "made": made}
 
+    def _doubled(self, options):
+        """Return what `icnn.reconstruct` does, its parts in double precision; images as it gives them."""
+        size = (self.size, self.size)
+        net = copy.deepcopy(zoo.load(self.network, image_size=size)).double()
+        latent = latents_of.make(options, net, stimuli=size, device="cpu")
+        if isinstance(latent, latents_of.GeneratorInput):
+            generator = copy.deepcopy(latent.generator).double()
+            latent = latents_of.GeneratorInput(generator, latent.low.double(), latent.high.double())
+        objective = Objective(net, latent, self.given, options, layers=tuple(self.given.features), dtype=torch.float64)
+        start = torch.from_numpy(latent.start(self.given, self.given.names[0], options, 0)[None]).double()
+        pixels = momentum.PixelSteps(latent.shape, (np.random.default_rng(0),)) if options.latent == "pixels" else None
+        found = momentum.descend(
+            objective,
+            start,
+            iterations=options.iterations,
+            options=options.optimiser,
+            box=None if pixels else latent.box,
+            pixels=pixels,
+        )
+        images = latent.images(found.x).detach().clamp(0, 1).permute(0, 2, 3, 1).numpy()
+        return Reconstruction(images, found.losses.numpy())
+
     def request(self, *, iterations, threads, frozen=False):
         asked = {"case": self.name, "size": self.size, "momentum": self.momentum}
-        return asked | {"iterations": iterations, "threads": threads, "frozen": frozen}
+        return asked | {"iterations": iterations, "threads": threads, "frozen": frozen, "double": self.double}
 
 
 class Peer:

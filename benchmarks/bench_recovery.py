@@ -67,7 +67,7 @@ def picture(name, size):
     return np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
 
 
-def recover(network, layers, shown, start, *, iterations, name, smoothness):
+def recover(network, layers, shown, start, *, iterations, name, smoothness, total_variation):
     """Return pixel correlation, the loss's fall, and seconds."""
     found = features.compute(network, layers, pictures=shown[None])
     targets = Targets((name,), {layer: values for layer, (values, _) in found.items()}, start)
@@ -77,6 +77,7 @@ def recover(network, layers, shown, start, *, iterations, name, smoothness):
         layers=layers,
         iterations=iterations,
         start_noise=0,
+        total_variation=total_variation,
         optimiser={"name": "lbfgs", "smoothness": smoothness},
     )
     begin = time.perf_counter()
@@ -101,6 +102,8 @@ def main(argv=None):
     parser.add_argument("--iterations", type=int, default=200)
     parser.add_argument("--images", type=int, default=1)
     parser.add_argument("--smoothness", type=float, default=1.0, help="of L-BFGS; 0: as published")
+    parser.add_argument("--total-variation", type=float, default=0.0, help="strength of the smoothness penalty")
+    parser.add_argument("--all", action="store_true", help="the training photographs of the synthetic study too")
     parser.add_argument("--only", nargs="+", help="names of sets")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args(argv)
@@ -113,11 +116,12 @@ def main(argv=None):
         weights = str(options.weights.resolve())
         network = Network(architecture="vgg_normalised", weights=weights, image_size=size, layers=layers)
     start = np.mean([picture(name, size) for name in photographs.TRAINING], axis=0, dtype=np.float32) / 255
+    images = (*IMAGES, *photographs.TRAINING) if options.all else IMAGES[: options.images]
     rows = []
     for name, chosen in sets(groups).items():
         if options.only and name not in options.only:
             continue
-        for image in IMAGES[: options.images]:
+        for image in images:
             row = {"set": name, "layers": list(chosen)}
             row |= recover(
                 network,
@@ -127,11 +131,13 @@ def main(argv=None):
                 iterations=options.iterations,
                 name=image,
                 smoothness=options.smoothness,
+                total_variation=options.total_variation,
             )
             print(json.dumps(row), file=sys.stderr, flush=True)
             rows.append(row)
     report = {"machine": machine(), "network": network.architecture, "weights": options.which, "size": size}
-    report |= {"iterations": options.iterations, "smoothness": options.smoothness, "threads": available(), "rows": rows}
+    report |= {"iterations": options.iterations, "smoothness": options.smoothness}
+    report |= {"total_variation": options.total_variation, "threads": available(), "rows": rows}
     return give(report, options.output)
 
 

@@ -20,10 +20,19 @@ import torch
 
 warnings.simplefilter("ignore")
 from bdpy.dl.torch.models import VGG19, AlexNetGenerator, layer_map  # noqa: E402
-from bdpy.recon.torch.icnn import reconstruct  # noqa: E402
+from bdpy.recon.torch import icnn  # noqa: E402
 
 #: BGR; what the published scripts take off.
 MEAN = np.array([104.00698793, 116.66876762, 122.67891434], np.float32).reshape(3, 1, 1)
+
+
+class Doubled:
+    """numpy with `float32` for `float64`: bdpy converts every array to float32."""
+
+    float32 = np.float64
+
+    def __getattr__(self, name):
+        return getattr(np, name)
 
 
 def load(module, path, *, may_lack):
@@ -75,16 +84,24 @@ class Peer:
         return chosen
 
     def run(self, request):
+        kind = torch.float64 if request["double"] else torch.float32
+        icnn.np = Doubled() if request["double"] else np
         torch.set_num_threads(request["threads"])
         networks = [net for net in (self.encoder, self.generator) if net is not None]
         for net in networks:
             # As loaded, parameters get gradients that nobody reads; a caller may switch them off.
-            net.requires_grad_(not request["frozen"]).zero_grad()
+            net.to(kind).requires_grad_(not request["frozen"]).zero_grad()
             for module in net.modules():
                 module._forward_hooks.clear()
         chosen = self.arguments(request["case"], request["size"], request["momentum"])
+        if request["double"]:
+            wanted = chosen["features"]
+            chosen["features"] = {layer: values.astype(np.float64) for layer, values in wanted.items()}
+            if "preproc" in chosen:
+                prepared = chosen["preproc"]
+                chosen["preproc"] = lambda image: prepared(image).astype(np.float64)
         wall, cpu = time.perf_counter(), time.process_time()
-        image, losses = reconstruct(
+        image, losses = icnn.reconstruct(
             encoder=self.encoder,
             n_iter=request["iterations"],
             return_loss=True,

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 
+import numpy as np
 import pytest
 
 VARIABLE = "HPC_RECON_BDPY_PYTHON"
@@ -50,6 +51,19 @@ def test_at_toy_size_without_bdpy(tmp_path, monkeypatch, capsys) -> None:
     (timed,) = content["time"]["rows"].values()
     assert timed["threads"] == 1
     assert "bdpy is left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("generated", [False, True])
+def test_in_double_precision_the_first_losses_are_those_of_single(tmp_path, generated) -> None:
+    import bench_icnn as bench
+
+    momentum = bench.LATENT if generated else bench.BLURRED
+    single = bench.Case(tmp_path, "exact", ("conv1_1", "conv2_1"), 32, momentum, generated)
+    double = bench.Case(tmp_path, "exact, float64", ("conv1_1", "conv2_1"), 32, momentum, generated)
+    one, two = (case.ours(iterations=5, threads=1)["made"] for case in (single, double))
+    assert two.losses.dtype == "float64"
+    np.testing.assert_allclose(one.losses, two.losses, rtol=1e-4)  # a few roundings of float32, five steps
+    np.testing.assert_allclose(one.images, two.images, atol=1e-3)
 
 
 @pytest.mark.skipif(not PEER, reason=f"{VARIABLE} names no interpreter with benchmarks/peers/requirements-icnn.txt")
