@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 
 from hpc_recon.core.array import Array
@@ -74,7 +75,7 @@ def split_fields(split: str) -> dict[str, str]:
 
 
 def item_rows(
-    place: Row, images: Sequence[str], *, metrics: Mapping[str, tuple[Iterable[float], int]]
+    place: Row, images: Sequence[str], *, metrics: Mapping[str, tuple[Iterable[float], int | Array]]
 ) -> list[dict[str, str | float | int]]:
     """Return one row an image and metric.
 
@@ -83,12 +84,12 @@ def item_rows(
     place
         The columns that all rows share.
     metrics
-        By name: one value an image, and `n`, how many numbers each value was computed from.
+        By name: one value an image, and `n`, how many numbers each value was computed from: one count, or one an image.
     """
     return [
-        {**place, "image": name, "metric": metric, "value": float(value), "n": n}
+        {**place, "image": name, "metric": metric, "value": float(value), "n": int(count)}
         for metric, (values, n) in metrics.items()
-        for name, value in zip(images, values, strict=True)
+        for name, value, count in zip(images, values, np.broadcast_to(n, len(images)), strict=True)
     ]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hpc_recon.core.errors import DataError
-from hpc_recon.decoding import truth
+from hpc_recon.evaluation import truth
 from hpc_recon.stores.brain import Items
 
 
