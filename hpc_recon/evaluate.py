@@ -77,7 +77,8 @@ def _features_tile(study: Study, shapes: Shapes, place: tuple[str, str], *, netw
     need = Need(
         host_bytes=_LIBRARIES
         + memory.shard_bytes(n_stimuli, min(TRAINING_UNITS, n_units), itemsize=12)
-        + memory.shard_bytes(6 * n_items, min(TEST_UNITS, n_units)),
+        + memory.shard_bytes(8 * n_items, min(TEST_UNITS, n_units))
+        + memory.array_bytes(8 * n_items, n_stimuli, itemsize=8),
         bytes_in=bytes_in,
         bytes_out=memory.array_bytes(n_items, n_stimuli) + 200 * n_items,
         files_out=1 + len(datasets) + (study.units is not None),

@@ -25,7 +25,14 @@ ITEM_COLUMNS = ("subject", "split", "dataset", "image", "label", "shows", "n_ave
 #: What an image is compared with; everything else in the column `variant` is a reconstruction of the study.
 BASELINES = ("mean_training_image", "nearest_training_image", "true_class_mean")
 #: The score of guessing.
-CHANCE = {"identification": 0.5, "pattern_correlation": 0.0, "profile_correlation": 0.0}
+CHANCE = {
+    "category_identification": 0.5,
+    "identification": 0.5,
+    "identification_stimulus_anchored": 0.5,
+    "identification_zscored": 0.5,
+    "pattern_correlation": 0.0,
+    "profile_correlation": 0.0,
+}
 CROSS_VALIDATION = "cross_validation"
 
 Row = Mapping[str, str | float | int]
