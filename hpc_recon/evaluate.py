@@ -40,7 +40,8 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         for variant in study.reconstruct
         for split, roi, dataset in study.image_sets(variant)
     ]
-    settings = canonical(_averaging(study) | {"evaluate": study.evaluate.model_dump(), "seed": study.seed})
+    content = _averaging(study) | {"evaluate": study.evaluate.intervals, "seed": study.seed} | _chosen(study)
+    settings = canonical(content)
     upstream = ("evaluate/features", *(("evaluate/images",) if images else ()))
     rows = 300 * (len(features) + len(images))
     need = Need(
@@ -56,6 +57,24 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
 def _averaging(study: Study) -> dict[str, object]:
     """Return how test repeats are averaged, where that is not the default: else older scores would count as done."""
     return {} if study.decode.average is True else {"average": study.decode.average}
+
+
+def _chosen(study: Study) -> dict[str, object]:
+    """Return which metrics of images are computed, where that is not the default; weights count by their content.
+
+    Raises
+    ------
+    StudyError
+        If a weights file does not exist.
+    """
+    from hpc_recon.nets.identity import file_sha256
+
+    options = study.evaluate
+    chosen: dict[str, object] = {"ssim_identification": True} if options.ssim_identification else {}
+    if options.presets:
+        chosen["presets"] = sorted(options.presets)
+        chosen["networks"] = {name: file_sha256(path) for name, path in options.networks.items()}
+    return chosen
 
 
 def _features_tile(study: Study, shapes: Shapes, place: tuple[str, str], *, network: str, layer: str) -> Tile:
@@ -88,6 +107,8 @@ def _features_tile(study: Study, shapes: Shapes, place: tuple[str, str], *, netw
 
 
 def _images_tile(study: Study, shapes: Shapes, variant: str, place: tuple[str, str, str]) -> Tile:
+    from hpc_recon.evaluation import presets
+
     split, roi, dataset = place
     name = study.decoded_name(study.reconstruct[variant].network)
     upstream = (
@@ -95,16 +116,22 @@ def _images_tile(study: Study, shapes: Shapes, variant: str, place: tuple[str, s
         f"evaluate/features/{split}/{roi}/{name}",
         f"{study.source_verb}/stimuli",
     )
-    settings = canonical(_averaging(study) | {"identification": study.datasets[dataset].identification})
+    settings = canonical(
+        _averaging(study) | {"identification": study.datasets[dataset].identification} | _chosen(study)
+    )
     height, width = shapes.image_size()
     n_items, n_stimuli = shapes.n_items(split, dataset), shapes.n_stimuli()
     image = memory.array_bytes(height, width, 3)
+    more_bytes, more_seconds = presets.need(study.evaluate, n_items, n_items)  # at most a stimulus an item
     need = Need(
-        host_bytes=_LIBRARIES + memory.shard_bytes(n_stimuli, height, width, 3, itemsize=1) + 24 * n_items * image,
+        host_bytes=_LIBRARIES
+        + more_bytes
+        + memory.shard_bytes(n_stimuli, height, width, 3, itemsize=1)
+        + 24 * n_items * image,
         bytes_in=n_stimuli * image // 4 + n_items * image,
         bytes_out=600 * n_items,
         files_out=2,
-        seconds=0.5 + 0.05 * n_items,
+        seconds=0.5 + 0.05 * n_items + more_seconds,
     )
     return Tile(Group("evaluate", ("images", variant, *place), settings, upstream), "images", 0, 1, need)
 
@@ -174,7 +201,7 @@ def _score_images(study: Study, tile: Tile) -> list[Path]:
 
 def _join_tables(study: Study, tile: Tile) -> list[Path]:
     """Join the parts of all tiles into two tables, and summarise them with intervals."""
-    from hpc_recon.evaluation import parts
+    from hpc_recon.evaluation import parts, presets
     from hpc_recon.numerics import scores
     from hpc_recon.reporting import tables
 
@@ -190,12 +217,14 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
     ]
     features = tables.join([part / "scores.csv" for part in layers], columns=tables.FEATURE_COLUMNS)
     images = tables.join(image_parts, columns=tables.IMAGE_COLUMNS)
-    options = study.evaluate.model_dump()
+    options = study.evaluate.intervals
 
     def interval(values: Array, names: tuple[str, ...]) -> scores.Interval:
         return scores.bootstrap_interval(values, **options, seed=seed_of(study.seed, "bootstrap", *names))
 
     summary = {"study": study.name, **options, "chance": tables.CHANCE}
+    if study.evaluate.presets:
+        summary["absent"] = presets.absent(study.evaluate)
     summary |= tables.summarise(features, images, interval=interval)
     entries = [entry for part in layers for entry in expected.read(part / expected.NAME)]
     return [

@@ -11,9 +11,11 @@ from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
 from hpc_recon.core.tiles import ranges
 from hpc_recon.evaluation.parts import Scored, nearest
-from hpc_recon.numerics import scores
+from hpc_recon.numerics import image_scores, scores
 from hpc_recon.stores import images, layout
 from hpc_recon.stores.items import read_shown, training_rows
+
+Metrics = dict[str, tuple[Array, int | Array]]
 
 
 @dataclass(frozen=True)
@@ -74,23 +76,44 @@ def score(study: Study, variant: str, place: tuple[str, str, str]) -> ImagesFoun
     if by_class is not None:
         candidates["true_class_mean", ""] = by_class
     among = study.datasets[dataset].identification
+    more = _published(study, candidates, true, target, among=among)
     found = [
-        Scored({"variant": name, "network": source}, names, _metrics(made, true, target, identification=among))
+        Scored(
+            {"variant": name, "network": source},
+            names,
+            _metrics(made, true, target, among=among, by_ssim=study.evaluate.ssim_identification) | more[name, source],
+        )
         for (name, source), made in candidates.items()
     ]
     return ImagesFound(*retrieved, tuple(found))
 
 
-def _metrics(made: Array, true: Array, target: Array, *, identification: bool) -> dict[str, tuple[Array, int | Array]]:
+def _published(
+    study: Study, candidates: dict[tuple[str, str], Array], true: Array, target: Array, *, among: bool
+) -> dict[tuple[str, str], Metrics]:
+    """Return the scores of the published presets that the study chooses."""
+    if not study.evaluate.presets:
+        return {key: {} for key in candidates}
+    from hpc_recon.evaluation import published  # torch: as large as all else that a tile holds
+
+    return published.score(study.evaluate, candidates, true, target, among=among)
+
+
+def _metrics(made: Array, true: Array, target: Array, *, among: bool, by_ssim: bool) -> Metrics:
     """Score images (items, H, W, 3) that show the stimuli `true[target]`; each metric with its number of values."""
     n_values = int(np.prod(true.shape[1:]))
     similarity = scores.pixel_similarity(made, true)  # (items, stimuli)
-    metrics: dict[str, tuple[Array, int | Array]] = {
+    metrics: Metrics = {
         "pixel_correlation": (similarity[np.arange(len(target)), target], n_values),
         "ssim": (scores.ssim(made, true[target]), n_values),
+        "rmse": (image_scores.rmse(made, true[target]), n_values),
+        "psnr": (image_scores.psnr(made, true[target]), n_values),
     }
-    if identification and len(true) > 1:
+    if among and len(true) > 1:
         metrics["identification"] = (scores.pairwise_identification(similarity, target).accuracy, len(true) - 1)
+        if by_ssim:
+            alike = image_scores.ssim_similarity(made, true)
+            metrics["ssim_identification"] = (scores.pairwise_identification(alike, target).accuracy, len(true) - 1)
     return metrics
 
 
