@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from hpc_recon import evaluate
-from hpc_recon.core.errors import DamagedStore, DataError, MissingStore
+from hpc_recon.core.errors import DamagedStore, DataError, MissingStore, StudyError
 
 CONTENT = {
     "name": "tiny",
@@ -304,3 +305,42 @@ def test_the_plan_names_what_it_reads_and_what_it_needs(make_study, fill_workspa
     assert by_key["evaluate/features/S1/VC/vgg/conv1_1"].group.upstream == ("decode/S1/VC/vgg/conv1_1",)
     assert "reconstruct/deep/S1/VC/natural" in by_key["evaluate/images/deep/S1/VC/natural"].group.upstream
     assert all(t.need.host_bytes > 0 and t.need.seconds > 0 and t.need.files_out > 0 for t in tiles)
+
+
+def test_published_presets_are_scored_beside_the_projects_own(make_study, fill_workspace, run_verb):
+    chosen = {"resamples": 100, "presets": ["kamitani", "takagi"], "ssim_identification": True}
+    study = make_study(reconstruct={"direct": {"method": "pixels", "network": "pixels"}}, evaluate=chosen)
+    fill_workspace(study)
+    run_verb(evaluate, study)
+    summary = json.loads((study.workspace / "scores/summary.json").read_text())
+    direct = {e["metric"]: e for e in summary["images"] if e["variant"] == "direct"}
+    assert {"rmse", "psnr", "ssim_identification", "kamitani.rmse", "kamitani.identification_euclidean"} <= set(direct)
+    assert direct["kamitani.rmse"]["mean"] == pytest.approx(255 * direct["rmse"]["mean"])
+    assert direct["kamitani.ssim"]["mean"] == direct["ssim"]["mean"]
+    absent = {(e["preset"], e["metric"]) for e in summary["absent"]}
+    assert {("takagi", "inception"), ("takagi", "clip"), ("kamitani", "alexnet")} <= absent
+    assert not [metric for metric in direct if metric.startswith("takagi.")]
+
+
+def test_settings_name_the_metrics_only_where_they_are_not_the_default(make_study, fill_workspace, tmp_path):
+    from hpc_recon.stores import shapes
+
+    def settings(**options):
+        study = make_study(reconstruct={"direct": {"method": "pixels", "network": "pixels"}}, evaluate=options)
+        if not study.workspace.exists():
+            fill_workspace(study)
+        return {t.stage: json.loads(t.group.settings) for t in evaluate.plan(study, shapes.read(study))}
+
+    plain = settings()
+    assert plain["images"] == {"identification": True}
+    assert plain["tables"] == {"evaluate": {"confidence": 0.95, "resamples": 2000}, "seed": 0}
+    weights = tmp_path / "alexnet.pth"
+    with pytest.raises(StudyError, match=r"alexnet\.pth cannot be read"):
+        settings(presets=["takagi"], networks={"alexnet": str(weights)})
+    weights.write_bytes(b"weights")
+    chosen = settings(presets=["takagi"], networks={"alexnet": str(weights)})
+    # the sha256 of those seven bytes: the file may be moved
+    expected = {"alexnet": hashlib.sha256(b"weights").hexdigest()}
+    assert chosen["images"] == {"identification": True, "presets": ["takagi"], "networks": expected}
+    assert chosen["tables"] == {**plain["tables"], "presets": ["takagi"], "networks": expected}
+    assert chosen["features"] == plain["features"]

@@ -24,6 +24,7 @@ from pydantic import (
 from hpc_recon.core import storage
 from hpc_recon.core import units as unit_choice
 from hpc_recon.core.errors import StudyError
+from hpc_recon.core.evaluate_options import Evaluate
 from hpc_recon.core.fit_options import Fit
 from hpc_recon.core.ingest_options import Ingest, Name, SubjectName
 from hpc_recon.core.options import IcnnOptions, PixelsOptions
@@ -189,13 +190,6 @@ class Decode(Section):
     )
 
 
-class Evaluate(Section):
-    """Scores."""
-
-    confidence: float = Field(0.95, gt=0, lt=1, description="level of the intervals")
-    resamples: int = Field(2000, ge=100, description="bootstrap resamples over images")
-
-
 class Report(Section):
     """The HTML report."""
 
@@ -257,7 +251,9 @@ class Study(Section):
     fit: Fit = Field(Fit(), description="how decoders are fitted")
     decode: Decode = Field(Decode(), description="how test data are decoded")
     reconstruct: dict[Name, Reconstruct] = Field(default_factory=dict, description="methods by a name of your own")
-    evaluate: Evaluate = Field(Evaluate(), description="how intervals are computed")
+    evaluate: Evaluate = Field(
+        Evaluate(), description="how intervals are computed, and which published sets of metrics are"
+    )
     report: Report = Field(Report(), description="what the report shows")
 
     @property

@@ -39,13 +39,17 @@ class LayerScores:
     #: Items with stimuli, on raw features and on features z-scored with training statistics.
     raw: Products
     zscored: Products
+    #: Items with the mean features of each category of stimuli, raw; None where categories are not known.
+    categories: Products | None = None
 
     def __add__(self, other: LayerScores) -> LayerScores:
+        categories = None if self.categories is None or other.categories is None else self.categories + other.categories
         return LayerScores(
             self.target,
             np.concatenate([self.profile, other.profile]),
             self.raw + other.raw,
             self.zscored + other.zscored,
+            categories,
         )
 
     def pattern(self) -> Array:
@@ -67,8 +71,14 @@ class LayerScores:
         """Return the pairwise identification of each item among the stimuli, on raw features as published."""
         return pairwise_identification(self.raw.correlation(), self.target)
 
+    def identification_zscored(self) -> Identification:
+        """Return the same on features z-scored with training statistics: the mean pattern then helps nobody."""
+        return pairwise_identification(self.zscored.correlation(), self.target)
 
-def layer_scores(decoded: Array, true: Array, target: Array, *, mean: Array, scale: Array) -> LayerScores:
+
+def layer_scores(
+    decoded: Array, true: Array, target: Array, *, mean: Array, scale: Array, category: Array | None = None
+) -> LayerScores:
     """Score one block of units.
 
     Parameters
@@ -81,11 +91,44 @@ def layer_scores(decoded: Array, true: Array, target: Array, *, mean: Array, sca
         (n_items,) row of `true` that each item shows.
     mean, scale
         (units,) training statistics; units with scale 0 are left out of the pattern correlation.
+    category
+        (n_stimuli,) number of the category of each row of `true`, from 0 without gaps; None: not known.
 
     Raises
     ------
     ValueError
-        If numbers of units, or of items and targets, differ.
+        If numbers of units, of items and targets, or of stimuli and categories differ.
     """
     z = [standardise(x, mean=mean, scale=scale) for x in (decoded, true)]
-    return LayerScores(target, profile_correlation(decoded, true[target]), products(decoded, true), products(*z))
+    known = None if category is None else products(decoded, category_means(true, category))
+    profile = profile_correlation(decoded, true[target])
+    return LayerScores(target, profile, products(decoded, true), products(*z), known)
+
+
+def category_means(true: Array, category: Array) -> Array:
+    """Return the mean features of each category, (n_categories, units) float64.
+
+    Parameters
+    ----------
+    true
+        (n_stimuli, units).
+    category
+        (n_stimuli,) number of the category of each, from 0 without gaps.
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer categories than stimuli, or a number is left out.
+
+    Examples
+    --------
+    >>> category_means(np.array([[1.0, 2.0], [3.0, 4.0], [9.0, 9.0]]), np.array([0, 0, 1])).tolist()
+    [[2.0, 3.0], [9.0, 9.0]]
+    """
+    if category.shape != (len(true),):
+        raise ValueError(f"category must be ({len(true)},), one number a stimulus, got {category.shape}")
+    count = np.bincount(category)
+    if (count == 0).any():
+        raise ValueError(f"categories are numbered from 0 without gaps, but {int(count.argmin())} has no stimulus")
+    weight = (category[None, :] == np.arange(len(count))[:, None]) / count[:, None]  # (categories, stimuli)
+    return np.asarray(weight @ np.asarray(true, np.float64))

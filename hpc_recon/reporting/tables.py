@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 
 from hpc_recon.core.array import Array
@@ -24,7 +25,14 @@ ITEM_COLUMNS = ("subject", "split", "dataset", "image", "label", "shows", "n_ave
 #: What an image is compared with; everything else in the column `variant` is a reconstruction of the study.
 BASELINES = ("mean_training_image", "nearest_training_image", "true_class_mean")
 #: The score of guessing.
-CHANCE = {"identification": 0.5, "pattern_correlation": 0.0, "profile_correlation": 0.0}
+CHANCE = {
+    "category_identification": 0.5,
+    "identification": 0.5,
+    "identification_stimulus_anchored": 0.5,
+    "identification_zscored": 0.5,
+    "pattern_correlation": 0.0,
+    "profile_correlation": 0.0,
+}
 CROSS_VALIDATION = "cross_validation"
 
 Row = Mapping[str, str | float | int]
@@ -74,7 +82,7 @@ def split_fields(split: str) -> dict[str, str]:
 
 
 def item_rows(
-    place: Row, images: Sequence[str], *, metrics: Mapping[str, tuple[Iterable[float], int]]
+    place: Row, images: Sequence[str], *, metrics: Mapping[str, tuple[Iterable[float], int | Array]]
 ) -> list[dict[str, str | float | int]]:
     """Return one row an image and metric.
 
@@ -83,12 +91,12 @@ def item_rows(
     place
         The columns that all rows share.
     metrics
-        By name: one value an image, and `n`, how many numbers each value was computed from.
+        By name: one value an image, and `n`, how many numbers each value was computed from: one count, or one an image.
     """
     return [
-        {**place, "image": name, "metric": metric, "value": float(value), "n": n}
+        {**place, "image": name, "metric": metric, "value": float(value), "n": int(count)}
         for metric, (values, n) in metrics.items()
-        for name, value in zip(images, values, strict=True)
+        for name, value, count in zip(images, values, np.broadcast_to(n, len(images)), strict=True)
     ]
 
 

@@ -75,3 +75,40 @@ def test_a_layer_of_constant_units_has_no_profile():
     assert np.isnan(list(summary.values())).all()
     assert np.isnan(empty.pattern()).all()
     assert empty.identification().accuracy.tolist() == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("size", [1, 7, 60])
+def test_categories_are_compared_by_their_mean_features(layer, size):
+    """Oracle: scipy on the whole layer, a category's mean row by row."""
+    from scipy.spatial.distance import cdist
+
+    category, found = np.array([1, 0, 1, 2, 0]), None
+    for start in range(0, 60, size):
+        part = slice(start, start + size)
+        own = {key: layer[key][part] for key in ("mean", "scale")}
+        arrays = (layer["decoded"][:, part], layer["true"][:, part], layer["target"])
+        block = module.layer_scores(*arrays, **own, category=category)
+        found = block if found is None else found + block
+    means = np.stack([layer["true"][category == c].mean(axis=0) for c in range(3)])
+    np.testing.assert_allclose(
+        found.categories.correlation(), 1 - cdist(layer["decoded"], means, "correlation"), atol=1e-12
+    )
+    assert blocks(layer, size).categories is None
+
+
+def test_categories_without_gaps(layer):
+    with pytest.raises(ValueError, match=r"without gaps, but 1 has no stimulus"):
+        module.category_means(np.ones((2, 3)), np.array([0, 2]))
+    with pytest.raises(ValueError, match=r"one number a stimulus"):
+        module.category_means(np.ones((2, 3)), np.array([0]))
+
+
+def test_identification_on_z_scores_is_not_helped_by_the_mean_pattern(layer):
+    from scipy.spatial.distance import cdist
+
+    keep = layer["scale"] > 0
+    z = [((layer[key] - layer["mean"]) / np.where(keep, layer["scale"], 1))[:, keep] for key in ("decoded", "true")]
+    similarity = 1 - cdist(*z, "correlation")
+    own = similarity[np.arange(7), layer["target"]]
+    oracle = [(np.delete(similarity[i], layer["target"][i]) < own[i]).mean() for i in range(7)]
+    assert blocks(layer, 60).identification_zscored().accuracy.tolist() == oracle

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hpc_recon.core.errors import DataError
-from hpc_recon.decoding import truth
+from hpc_recon.evaluation import truth
 from hpc_recon.stores.brain import Items
 
 
@@ -49,3 +49,12 @@ def test_a_dataset_without_any_truth(decodable):
     study, _ = decodable()
     found = truth.of_items(study, _items([-1], ["rest"], ["nothing"]))
     assert (found.scored.size, found.target.size, found.rows) == (0, 0, ())
+
+
+def test_categories_are_known_where_every_target_has_one_and_they_differ(make_study, fill_workspace):
+    study = make_study()
+    fill_workspace(study)  # categories c0 and c1 in turn
+    assert truth.of_items(study, _items([3, 0, 2], "xyz", ["", "", ""])).category == ("c0", "c0", "c1")
+    assert truth.of_items(study, _items([0, 2], "xy", ["", ""])).category is None
+    mixed = truth.of_items(study, _items([2, -1, -1], ["x", "c1", "n"], ["", "category", "nothing"]))
+    assert mixed.category == ("c0", "c1")

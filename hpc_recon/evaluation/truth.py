@@ -35,11 +35,14 @@ class Truth:
         (n_scored,) which target each of them shows.
     rows
         By target: rows of the stimuli table, ascending. One for a stimulus; all stimuli of a category.
+    category
+        By target: the name of its category; None unless all have one, and there are two or more.
     """
 
     scored: Array
     target: Array
     rows: tuple[Array, ...]
+    category: tuple[str, ...] | None = None
 
 
 def of_items(study: Study, items: Items) -> Truth:
@@ -54,9 +57,10 @@ def of_items(study: Study, items: Items) -> Truth:
     stimuli = np.unique(items.rows[items.rows >= 0])
     place = {("stimulus", int(row)): number for number, row in enumerate(stimuli)}
     groups = [np.array([row]) for row in stimuli]
+    owner = np.array(images.read_table(layout.workspace_of(study)).category, dtype=str)
+    names = [str(owner[row]) for row in stimuli]
     wanted = sorted({x for x, kind in zip(items.labels, items.conditions, strict=True) if kind == "category"})
     if wanted:
-        owner = np.array(images.read_table(layout.workspace_of(study)).category)
         members = {label: np.flatnonzero(owner == label) for label in wanted}
         absent = [label for label, rows in members.items() if not len(rows)]
         if absent:
@@ -66,13 +70,15 @@ def of_items(study: Study, items: Items) -> Truth:
             )
         categories = {("category", label): len(groups) + number for number, label in enumerate(wanted)}
         groups += members.values()
+        names += wanted
     else:
         categories = {}
     target = [
         place["stimulus", int(items.rows[i])] if items.rows[i] >= 0 else categories["category", items.labels[i]]
         for i in scored
     ]
-    return Truth(scored, np.array(target, dtype=np.int64), tuple(groups))
+    known = tuple(names) if "" not in names and len(set(names)) > 1 else None
+    return Truth(scored, np.array(target, dtype=np.int64), tuple(groups), known)
 
 
 class LayerReader:

@@ -1,0 +1,60 @@
+"""Options of `evaluate`: intervals, and which published sets of image metrics are computed beside the project's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+PresetName = Literal["mindeye", "brain-diffuser", "takagi", "kamitani"]
+#: Networks in which images are compared, by the weights that a preset names.
+MetricNetwork = Literal["alexnet", "inception", "efficientnet_v1", "efficientnet_v2", "swav"]
+#: Which presets use which network.
+USED_BY: dict[MetricNetwork, tuple[PresetName, ...]] = {
+    "alexnet": ("mindeye", "brain-diffuser", "takagi"),
+    "inception": ("mindeye", "brain-diffuser", "takagi"),
+    "efficientnet_v1": ("brain-diffuser",),
+    "efficientnet_v2": ("mindeye",),
+    "swav": ("mindeye", "brain-diffuser"),
+}
+
+
+class Evaluate(BaseModel):
+    """Scores."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    confidence: float = Field(0.95, gt=0, lt=1, description="level of the intervals")
+    resamples: int = Field(2000, ge=100, description="bootstrap resamples over images")
+    ssim_identification: bool = Field(
+        False, description="identification of images by SSIM instead of r; takes time: every image with every stimulus"
+    )
+    presets: tuple[PresetName, ...] = Field(
+        (),
+        description="published sets of image metrics, beside this project's own: mindeye, brain-diffuser, takagi, "
+        "kamitani (docs/evaluation.md)",
+    )
+    networks: dict[MetricNetwork, Path] = Field(
+        default_factory=dict,
+        description="weights files (torch state dicts) of the networks in which presets compare images: alexnet, "
+        "inception, efficientnet_v1, efficientnet_v2, swav; metrics of others are listed as absent",
+    )
+
+    @model_validator(mode="after")
+    def _used(self) -> Evaluate:
+        if len(set(self.presets)) != len(self.presets):
+            raise ValueError(f"presets must differ, got {', '.join(self.presets)}")
+        unused = [name for name in self.networks if not set(USED_BY[name]) & set(self.presets)]
+        if unused:
+            raise ValueError(
+                f"the networks {', '.join(unused)} are used by none of the presets "
+                f"({', '.join(self.presets) or 'none'}); {unused[0]} belongs to {', '.join(USED_BY[unused[0]])}: "
+                f"name one of these, or leave the file out"
+            )
+        return self
+
+    @property
+    def intervals(self) -> dict[str, Any]:
+        """What an interval depends on, beside its values."""
+        return {"confidence": self.confidence, "resamples": self.resamples}
