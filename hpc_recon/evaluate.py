@@ -1,8 +1,9 @@
 """Score decoded features and reconstructed images against the truth and against simple baselines.
 
 Stages: `features` (one tile a split, ROI and layer), `images` (one tile a method, split, ROI and dataset),
-`tables` (joins both into `scores/features.csv`, `scores/images.csv` and `scores/summary.json`, and lists the items in
-`scores/items.csv`; where some units are decoded, `scores/expected.json` says what they tell about all).
+`tables` (joins both into `scores/features.csv`, `scores/images.csv` and `scores/summary.json`, tests them in
+`scores/tests.csv`, and lists the items in `scores/items.csv`; where some units are decoded, `scores/expected.json` says
+what they tell about all).
 Items that show no stimulus have no truth and no score; the truth of a category is the mean of its stimuli's features.
 Scores of features are those of the decoded features before any norm correction.
 """
@@ -55,7 +56,7 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         host_bytes=_LIBRARIES + 2000 * rows,
         bytes_in=60 * rows,
         bytes_out=60 * rows,
-        files_out=4 + (study.units is not None),
+        files_out=5 + (study.units is not None),
         seconds=1 + rows / 2e4,
     )
     return [*features, *images, Tile(Group("evaluate", ("tables",), settings, upstream), "tables", 0, 1, need)]
@@ -308,7 +309,8 @@ def _npy(values: Array) -> bytes:
 
 
 def _join_tables(study: Study, tile: Tile) -> list[Path]:
-    """Join the parts of all tiles into two tables, and summarise them with intervals."""
+    """Join the parts of all tiles into two tables, and summarise them with intervals and tests."""
+    from hpc_recon.evaluation import significance
     from hpc_recon.numerics import scores
     from hpc_recon.reporting import tables
 
@@ -331,12 +333,15 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
 
     summary = {"study": study.name, **options, "chance": tables.CHANCE}
     summary |= tables.summarise(features, images, interval=interval)
+    pooled = (tables.pool_folds(f, [c for c in f.columns if c not in ("value", "n")]) for f in (features, images))
+    summary["tests"] = significance.entries(*pooled, chance=tables.CHANCE, baselines=tables.BASELINES)
     entries = [entry for part in layers for entry in expected.read(part / expected.NAME)]
     return [
         *([expected.write(folder / expected.NAME, entries)] if study.units is not None else []),
         tables.write_frame(folder / "features.csv", features),
         tables.write_frame(folder / "images.csv", images),
         _write_items(study, folder / "items.csv"),
+        tables.write_rows(folder / "tests.csv", summary["tests"], columns=significance.COLUMNS),
         write_json(folder / "summary.json", summary),
     ]
 

@@ -25,6 +25,7 @@ LIBRARIES: dict[str, set[str]] = {
     "run": {"core"},
     "exchange": {"formats", "bold", "stores", "core"},
     "decoding": {"numerics", "stores", "core"},
+    "evaluation": {"nets", "numerics", "stores", "core"},
     "extraction": {"nets", "numerics", "stores", "formats", "core"},
     "methods": {"nets", "core"},
     "simulation": {"nets", "core"},

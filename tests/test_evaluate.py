@@ -304,3 +304,20 @@ def test_the_plan_names_what_it_reads_and_what_it_needs(make_study, fill_workspa
     assert by_key["evaluate/features/S1/VC/vgg/conv1_1"].group.upstream == ("decode/S1/VC/vgg/conv1_1",)
     assert "reconstruct/deep/S1/VC/natural" in by_key["evaluate/images/deep/S1/VC/natural"].group.upstream
     assert all(t.need.host_bytes > 0 and t.need.seconds > 0 and t.need.files_out > 0 for t in tiles)
+
+
+def test_scores_are_tested_against_chance_and_baselines(tables):
+    from scipy import stats
+
+    features, _, summary, study = tables(CONTENT)
+    written = pd.read_csv(study.workspace / "scores" / "tests.csv", keep_default_na=False)
+    assert len(written) == len(summary["tests"])
+    here = _one(features, subject="S1", dataset="natural", network="vgg", layer="conv2_1", metric="identification")
+    found = [
+        e for e in summary["tests"]
+        if (e["subject"], e["dataset"], e["layer"], e["metric"]) == ("S1", "natural", "conv2_1", "identification")
+    ]  # fmt: skip
+    assert len(found) == 1
+    assert found[0]["p_one"] == pytest.approx(stats.wilcoxon(here["value"] - 0.5, alternative="greater").pvalue)
+    pooled = [e for e in summary["tests"] if e["subject"] == "" and e["baseline"] == "true_class_mean"]
+    assert {e["n_subjects"] for e in pooled if e["variant"] == "direct"} == {2}
