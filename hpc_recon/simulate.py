@@ -52,7 +52,8 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         seconds=1 + n_stimuli / _CROPS_PER_SECOND,
     )
     tiles = [Tile(group, "stimuli", 0, 1, need)]
-    settings = section.model_dump(exclude={"image_size", *(f"n_{name}" for name in contents.DRAWN)})
+    settings = section.model_dump(exclude={"image_size", "signal", *(f"n_{name}" for name in contents.DRAWN)})
+    settings |= {} if section.signal == "image" else {"signal": section.signal}  # older brains are still the same
     settings |= {"seed": study.seed, "datasets": sorted(study.datasets)}
     for subject in study.splits():
         group = Group("simulate", (subject,), canonical(settings), (_STIMULI_KEY,))
@@ -160,6 +161,8 @@ def _write_brain(study: Study, tile: Tile) -> list[Path]:
         subject, n_voxels=section.n_voxels, preset=contents.preset_of(section, "training"), study_seed=study.seed
     )
     answers = voxels.responses(images.read_images(workspace), population, study_seed=study.seed)
+    if section.signal == "category":
+        answers = voxels.category_means(answers, list(zip(table.dataset, table.category, strict=True)))
     signal = voxels.standardised(answers, owner == "training")
     files = []
     for dataset in study.datasets:

@@ -333,7 +333,8 @@ def test_settings_name_the_metrics_only_where_they_are_not_the_default(make_stud
 
     plain = settings()
     assert plain["images"] == {"identification": True}
-    assert plain["tables"] == {"evaluate": {"confidence": 0.95, "resamples": 2000}, "seed": 0}
+    intervals = {"confidence": 0.95, "resamples": 2000}
+    assert plain["tables"] == {"evaluate": intervals, "seed": 0, "holds": ["tests", "validity"]}
     weights = tmp_path / "alexnet.pth"
     with pytest.raises(StudyError, match=r"alexnet\.pth cannot be read"):
         settings(presets=["takagi"], networks={"alexnet": str(weights)})
@@ -344,3 +345,20 @@ def test_settings_name_the_metrics_only_where_they_are_not_the_default(make_stud
     assert chosen["images"] == {"identification": True, "presets": ["takagi"], "networks": expected}
     assert chosen["tables"] == {**plain["tables"], "presets": ["takagi"], "networks": expected}
     assert chosen["features"] == plain["features"]
+
+
+def test_scores_are_tested_against_chance_and_baselines(tables):
+    from scipy import stats
+
+    features, _, summary, study = tables(CONTENT)
+    written = pd.read_csv(study.workspace / "scores" / "tests.csv", keep_default_na=False)
+    assert len(written) == len(summary["tests"])
+    here = _one(features, subject="S1", dataset="natural", network="vgg", layer="conv2_1", metric="identification")
+    found = [
+        e for e in summary["tests"]
+        if (e["subject"], e["dataset"], e["layer"], e["metric"]) == ("S1", "natural", "conv2_1", "identification")
+    ]  # fmt: skip
+    assert len(found) == 1
+    assert found[0]["p_one"] == pytest.approx(stats.wilcoxon(here["value"] - 0.5, alternative="greater").pvalue)
+    pooled = [e for e in summary["tests"] if e["subject"] == "" and e["baseline"] == "true_class_mean"]
+    assert {e["n_subjects"] for e in pooled if e["variant"] == "direct"} == {2}

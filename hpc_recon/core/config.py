@@ -55,6 +55,11 @@ class Simulate(Section):
     """A synthetic study with known truth: photographs, shapes, letters, and noisy retinotopic voxels."""
 
     preset: Literal["easy", "realistic", "null"] = Field("easy", description="signal strength; null has no signal")
+    signal: Literal["image", "category"] = Field(
+        "image",
+        description="what voxels answer to: the image, or only what kind of image it is (their mean answer to the "
+        "images of its category in the same dataset), to see what scores and verdict say of such a brain",
+    )
     image_size: int = Field(64, ge=16, le=512, description="height and width of the stimuli, pixels")
     n_training: int = Field(900, ge=8, description="training crops, from training photographs only")
     n_natural: int = Field(12, ge=2, description="test crops, from held-out photographs only")

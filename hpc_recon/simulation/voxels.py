@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -139,3 +139,22 @@ def standardised(answers: Array, training: Array) -> Array:
     sd = answers[training].std(axis=0, dtype=np.float64)
     flat = sd <= 1e-6 * np.abs(mean)
     return np.where(flat, 0.0, (answers - mean) / np.where(flat, 1.0, sd)).astype(np.float32)
+
+
+def category_means(answers: Array, groups: Sequence[tuple[str, str]]) -> Array:
+    """Return for every stimulus the mean answer to all stimuli of its group: what a voxel of categories tells.
+
+    Parameters
+    ----------
+    answers
+        (n_stimuli, n_voxels) float32.
+    groups
+        Dataset and category of each stimulus.
+    """
+    index: dict[tuple[str, str], list[int]] = {}
+    for row, group in enumerate(groups):
+        index.setdefault(group, []).append(row)
+    means = np.empty_like(answers)
+    for rows in index.values():
+        means[rows] = answers[rows].mean(axis=0, dtype=np.float64)
+    return means

@@ -82,3 +82,14 @@ def test_standardised_answers_have_unit_variance_over_training_only():
     assert np.delete(signal[training].std(axis=0), 2) == pytest.approx(1, abs=1e-5)
     assert (signal[:, 2] == 0).all()
     assert signal[45, 0] == pytest.approx((answers[45, 0] - answers[:40, 0].mean()) / answers[:40, 0].std(), rel=1e-4)
+
+
+def test_a_voxel_of_categories_answers_alike_to_all_images_of_one_category_and_dataset():
+    answers = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
+    groups = [("training", "cat"), ("training", "dog"), ("training", "cat"), ("natural", "cat"), ("natural", "cat"),
+              ("natural", "dog")]  # fmt: skip
+    found = voxels.category_means(answers, groups)
+    expected = answers.astype(float).copy()
+    for rows in ([0, 2], [3, 4]):
+        expected[rows] = expected[rows].mean(axis=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)  # stored as float32
