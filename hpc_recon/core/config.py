@@ -194,6 +194,9 @@ class Evaluate(Section):
 
     confidence: float = Field(0.95, gt=0, lt=1, description="level of the intervals")
     resamples: int = Field(2000, ge=100, description="bootstrap resamples over images")
+    ratings: tuple[Path, ...] = Field(
+        (), description="files that raters of a page of `rate` saved, or folders of them (docs/rating.md)"
+    )
 
 
 class Report(Section):
