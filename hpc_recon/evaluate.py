@@ -2,7 +2,8 @@
 
 Stages: `features` (one tile a split, ROI and layer), `images` (one tile a method, split, ROI and dataset),
 `tables` (joins both into `scores/features.csv`, `scores/images.csv` and `scores/summary.json`, and lists the items in
-`scores/items.csv`; where some units are decoded, `scores/expected.json` says what they tell about all).
+`scores/items.csv`; where some units are decoded, `scores/expected.json` says what they tell about all), and `human`
+(`scores/human.csv` and `scores/human.json`, where raters judged images).
 Items that show no stimulus have no truth and no score; the truth of a category is the mean of its stimuli's features.
 Scores of features are those of the decoded features before any norm correction.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +28,7 @@ from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges
 
 if TYPE_CHECKING:
     from hpc_recon.numerics.layer_scores import LayerScores
-    from hpc_recon.numerics.scores import Products
+    from hpc_recon.numerics.scores import Interval, Products
 
 SCORES = "scores"
 #: Units of the test stimuli that are held at once: a shard of decoded features.
@@ -38,7 +40,7 @@ _FLOPS, _BYTES = 5e9, 3e8
 
 
 def plan(study: Study, shapes: Shapes) -> list[Tile]:
-    """Return a tile a layer, a tile a set of images, and one that joins their tables."""
+    """Return a tile a layer, a tile a set of images, one that joins their tables, and one for what raters judged."""
     features = [
         _features_tile(study, shapes, (split, roi), network=network, layer=layer)
         for split, roi, network, layer in study.layer_sets()
@@ -48,7 +50,7 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         for variant in study.reconstruct
         for split, roi, dataset in study.image_sets(variant)
     ]
-    settings = canonical(_averaging(study) | {"evaluate": study.evaluate.model_dump(), "seed": study.seed})
+    settings = canonical(_averaging(study) | {"evaluate": _intervals(study), "seed": study.seed})
     upstream = ("evaluate/features", *(("evaluate/images",) if images else ()))
     rows = 300 * (len(features) + len(images))
     need = Need(
@@ -58,7 +60,19 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         files_out=4 + (study.units is not None),
         seconds=1 + rows / 2e4,
     )
-    return [*features, *images, Tile(Group("evaluate", ("tables",), settings, upstream), "tables", 0, 1, need)]
+    tables = Tile(Group("evaluate", ("tables",), settings, upstream), "tables", 0, 1, need)
+    human = [_human_tile(study)] if study.evaluate.ratings else []
+    return [*features, *images, tables, *human]
+
+
+def _intervals(study: Study) -> dict[str, Any]:
+    return study.evaluate.model_dump(exclude={"ratings"})
+
+
+def _human_tile(study: Study) -> Tile:
+    from hpc_recon.reporting import human  # pandas: not for every plan
+
+    return human.tile(study, _workspace(study))
 
 
 def _averaging(study: Study) -> dict[str, object]:
@@ -121,8 +135,8 @@ def prepare(study: Study) -> None:
 
 def work(study: Study, tile: Tile) -> list[Path]:
     """Compute the scores of one tile, or join the tables; return the files written."""
-    stage = {"features": _score_layer, "images": _score_images, "tables": _join_tables}[tile.stage]
-    return stage(study, tile)
+    stages = {"features": _score_layer, "images": _score_images, "tables": _join_tables, "human": _score_human}
+    return stages[tile.stage](study, tile)
 
 
 def _part(study: Study, tile_path: tuple[str, ...]) -> Path:
@@ -309,7 +323,6 @@ def _npy(values: Array) -> bytes:
 
 def _join_tables(study: Study, tile: Tile) -> list[Path]:
     """Join the parts of all tiles into two tables, and summarise them with intervals."""
-    from hpc_recon.numerics import scores
     from hpc_recon.reporting import tables
 
     folder = _workspace(study) / SCORES
@@ -324,13 +337,8 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
     ]
     features = tables.join([part / "scores.csv" for part in layers], columns=tables.FEATURE_COLUMNS)
     images = tables.join(image_parts, columns=tables.IMAGE_COLUMNS)
-    options = study.evaluate.model_dump()
-
-    def interval(values: Array, names: tuple[str, ...]) -> scores.Interval:
-        return scores.bootstrap_interval(values, **options, seed=seed_of(study.seed, "bootstrap", *names))
-
-    summary = {"study": study.name, **options, "chance": tables.CHANCE}
-    summary |= tables.summarise(features, images, interval=interval)
+    summary = {"study": study.name, **_intervals(study), "chance": tables.CHANCE}
+    summary |= tables.summarise(features, images, interval=partial(_interval, study))
     entries = [entry for part in layers for entry in expected.read(part / expected.NAME)]
     return [
         *([expected.write(folder / expected.NAME, entries)] if study.units is not None else []),
@@ -339,6 +347,20 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
         _write_items(study, folder / "items.csv"),
         write_json(folder / "summary.json", summary),
     ]
+
+
+def _interval(study: Study, values: Array, names: tuple[str, ...]) -> Interval:
+    from hpc_recon.numerics import scores
+
+    return scores.bootstrap_interval(values, **_intervals(study), seed=seed_of(study.seed, "bootstrap", *names))
+
+
+def _score_human(study: Study, tile: Tile) -> list[Path]:
+    from hpc_recon.numerics import judgements
+    from hpc_recon.reporting import human
+
+    judged = human.collect(_workspace(study), study.evaluate.ratings)
+    return human.write(_workspace(study) / SCORES, judged, judge=judgements, interval=partial(_interval, study))
 
 
 def _write_items(study: Study, path: Path) -> Path:

@@ -38,6 +38,7 @@ class _Place:
 
     @property
     def name(self) -> str:
+        """Part of the default name of a set."""
         variants = self.variants[0] if len(self.variants) == 1 else f"{len(self.variants)}variants"
         return f"{self.subject}-{self.roi}-{self.dataset}-{variants}"
 
@@ -114,7 +115,7 @@ def _shown(study: Study, place: _Place) -> _Shown:
 
 def _groups(task: str, shown: _Shown, attributes: Path | None) -> Array:
     """Return the code of each image's group, within which candidates are drawn: (n_images,) int64."""
-    if task == "identify":
+    if task not in ("shape", "colour"):
         return np.zeros(len(shown.labels), np.int64)
     known = _read_attributes(attributes) if attributes else _split_labels(shown)
     _require_known(shown, known, where=attributes)

@@ -396,5 +396,5 @@ def _absolute_files(study: Study, base: Path) -> Study:
         else network
         for key, network in networks.items()
     }
-    walked = {name: walk(getattr(study, name)) for name in ("ingest", "units", "reconstruct", "decode", "fit", "evaluate")}
+    walked = {key: walk(getattr(study, key)) for key in ("ingest", "units", "reconstruct", "decode", "fit", "evaluate")}
     return study.model_copy(update=walked | {"networks": networks})

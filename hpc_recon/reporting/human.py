@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from hpc_recon.core.array import Array
+from hpc_recon.core.config import Study
 from hpc_recon.core.errors import DataError
+from hpc_recon.core.files import write_json
+from hpc_recon.core.tiles import Group, Need, Tile, canonical
+from hpc_recon.reporting import rating_design, ratings, tables
 from hpc_recon.reporting.rating_design import Design
 from hpc_recon.reporting.ratings import Ratings
 from hpc_recon.reporting.tables import IntervalLike, MakeInterval
@@ -29,11 +36,19 @@ METRICS = {
 
 class _Test(Protocol):
     @property
-    def statistic(self) -> float: ...
+    def statistic(self) -> float:
+        """Sum of the ranks."""
+        ...
+
     @property
-    def p(self) -> float: ...
+    def p(self) -> float:
+        """Probability of one as large by chance."""
+        ...
+
     @property
-    def n(self) -> int: ...
+    def n(self) -> int:
+        """Values that were ranked."""
+        ...
 
 
 class Judge(Protocol):
@@ -79,14 +94,14 @@ def gather(found: Iterable[tuple[Design, Ratings]]) -> list[Judged]:
         than three raters; all such sets are named.
     """
     sets: dict[str, tuple[Design, list[Ratings]]] = {}
-    for design, ratings in found:
-        if ratings.design != design.digest or len(ratings.choices) != len(design.trials):
+    for design, one in found:
+        if one.design != design.digest or len(one.choices) != len(design.trials):
             raise DataError(
-                f"{ratings.path}: ratings belong to the images and trials that were judged, but the set {design.name} "
+                f"{one.path}: ratings belong to the images and trials that were judged, but the set {design.name} "
                 f"was made anew since ({len(design.trials):,} trials, digest {design.digest[:8]}, not "
-                f"{len(ratings.choices):,} and {ratings.design[:8]}); leave this file out, or have the new page rated"
+                f"{len(one.choices):,} and {one.design[:8]}); leave this file out, or have the new page rated"
             )
-        sets.setdefault(design.name, (design, []))[1].append(ratings)
+        sets.setdefault(design.name, (design, []))[1].append(one)
     judged = []
     for _, (design, raters) in sorted(sets.items()):
         raters.sort(key=lambda one: one.rater)
@@ -104,6 +119,46 @@ def gather(found: Iterable[tuple[Design, Ratings]]) -> list[Judged]:
             f"rated by more, or leave these files out"
         )
     return judged
+
+
+def collect(workspace: Path, paths: Sequence[Path]) -> list[Judged]:
+    """Read files of ratings with their designs; errors as `ratings.read`, `rating_design.read` and `gather`."""
+    found = [ratings.read(path) for path in ratings.files_of(paths)]
+    designs = {name: rating_design.read(workspace, name) for name in sorted({one.set_name for one in found})}
+    return gather((designs[one.set_name], one) for one in found)
+
+
+def tile(study: Study, workspace: Path) -> Tile:
+    """Return the tile that scores ratings; they are read and checked here already, before anything is written."""
+    judged = collect(workspace, study.evaluate.ratings)
+    n = sum(one.choices.size for one in judged)
+    settings = canonical(
+        {"ratings": digest(judged), "seed": study.seed, **study.evaluate.model_dump(exclude={"ratings"})}
+    )
+    need = Need(
+        host_bytes=64 * 2**20 + 1000 * n, bytes_in=40 * n, bytes_out=100 * n, files_out=2, seconds=1 + n / 1e5
+    )  # fmt: skip
+    return Tile(Group("evaluate", ("human",), settings, ()), "human", 0, 1, need)
+
+
+def digest(sets: Sequence[Judged]) -> str:
+    """Return the sha256 of all that was judged: the same wherever the files lie."""
+    value = hashlib.sha256()
+    for judged in sets:
+        for one in judged.raters:
+            value.update(json.dumps([judged.design.digest, one.rater]).encode())
+            for numbers in (one.choices, one.left, one.seconds):
+                value.update(np.ascontiguousarray(numbers).tobytes())
+    return value.hexdigest()
+
+
+def write(folder: Path, sets: Sequence[Judged], *, judge: Judge, interval: MakeInterval) -> list[Path]:
+    """Write `human.csv` and `human.json`."""
+    rows, summary = summarise(sets, judge=judge, interval=interval)
+    return [
+        tables.write_rows(folder / "human.csv", rows, columns=COLUMNS),
+        write_json(folder / "human.json", summary),
+    ]
 
 
 def summarise(

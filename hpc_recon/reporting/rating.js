@@ -133,8 +133,8 @@
     $("done-text").textContent = complete
       ? "All judgements are made. Save your answers and send the file to whoever asked you."
       : store
-        ? `${answers.length.toLocaleString("en")} of ${n.toLocaleString("en")} judgements are made. This browser keeps them: open this page again and give the same name to go on.`
-        : `${answers.length.toLocaleString("en")} of ${n.toLocaleString("en")} judgements are made. ${KEEPS_NOTHING}`;
+        ? `${answers.length.toLocaleString("en")} of ${n.toLocaleString("en")} judgements made. This browser keeps them: open this page again and give the same name to go on.`
+        : `${answers.length.toLocaleString("en")} of ${n.toLocaleString("en")} judgements made. ${KEEPS_NOTHING}`;
     $("on").hidden = complete;
     $("saved").textContent = $("copied").textContent = "";
     $("text").value = content();

@@ -35,28 +35,28 @@ WORDINGS: Mapping[str, Wording] = {
     "identify": Wording(
         "Which picture is it?",
         "Which of these two looks more like the image above?",
-        "Above you see an image that a computer drew from brain activity. One of the two pictures below it is what the "
-        "person looked at. Choose the one that looks more like the image.",
+        "Each time you see an image that a computer drew from brain activity, and two pictures below it. One of them "
+        "is what the person looked at. Choose the one that looks more like the image.",
         "Drawn image",
     ),
     "shape": Wording(
         "Which shape is it?",
         "Which of these two has a shape more like the image above?",
-        "Above you see an image that a computer drew from brain activity. The two pictures below it have the same "
+        "Each time you see an image that a computer drew from brain activity, and two pictures below it, of the same "
         "colour and different shapes. Choose the one whose shape is more like the image.",
         "Drawn image",
     ),
     "colour": Wording(
         "Which colour is it?",
         "Which of these two has a colour more like the image above?",
-        "Above you see an image that a computer drew from brain activity. The two pictures below it have the same "
+        "Each time you see an image that a computer drew from brain activity, and two pictures below it, of the same "
         "shape and different colours. Choose the one whose colour is more like the image.",
         "Drawn image",
     ),
     "compare": Wording(
         "Which image is closer?",
         "Which of these two looks more like the picture above?",
-        "Above you see a picture that a person looked at. The two images below it were drawn by a computer from brain "
+        "Each time you see a picture that a person looked at, and two images below it that a computer drew from brain "
         "activity. Choose the one that looks more like the picture.",
         "Picture",
     ),
