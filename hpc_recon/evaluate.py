@@ -3,7 +3,8 @@
 Stages: `features` (one tile a split, ROI and layer), `images` (one tile a method, split, ROI and dataset),
 `tables` (joins both into `scores/features.csv`, `scores/images.csv` and `scores/summary.json`, tests them in
 `scores/tests.csv`, says in `scores/validity.json` what the images are evidence of, and lists the items in
-`scores/items.csv`; where some units are decoded, `scores/expected.json` says what they tell about all).
+`scores/items.csv`; where some units are decoded, `scores/expected.json` says what they tell about all), and `human`
+(`scores/human.csv` and `scores/human.json`, where raters judged images).
 Items that show no stimulus have no truth and no score; the truth of a category is the mean of its stimuli's features.
 Scores of features are those of the decoded features before any norm correction.
 """
@@ -11,6 +12,7 @@ Scores of features are those of the decoded features before any norm correction.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical
 
 if TYPE_CHECKING:
     from hpc_recon.evaluation.parts import Scored
+    from hpc_recon.numerics.scores import Interval
 
 #: pandas and scikit-image, imported by the first tile of a worker (measured: 55 MiB).
 _LIBRARIES = 64 * 2**20
@@ -31,7 +34,7 @@ _FLOPS, _BYTES = 5e9, 3e8
 
 
 def plan(study: Study, shapes: Shapes) -> list[Tile]:
-    """Return a tile a layer, a tile a set of images, and one that joins their tables."""
+    """Return a tile a layer, a tile a set of images, one that joins their tables, and one for what raters judged."""
     features = [
         _features_tile(study, shapes, (split, roi), network=network, layer=layer)
         for split, roi, network, layer in study.layer_sets()
@@ -52,7 +55,15 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         files_out=6 + (study.units is not None),
         seconds=1 + rows / 2e4 + sum(0.2 * tile.need.seconds for tile in images),
     )
-    return [*features, *images, Tile(Group("evaluate", ("tables",), settings, upstream), "tables", 0, 1, need)]
+    tables = Tile(Group("evaluate", ("tables",), settings, upstream), "tables", 0, 1, need)
+    human = [_human_tile(study)] if study.evaluate.ratings else []
+    return [*features, *images, tables, *human]
+
+
+def _human_tile(study: Study) -> Tile:
+    from hpc_recon.reporting import human  # pandas: not for every plan
+
+    return human.tile(study, _workspace(study))
 
 
 def _averaging(study: Study) -> dict[str, object]:
@@ -143,8 +154,8 @@ def prepare(study: Study) -> None:
 
 def work(study: Study, tile: Tile) -> list[Path]:
     """Compute the scores of one tile, or join the tables; return the files written."""
-    stage = {"features": _score_layer, "images": _score_images, "tables": _join_tables}[tile.stage]
-    return stage(study, tile)
+    stages = {"features": _score_layer, "images": _score_images, "tables": _join_tables, "human": _score_human}
+    return stages[tile.stage](study, tile)
 
 
 def _workspace(study: Study) -> Path:
@@ -203,7 +214,6 @@ def _score_images(study: Study, tile: Tile) -> list[Path]:
 def _join_tables(study: Study, tile: Tile) -> list[Path]:
     """Join the parts of all tiles into two tables, and summarise them with intervals and tests."""
     from hpc_recon.evaluation import card, parts, presets, significance
-    from hpc_recon.numerics import scores
     from hpc_recon.reporting import tables
 
     folder = _workspace(study) / parts.SCORES
@@ -218,15 +228,10 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
     ]
     features = tables.join([part / "scores.csv" for part in layers], columns=tables.FEATURE_COLUMNS)
     images = tables.join(image_parts, columns=tables.IMAGE_COLUMNS)
-    options = study.evaluate.intervals
-
-    def interval(values: Array, names: tuple[str, ...]) -> scores.Interval:
-        return scores.bootstrap_interval(values, **options, seed=seed_of(study.seed, "bootstrap", *names))
-
-    summary = {"study": study.name, **options, "chance": tables.CHANCE}
+    summary = {"study": study.name, **study.evaluate.intervals, "chance": tables.CHANCE}
     if study.evaluate.presets:
         summary["absent"] = presets.absent(study.evaluate)
-    summary |= tables.summarise(features, images, interval=interval)
+    summary |= tables.summarise(features, images, interval=partial(_interval, study))
     pooled = (tables.pool_folds(f, [c for c in f.columns if c not in ("value", "n")]) for f in (features, images))
     summary["tests"] = significance.entries(*pooled, chance=tables.CHANCE, baselines=tables.BASELINES)
     entries = [entry for part in layers for entry in expected.read(part / expected.NAME)]
@@ -239,6 +244,22 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
         write_json(folder / card.NAME, card.collect(study, features, summary["tests"])),
         write_json(folder / "summary.json", summary),
     ]
+
+
+def _interval(study: Study, values: Array, names: tuple[str, ...]) -> Interval:
+    from hpc_recon.numerics import scores
+
+    return scores.bootstrap_interval(values, **study.evaluate.intervals, seed=seed_of(study.seed, "bootstrap", *names))
+
+
+def _score_human(study: Study, tile: Tile) -> list[Path]:
+    """Score what raters judged."""
+    from hpc_recon.evaluation import parts
+    from hpc_recon.numerics import judgements
+    from hpc_recon.reporting import human
+
+    judged = human.collect(_workspace(study), study.evaluate.ratings)
+    return human.write(_workspace(study) / parts.SCORES, judged, judge=judgements, interval=partial(_interval, study))
 
 
 def _write_items(study: Study, path: Path) -> Path:

@@ -41,6 +41,10 @@ class Evaluate(BaseModel):
         "inception, efficientnet_v1, efficientnet_v2, swav; metrics of others are listed as absent",
     )
 
+    ratings: tuple[Path, ...] = Field(
+        (), description="files that raters of a page of `rate` saved, or folders of them (docs/rating.md)"
+    )
+
     @model_validator(mode="after")
     def _used(self) -> Evaluate:
         if len(set(self.presets)) != len(self.presets):

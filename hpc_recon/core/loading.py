@@ -396,5 +396,5 @@ def _absolute_files(study: Study, base: Path) -> Study:
         else network
         for key, network in networks.items()
     }
-    sections = ("ingest", "units", "reconstruct", "decode", "fit", "evaluate")
-    return study.model_copy(update={key: walk(getattr(study, key)) for key in sections} | {"networks": networks})
+    walked = {key: walk(getattr(study, key)) for key in ("ingest", "units", "reconstruct", "decode", "fit", "evaluate")}
+    return study.model_copy(update=walked | {"networks": networks})

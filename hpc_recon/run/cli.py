@@ -79,11 +79,19 @@ _REFERENCE = click.option(
     help="folder of natural images (or the lab's .mat) whose spread decode.norm_correction restores",
 )
 REFERENCE_VERBS = ("extract", "decode", "pipeline")
+#: Human judgements.
+_RATINGS = click.option(
+    "--ratings",
+    metavar="PATH",
+    multiple=True,
+    help="files that raters of a page of `rate` saved, or folders of them; evaluate.ratings",
+)
 
 
 def more_options(verb: str, function: Function) -> Function:
     """Add the options of some verbs that are short for settings of the study."""
     options = [*(_AVERAGING if verb in AVERAGING_VERBS else ()), *([_REFERENCE] if verb in REFERENCE_VERBS else ())]
+    options += [_RATINGS] if verb == "evaluate" else []
     for option in reversed(options):
         function = option(function)
     return function
@@ -127,7 +135,14 @@ def options_of(values: dict[str, Any]) -> Any:
     """
     from hpc_recon.core.errors import StudyError
     from hpc_recon.core.text import parse_bytes
-    from hpc_recon.run.options import Jobs, Options, default_study, reference_assignments, units_assignment
+    from hpc_recon.run.options import (
+        Jobs,
+        Options,
+        default_study,
+        ratings_assignment,
+        reference_assignments,
+        units_assignment,
+    )
 
     problems: list[str] = []
 
@@ -152,13 +167,14 @@ def options_of(values: dict[str, Any]) -> Any:
     if problems:
         raise StudyError("command line", problems)
     reference = reference_assignments(values["reference"], study) if values.get("reference") else ()
+    ratings = [ratings_assignment(values["ratings"])] if values.get("ratings") else []
     return Options(
         study=study,
         cluster=values["cluster"],
         cluster_file=Path(values["cluster_file"]) if values["cluster_file"] else None,
         jobs=jobs,
         max_jobs=values["max_jobs"],
-        assignments=(*values["assignments"], *([units] if units else []), *averaging, *reference),
+        assignments=(*values["assignments"], *([units] if units else []), *averaging, *reference, *ratings),
         xp=values["xp"],
         only=values["only"],
         limit=values["limit"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,6 +96,16 @@ def units_assignment(text: str) -> str:
         return f"units={{file: {json.dumps(str(path), ensure_ascii=False)}}}"
     forms = "1000/layer (a random sample), every:16 (every 16th) or file:PATH (your own)"
     raise StudyError("--units", [f"is one of {forms}; got {text!r}"])
+
+
+def ratings_assignment(paths: Sequence[str]) -> str:
+    """Turn `--ratings PATH` into an override of the study. A path starts at the current folder.
+
+    >>> ratings_assignment(["/data/ratings"])
+    'evaluate.ratings=["/data/ratings"]'
+    """
+    absolute = [str(Path(path).expanduser().absolute()) for path in paths]
+    return f"evaluate.ratings={json.dumps(absolute, ensure_ascii=False)}"
 
 
 def reference_assignments(text: str, study: Path) -> tuple[str, ...]:
