@@ -41,6 +41,12 @@ class Evaluate(BaseModel):
         "inception, efficientnet_v1, efficientnet_v2, swav; metrics of others are listed as absent",
     )
 
+    shapes: dict[str, Literal["labels"] | Path] = Field(
+        default_factory=dict,
+        description="by test dataset of coloured shapes: labels (they are <colour>_<shape>), or a .csv file with the "
+        "columns label, colour and shape; adds shape_identification and colour_identification of images",
+    )
+
     @model_validator(mode="after")
     def _used(self) -> Evaluate:
         if len(set(self.presets)) != len(self.presets):
