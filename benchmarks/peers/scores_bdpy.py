@@ -7,7 +7,6 @@ Reads `decoded.npy` and `true.npy`, (items, units) float32; prints seconds as JS
 """
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ for name, score in {"profile": profile_correlation, "identification": pairwise_i
     values = score(decoded, true)
     found[f"{name}_s"] = time.perf_counter() - begin
     np.save(folder / f"bdpy_{name}.npy", np.asarray(values, np.float64).ravel())
-found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+found["peak_mib"] = int(peak.split()[1]) / 1024
 found["versions"] = {"numpy": np.__version__}
 print(json.dumps(found))
