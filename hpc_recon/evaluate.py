@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from hpc_recon.core import expected, memory
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
-from hpc_recon.core.files import write_json
+from hpc_recon.core.errors import StudyError
+from hpc_recon.core.files import sha256, write_json
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical
 
@@ -89,6 +90,26 @@ def _chosen(study: Study) -> dict[str, object]:
     return chosen
 
 
+def _shapes(study: Study, dataset: str) -> dict[str, object]:
+    """Return where the colours and shapes of a dataset are known from, if they are; a file by its content.
+
+    Raises
+    ------
+    StudyError
+        If a file does not exist, or a dataset is no test dataset.
+    """
+    unknown = sorted(set(study.evaluate.shapes) - set(study.test_datasets()))
+    if unknown:
+        tests = ", ".join(study.test_datasets())
+        raise StudyError("evaluate.shapes", [f"{unknown[0]!r} is no test dataset; there are: {tests}"])
+    source = study.evaluate.shapes.get(dataset)
+    if source is None:
+        return {}
+    if isinstance(source, Path) and not source.is_file():
+        raise StudyError("evaluate.shapes", [f"{dataset}: the file {source} does not exist; give another, or labels"])
+    return {"shapes": sha256(source) if isinstance(source, Path) else source}
+
+
 def _features_tile(study: Study, shapes: Shapes, place: tuple[str, str], *, network: str, layer: str) -> Tile:
     from hpc_recon.evaluation.layers import TEST_UNITS
     from hpc_recon.evaluation.truth import TRAINING_UNITS
@@ -129,7 +150,10 @@ def _images_tile(study: Study, shapes: Shapes, variant: str, place: tuple[str, s
         f"{study.source_verb}/stimuli",
     )
     settings = canonical(
-        _averaging(study) | {"identification": study.datasets[dataset].identification} | _chosen(study)
+        _averaging(study)
+        | {"identification": study.datasets[dataset].identification}
+        | _chosen(study)
+        | _shapes(study, dataset)
     )
     height, width = shapes.image_size()
     n_items, n_stimuli = shapes.n_items(split, dataset), shapes.n_stimuli()

@@ -43,6 +43,10 @@ class Evaluate(BaseModel):
 
     ratings: tuple[Path, ...] = Field(
         (), description="files that raters of a page of `rate` saved, or folders of them (docs/rating.md)"
+    shapes: dict[str, Literal["labels"] | Path] = Field(
+        default_factory=dict,
+        description="by test dataset of coloured shapes: labels (they are <colour>_<shape>), or a .csv file with the "
+        "columns label, colour and shape; adds shape_identification and colour_identification of images",
     )
 
     @model_validator(mode="after")

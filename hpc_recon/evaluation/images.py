@@ -10,6 +10,7 @@ import numpy as np
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
 from hpc_recon.core.tiles import ranges
+from hpc_recon.evaluation import shapes
 from hpc_recon.evaluation.parts import Scored, nearest
 from hpc_recon.numerics import image_scores, scores
 from hpc_recon.stores import images, layout
@@ -77,6 +78,10 @@ def score(study: Study, variant: str, place: tuple[str, str, str]) -> ImagesFoun
         candidates["true_class_mean", ""] = by_class
     among = study.datasets[dataset].identification
     more = _published(study, candidates, true, target, among=among)
+    coloured = shapes.rivals(study, dataset, [table.labels[row] for row in stimuli])
+    if coloured is not None:
+        for key, made in candidates.items():
+            more[key] |= shapes.score(scores.pixel_similarity(made, true), target, coloured)
     found = [
         Scored(
             {"variant": name, "network": source},
@@ -91,7 +96,7 @@ def score(study: Study, variant: str, place: tuple[str, str, str]) -> ImagesFoun
 def _published(
     study: Study, candidates: dict[tuple[str, str], Array], true: Array, target: Array, *, among: bool
 ) -> dict[tuple[str, str], Metrics]:
-    """Return the scores of the published presets that the study chooses."""
+    """Return the scores of the published presets that the study chooses, by method or baseline."""
     if not study.evaluate.presets:
         return {key: {} for key in candidates}
     from hpc_recon.evaluation import published  # torch: as large as all else that a tile holds

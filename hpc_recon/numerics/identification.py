@@ -56,6 +56,48 @@ def stimulus_anchored(similarity: Array, target: Array) -> tuple[Identification,
     return Identification(accuracy, np.asarray(undefined.sum(axis=1))), np.asarray(count, np.int64)
 
 
+def among(similarity: Array, target: Array, rivals: Array) -> tuple[Identification, Array]:
+    """Score whether each item is more similar to its own stimulus than to chosen other candidates.
+
+    Parameters
+    ----------
+    similarity
+        (n, m) of item i with candidate stimulus j.
+    target
+        (n,) the candidate that item i shows.
+    rivals
+        (m, m) bool: whether candidate k is a rival of candidate j; the diagonal is False.
+
+    Returns
+    -------
+    Identification
+        NaN for an item whose stimulus has no rival.
+    Array
+        (n,) int64, the number of rivals of each item's stimulus.
+
+    Raises
+    ------
+    ValueError
+        If a target is not a candidate, or a candidate is its own rival.
+
+    Examples
+    --------
+    >>> among(np.array([[0.9, 0.1, 0.95]]), np.array([0]), ~np.eye(3, dtype=bool))[0].accuracy.tolist()
+    [0.5]
+    """
+    _require_targets(similarity, target)
+    m = similarity.shape[1]
+    if rivals.shape != (m, m) or np.diagonal(rivals).any():
+        raise ValueError(f"rivals must be ({m}, {m}) with a diagonal of False, got {rivals.shape}")
+    others = rivals[target]  # (n, m)
+    own = similarity[np.arange(len(target)), target][:, None]
+    undefined = (np.isnan(similarity) | np.isnan(own)) & others
+    won = np.where(undefined, 0.5, (similarity < own) & others).sum(axis=1)
+    count = others.sum(axis=1)
+    accuracy = np.divide(won, count, out=np.full(len(target), np.nan), where=count > 0)
+    return Identification(accuracy, np.asarray(undefined.sum(axis=1))), np.asarray(count, np.int64)
+
+
 def n_not_below(similarity: Array, own: Array, others: Array) -> Array:
     """Count the candidates that are at least as similar to each item as its own stimulus is.
 

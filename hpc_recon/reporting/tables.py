@@ -27,11 +27,14 @@ BASELINES = ("mean_training_image", "nearest_training_image", "true_class_mean")
 #: The score of guessing.
 CHANCE = {
     "category_identification": 0.5,
+    "colour_identification": 0.5,
     "identification": 0.5,
     "identification_stimulus_anchored": 0.5,
     "identification_zscored": 0.5,
     "pattern_correlation": 0.0,
     "profile_correlation": 0.0,
+    "shape_identification": 0.5,
+    "ssim_identification": 0.5,
 }
 CROSS_VALIDATION = "cross_validation"
 

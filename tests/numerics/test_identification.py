@@ -95,3 +95,25 @@ def test_knowing_the_category_alone():
     large = identification.by_category_alone(np.repeat(np.arange(10), 1000), np.array([0]))
     assert large[0] == pytest.approx(0.95, abs=1e-3)
     assert np.isnan(identification.by_category_alone(np.array([0]), np.array([0]))).all()
+
+
+def test_chosen_rivals_are_compared_in_a_loop():
+    similarity, target = _case(n=8, m=6, seed=4)
+    similarity[3, 2] = np.nan
+    rng = np.random.default_rng(0)
+    rivals = rng.random((6, 6)) < 0.5
+    np.fill_diagonal(rivals, val=False)
+    rivals[4] = False
+    found, count = identification.among(similarity, target, rivals)
+    for i, t in enumerate(target):
+        points = [
+            0.5 if np.isnan(similarity[i, [j, t]]).any() else float(similarity[i, j] < similarity[i, t])
+            for j in range(6)
+            if rivals[t, j]
+        ]
+        assert count[i] == len(points)
+        assert found.accuracy[i] == pytest.approx(np.mean(points)) if points else np.isnan(found.accuracy[i])
+    everything, _ = identification.among(similarity, target, ~np.eye(6, dtype=bool))
+    assert everything.accuracy.tolist() == scores.pairwise_identification(similarity, target).accuracy.tolist()
+    with pytest.raises(ValueError, match="diagonal of False"):
+        identification.among(similarity, target, np.ones((6, 6), dtype=bool))
