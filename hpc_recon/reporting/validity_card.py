@@ -21,8 +21,9 @@ MEANINGS = {
 }
 #: The same of a criterion that no image of the study can answer.
 UNTESTED = {
-    "category": "that only the category is shown is not excluded: no two test images share a known category",
-    "retrieval": "that a lookup explains the images is not excluded: there is no nearest training image",
+    "category": "that only the category is shown is not excluded (too few test images share a known category, and "
+    "there is no mean image of the class)",
+    "retrieval": "that a lookup explains the images is not excluded (there is no nearest training image)",
 }
 #: Marks of a check, so that colour is never the only sign.
 MARKS = {"good": "\N{CHECK MARK}", "doubt": "!", "open": "\N{EN DASH}"}
@@ -74,7 +75,7 @@ def card(found: Found, study: Study, *, roi: str) -> Card:
     mine = [e for e in found["verdicts"] if (e["variant"], e["roi"]) == (variant, roi)]
     sets = [e for e in found["sets"] if (e["variant"], e["roi"]) == (variant, roi)]
     verdict = mine[0]["verdict"] if mine else ""
-    untested = [UNTESTED[name] for name in (mine[0]["untested"] if mine else ())]
+    untested = [_untested(study, name, sets) for name in (mine[0]["untested"] if mine else ())]
     meaning = MEANINGS[verdict] if mine else "No image was reconstructed and identified, so there is no verdict."
     if mine and len(sets) > 1:
         reached = sum(e["verdict"] == verdict for e in sets)
@@ -91,6 +92,11 @@ def card(found: Found, study: Study, *, roi: str) -> Card:
     ]
     columns = ("Among all", "Within category", "Above nearest training image")
     return Card(verdict, meaning, tuple(checks), columns, tuple(_row(study, e) for e in sets))
+
+
+def _untested(study: Study, name: str, sets: Sequence[Found]) -> str:
+    where = dict.fromkeys(dataset_title(study, e["dataset"]) for e in sets if name in e["untested"])
+    return f"{join_words(list(where))}: {UNTESTED[name]}."
 
 
 def _row(study: Study, entry: Found) -> Row:

@@ -76,7 +76,7 @@ def test_faults_are_doubts(found, study):
     worse["few_images"] = [{"dataset": "natural", "n_images": 12}]
     place = {"subject": "S1", "roi": "VC", "dataset": "natural", "network": "vgg", "share": 0.8, "n": 12}
     worse["negative_layers"] = [{**place, "layer": f"conv{i}"} for i in range(7)]
-    worse["verdicts"][0]["untested"] = ["category"]
+    worse["verdicts"][0]["untested"] = worse["sets"][1]["untested"] = ["category"]
     told = text(validity_card.card(worse, study, roi="VC"))
     assert {name for name, (tone, _) in told.items() if tone == "doubt"} == {
         "Recovery", "Overlap", "Few images", "Layers at or below zero",
@@ -86,6 +86,7 @@ def test_faults_are_doubts(found, study):
     assert "Photographs 12" in told["Few images"][1]
     assert told["Layers at or below zero"][1].endswith("and 2 more.")
     assert told["Not tested"][0] == "open"
+    assert told["Not tested"][1].startswith("shapes: that only the category")
     assert text(validity_card.card(found, study, roi="VC"))["No overlap"][0] == "good"
 
 
