@@ -96,12 +96,12 @@ def prepare(study: Study) -> None:
 def work(study: Study, tile: Tile) -> list[Path]:
     """Gather what the page shows, and write it."""
     from hpc_recon import __version__
-    from hpc_recon.reporting import layer_plots, page, runs, score_tables, words
+    from hpc_recon.reporting import layer_plots, page, runs, score_tables, validity_card, words
     from hpc_recon.reporting.tables import CROSS_VALIDATION
     from hpc_recon.stores import layout
 
     workspace = layout.workspace_of(study)
-    summary = _summary(workspace)
+    summary = _scores(workspace, "summary.json")
     roi = words.primary_roi(study)
     run = runs.collect(workspace)
     content = page.Page(
@@ -126,12 +126,13 @@ def work(study: Study, tile: Tile) -> list[Path]:
         confidence=f"{100 * summary['confidence']:g} %",
         version=__version__,
         total_time=format_seconds(run.total_seconds) if run.total_seconds else "",
+        card=validity_card.card(_scores(workspace, "validity.json"), study, roi=roi),
     )
     return [write_atomic(workspace / "report" / "index.html", page.render(content).encode("utf-8"))]
 
 
-def _summary(workspace: Path) -> dict[str, Any]:
-    path = workspace / "scores" / "summary.json"
+def _scores(workspace: Path, name: str) -> dict[str, Any]:
+    path = workspace / "scores" / name
     if not path.exists():
         raise MissingStore(f"{path} does not exist; make it with `python -m hpc_recon.evaluate`")
     try:

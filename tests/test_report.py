@@ -203,3 +203,22 @@ def test_the_page_says_what_true_features_would_give(reported, make_study, run_v
     shutil.rmtree(path.parent)  # the workspace is shared
     assert "From true features, deep" in html
     assert "0.98, 0.91 (pixel correlation of 2 images)" in html
+
+
+def test_the_card_says_what_the_images_are_evidence_of(reported):
+    study, html = reported(CONTENT, "plain")
+    found = json.loads((study.workspace / "scores" / "validity.json").read_text())
+    (verdict,) = [e["verdict"] for e in found["verdicts"] if (e["variant"], e["roi"]) == ("direct", "VC")]
+    assert f"What the images are evidence of: <b>{verdict}</b>" in html
+    assert html.index('class="card"') < html.index('id="images"')
+    assert "fewer than 30 test images: Photo&lt;graphs&gt; 4 and letters 4." in html
+
+
+def test_scores_without_a_card_name_the_command(reported, run_verb):
+    study, _ = reported(CONTENT, "plain")
+    path = study.workspace / "scores" / "validity.json"
+    content = path.read_bytes()
+    path.unlink()
+    with pytest.raises(MissingStore, match=r"validity\.json does not exist; make it with .*evaluate"):
+        run_verb(report, study)
+    path.write_bytes(content)

@@ -40,9 +40,9 @@ class Evaluate(BaseModel):
         description="weights files (torch state dicts) of the networks in which presets compare images: alexnet, "
         "inception, efficientnet_v1, efficientnet_v2, swav; metrics of others are listed as absent",
     )
-
     ratings: tuple[Path, ...] = Field(
         (), description="files that raters of a page of `rate` saved, or folders of them (docs/rating.md)"
+    )
     shapes: dict[str, Literal["labels"] | Path] = Field(
         default_factory=dict,
         description="by test dataset of coloured shapes: labels (they are <colour>_<shape>), or a .csv file with the "
