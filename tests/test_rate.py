@@ -374,7 +374,7 @@ def test_a_name_is_asked_for_and_damaged_memory_starts_anew(study, run, browse):
 
 @needs_browser
 def test_ratings_from_a_browser_become_scores(study, run, browse, tmp_path, run_verb, capsys):
-    """Two who always know and one who errs on the first image, and what `evaluate --ratings` makes of them."""
+    """One who knows, in a browser, one who answers the same, and one who errs on the first image."""
     import pandas as pd
 
     from hpc_recon import evaluate
@@ -384,14 +384,21 @@ def test_ratings_from_a_browser_become_scores(study, run, browse, tmp_path, run_
     design, page = _design(study, "scored"), study.workspace / "rating" / "scored" / "index.html"
     with browse() as browser:
         browser.window(1280, 800)
-        for name in "ABC":
-            rater = Rater(browser, page, name)
-            rater.start()
-            for number in range(1, 9):
-                image, first, _ = design.trials[rater.look(number)]
-                right = 0 if first == image else 1
-                rater.choose(1 - right if (name, image) == ("C", 0) else right)
-            _saved(browser, tmp_path / "downloads", f"ratings-scored-{name}.json")
+        rater = Rater(browser, page, "A")
+        rater.start()
+        for number in range(1, 9):
+            image, first, _ = design.trials[rater.look(number)]
+            rater.choose(0 if first == image else 1)
+        made = json.loads(_saved(browser, tmp_path / "downloads", "ratings-scored-A.json").read_text())
+        browser.run("document.querySelector('#on').click()")  # one more look at the last, without another choice
+        assert rater.look(8) == rater.seen[-2][0]
+    for name, wrong in (("B", None), ("C", 0)):
+        answers = [
+            [trial, 1 - choice if design.trials[trial][0] == wrong else choice, *more]
+            for trial, choice, *more in made["answers"]
+        ]
+        path = tmp_path / "downloads" / f"{name}.json"
+        path.write_text(json.dumps({**made, "rater": name, "answers": answers}))
     loaded = load_study(tmp_path / "study.yaml", [f"evaluate.ratings=[{tmp_path / 'downloads'}]"])
     run_verb(evaluate, loaded)
     frame = pd.read_csv(study.workspace / "scores" / "human.csv")
