@@ -292,7 +292,11 @@ def test_a_sitting_is_interrupted_resumed_and_saved(study, run, browse, tmp_path
         rater.choose(0)
         assert set(rater.view["alts"]) == {"Drawn image to judge", "Left candidate", "Right candidate"}
         rater.look(6)
+        nodes = [node for node in browser.send("Accessibility.getFullAXTree")["nodes"] if not node["ignored"]]
+        told = {(node["role"]["value"], node.get("name", {}).get("value")) for node in nodes}
+        assert {("button", "Left candidate"), ("button", "Right candidate"), ("image", "Drawn image to judge")} <= told
         browser.run("document.querySelector('#pause').click()")
+        assert browser.run("document.activeElement.textContent") == "Paused"
         partial = _saved(browser, downloads, "ratings-sitting-Zo_.json")
         assert not browser.console
     with pytest.raises(ratings.DataError, match="5 judgements so far"):
@@ -429,6 +433,15 @@ def test_too_few_raters_are_refused_before_anything_is_written(study, run, tmp_p
     code = evaluate.main(["--study", str(tmp_path / "study.yaml"), "--ratings", str(folder), "--only", "human*"])
     assert code == 2
     assert "at least 3 raters, but few has 2" in capsys.readouterr().err
+
+
+def test_paths_in_a_study_start_at_its_folder_and_on_the_command_line_here(make_study, tmp_path):
+    from hpc_recon.run.options import ratings_assignment
+
+    study = make_study(CONTENT, evaluate={"ratings": ["rated"]})
+    assert study.evaluate.ratings == (tmp_path / "rated",)
+    study = make_study(CONTENT, set_=[ratings_assignment(["rated", "more"])])
+    assert study.evaluate.ratings == (Path.cwd() / "rated", Path.cwd() / "more")
 
 
 def test_new_ratings_are_another_result(study, run, tmp_path):
