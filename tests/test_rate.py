@@ -292,7 +292,11 @@ def test_a_sitting_is_interrupted_resumed_and_saved(study, run, browse, tmp_path
         rater.choose(0)
         assert set(rater.view["alts"]) == {"Drawn image to judge", "Left candidate", "Right candidate"}
         rater.look(6)
+        nodes = [node for node in browser.send("Accessibility.getFullAXTree")["nodes"] if not node["ignored"]]
+        told = {(node["role"]["value"], node.get("name", {}).get("value")) for node in nodes}
+        assert {("button", "Left candidate"), ("button", "Right candidate"), ("image", "Drawn image to judge")} <= told
         browser.run("document.querySelector('#pause').click()")
+        assert browser.run("document.activeElement.textContent") == "Paused"
         partial = _saved(browser, downloads, "ratings-sitting-Zo_.json")
         assert not browser.console
     with pytest.raises(ratings.DataError, match="5 judgements so far"):
@@ -374,7 +378,7 @@ def test_a_name_is_asked_for_and_damaged_memory_starts_anew(study, run, browse):
 
 @needs_browser
 def test_ratings_from_a_browser_become_scores(study, run, browse, tmp_path, run_verb, capsys):
-    """Two who always know and one who errs on the first image, and what `evaluate --ratings` makes of them."""
+    """One who knows, in a browser, one who answers the same, and one who errs on the first image."""
     import pandas as pd
 
     from hpc_recon import evaluate
@@ -384,14 +388,21 @@ def test_ratings_from_a_browser_become_scores(study, run, browse, tmp_path, run_
     design, page = _design(study, "scored"), study.workspace / "rating" / "scored" / "index.html"
     with browse() as browser:
         browser.window(1280, 800)
-        for name in "ABC":
-            rater = Rater(browser, page, name)
-            rater.start()
-            for number in range(1, 9):
-                image, first, _ = design.trials[rater.look(number)]
-                right = 0 if first == image else 1
-                rater.choose(1 - right if (name, image) == ("C", 0) else right)
-            _saved(browser, tmp_path / "downloads", f"ratings-scored-{name}.json")
+        rater = Rater(browser, page, "A")
+        rater.start()
+        for number in range(1, 9):
+            image, first, _ = design.trials[rater.look(number)]
+            rater.choose(0 if first == image else 1)
+        made = json.loads(_saved(browser, tmp_path / "downloads", "ratings-scored-A.json").read_text())
+        browser.run("document.querySelector('#on').click()")  # one more look at the last, without another choice
+        assert rater.look(8) == rater.seen[-2][0]
+    for name, wrong in (("B", None), ("C", 0)):
+        answers = [
+            [trial, 1 - choice if design.trials[trial][0] == wrong else choice, *more]
+            for trial, choice, *more in made["answers"]
+        ]
+        path = tmp_path / "downloads" / f"{name}.json"
+        path.write_text(json.dumps({**made, "rater": name, "answers": answers}))
     loaded = load_study(tmp_path / "study.yaml", [f"evaluate.ratings=[{tmp_path / 'downloads'}]"])
     run_verb(evaluate, loaded)
     frame = pd.read_csv(study.workspace / "scores" / "human.csv")
@@ -422,6 +433,15 @@ def test_too_few_raters_are_refused_before_anything_is_written(study, run, tmp_p
     code = evaluate.main(["--study", str(tmp_path / "study.yaml"), "--ratings", str(folder), "--only", "human*"])
     assert code == 2
     assert "at least 3 raters, but few has 2" in capsys.readouterr().err
+
+
+def test_paths_in_a_study_start_at_its_folder_and_on_the_command_line_here(make_study, tmp_path):
+    from hpc_recon.run.options import ratings_assignment
+
+    study = make_study(CONTENT, evaluate={"ratings": ["rated"]})
+    assert study.evaluate.ratings == (tmp_path / "rated",)
+    study = make_study(CONTENT, set_=[ratings_assignment(["rated", "more"])])
+    assert study.evaluate.ratings == (Path.cwd() / "rated", Path.cwd() / "more")
 
 
 def test_new_ratings_are_another_result(study, run, tmp_path):

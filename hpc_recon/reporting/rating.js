@@ -135,7 +135,7 @@
       : store
         ? `${answers.length.toLocaleString("en")} of ${n.toLocaleString("en")} judgements made. This browser keeps them: open this page again and give the same name to go on.`
         : `${answers.length.toLocaleString("en")} of ${n.toLocaleString("en")} judgements made. ${KEEPS_NOTHING}`;
-    $("on").hidden = complete;
+    $("on").textContent = complete ? "Take back the last" : "Go on";
     $("saved").textContent = $("copied").textContent = "";
     $("text").value = content();
     show("done");
@@ -206,7 +206,13 @@
   $("right").addEventListener("click", () => choose("right"));
   $("undo").addEventListener("click", undo);
   $("pause").addEventListener("click", finish);
-  $("on").addEventListener("click", on);
+  $("on").addEventListener("click", () => {
+    if (answers.length === n) {
+      answers.pop();
+      keep();
+    }
+    on();
+  });
   $("save").addEventListener("click", save);
   $("copy").addEventListener("click", copy);
   $("rater").addEventListener("input", announce);

@@ -121,6 +121,7 @@ def render(
         version=version,
         words=WORDINGS[design.task],
         n_trials=f"{len(trials):,}",
+        seconds=SECONDS_A_TRIAL,
         duration=format_seconds(SECONDS_A_TRIAL * len(trials)),
         style=Markup(folder.joinpath("rating.css").read_text(encoding="utf-8")),  # noqa: S704
         script=Markup(folder.joinpath("rating.js").read_text(encoding="utf-8")),  # noqa: S704

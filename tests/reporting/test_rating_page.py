@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,3 +84,27 @@ def test_every_task_has_words(task):
     )  # fmt: skip
     assert rating_page.WORDINGS[task].question in html
     assert "<dd>8.0 s</dd>" in html  # two trials
+
+
+def _luminance(colour):
+    """Relative luminance of WCAG 2.2."""
+    colour = colour if len(colour) == 6 else "".join(2 * digit for digit in colour)
+    values = np.array([int(colour[i : i + 2], 16) for i in (0, 2, 4)]) / 255
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize(
+    ("text", "ground"),
+    [
+        ("ink", "paper"), ("ink", "raised"), ("muted", "paper"), ("muted", "raised"), ("accent", "paper"),
+        ("on", "accent"), ("amber", "amber-paper"), ("bad", "paper"),
+    ],
+)  # fmt: skip
+def test_text_has_contrast(scheme, text, ground):
+    """WCAG's level AA: 4.5 to 1."""
+    style = (Path(rating_page.__file__).parent / "rating.css").read_text()
+    block = re.findall(r":root \{(.*?)\}", style, re.DOTALL)[scheme]
+    colours = dict(re.findall(r"--([a-z-]+): #([0-9a-f]+);", block))
+    high, low = sorted((_luminance(colours[text]), _luminance(colours[ground])), reverse=True)
+    assert (high + 0.05) / (low + 0.05) >= 4.5
