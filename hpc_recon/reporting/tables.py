@@ -94,12 +94,14 @@ def item_rows(
     place
         The columns that all rows share.
     metrics
-        By name: one value an image, and `n`, how many numbers each value was computed from: one count, or one an image.
+        By name: one value an image, and `n`, how many numbers each value was computed from: one count, or one an image
+        (an image whose count is 0 then has no row: there was nothing to compare it with).
     """
     return [
         {**place, "image": name, "metric": metric, "value": float(value), "n": int(count)}
         for metric, (values, n) in metrics.items()
         for name, value, count in zip(images, values, np.broadcast_to(n, len(images)), strict=True)
+        if count or np.ndim(n) == 0
     ]
 
 

@@ -104,3 +104,11 @@ def test_nan_becomes_null_and_is_counted():
         [{**layer, "metric": "profile_correlation", "value": float("nan"), "n": 0}], tables.FEATURE_COLUMNS
     )
     assert tables.summarise(features, frame(rows), interval=interval)["layers"][0]["mean"] is None
+
+
+def test_an_image_with_nothing_to_compare_has_no_row():
+    metrics = {"shape": (np.array([0.5, np.nan]), np.array([2, 0])), "pattern": (np.array([np.nan, 0.1]), 0)}
+    found = tables.item_rows({"dataset": "d"}, ["a", "b"], metrics=metrics)
+    assert [(row["metric"], row["image"], row["n"]) for row in found] == [
+        ("shape", "a", 2), ("pattern", "a", 0), ("pattern", "b", 0)
+    ]  # fmt: skip
