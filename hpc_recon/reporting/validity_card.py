@@ -77,10 +77,14 @@ def card(found: Found, study: Study, *, roi: str) -> Card:
     verdict = mine[0]["verdict"] if mine else ""
     untested = [_untested(study, name, sets) for name in (mine[0]["untested"] if mine else ())]
     meaning = MEANINGS[verdict] if mine else "No image was reconstructed and identified, so there is no verdict."
-    if mine and len(sets) > 1:
+    if untested:
+        meaning = f"As far as it could be tested: {meaning[0].lower()}{meaning[1:]}"
+    if len(sets) > 1:
         reached = sum(e["verdict"] == verdict for e in sets)
         meaning += (
-            f" {reached} of {len(sets)} sets of images have this verdict; more than half reach it or a better one."
+            f" All {reached} sets of images have this verdict."
+            if reached == len(sets)
+            else f" {reached} of {len(sets)} sets of images have this verdict; more than half reach it or a better one."
         )
     checks = [
         *([_clusters(found, sets)] if sets else []),
@@ -130,10 +134,10 @@ def _clusters(found: Found, sets: Sequence[Found]) -> Check:
     """Hold the measured identification against that of a decoder that knows one of k equal clusters."""
     measured = sum(e["identification"]["mean"] for e in sets) / len(sets)
     least = min(e["identification"] for e in found["expected"])
-    told = [f"{percent(e['identification'])} of {e['clusters']}" for e in found["expected"]]
+    told = [f"{percent(e['identification'])} (k = {e['clusters']})" for e in found["expected"]]
     text = (
         f"{percent(measured)} of comparisons won, mean over sets. Who knows nothing but one of k equal kinds of images "
-        f"would win {join_words(told)} kinds"
+        f"would win {join_words(told)}"
     )
     return Check("good" if measured > least else "open", "Identification is no proof", f"{text}.")
 

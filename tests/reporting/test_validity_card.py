@@ -64,7 +64,7 @@ def test_identification_stands_beside_what_a_decoder_of_kinds_would_reach(found,
     tone, words = text(validity_card.card(found, study, roi="VC"))["Identification is no proof"]
     assert tone == "open"  # 83 % is less than the 90 % of five kinds
     assert words.replace("\N{NO-BREAK SPACE}", " ").startswith("83 % of comparisons won")
-    assert "90 % of 5 and 95 % of 10 kinds" in words.replace("\N{NO-BREAK SPACE}", " ")
+    assert "90 % (k = 5) and 95 % (k = 10)." in words.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_faults_are_doubts(found, study):
@@ -86,6 +86,7 @@ def test_faults_are_doubts(found, study):
     assert "Photographs 12" in told["Few images"][1]
     assert told["Layers at or below zero"][1].endswith("and 2 more.")
     assert told["Not tested"][0] == "open"
+    assert validity_card.card(worse, study, roi="VC").meaning.startswith("As far as it could be tested: within")
     assert told["Not tested"][1].startswith("shapes: that only the category")
     assert text(validity_card.card(found, study, roi="VC"))["No overlap"][0] == "good"
 
