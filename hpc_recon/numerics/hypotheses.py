@@ -15,6 +15,8 @@ from scipy import stats
 
 from hpc_recon.core.array import Array
 
+#: Signed ranks of this many differences are counted exactly; 2^50 is exact in float64.
+EXACT = 50
 #: Sign-flips of this many differences are enumerated (16,384), of more they are drawn.
 ENUMERATED = 14
 #: Draws made at once, so that memory stays at this many times the number of differences.
@@ -52,7 +54,10 @@ class SignedRank:
 
 
 def signed_rank(differences: Array) -> SignedRank:
-    """Test whether differences are symmetric about 0, by scipy's Wilcoxon test (exact for small n).
+    """Test whether differences are symmetric about 0 (Wilcoxon 1945); differences of 0 are left out.
+
+    Exact for up to `EXACT` differences, whatever their ties; scipy's approximation by a normal distribution beyond.
+    (scipy enumerates all signs where there are ties: 0.3 s a test for 13 differences.)
 
     Parameters
     ----------
@@ -70,10 +75,28 @@ def signed_rank(differences: Array) -> SignedRank:
         return SignedRank(0, nan, nan, nan, nan, nan)
     moved = _moved(kept)
     p_one = p_two = 1.0
-    if len(moved):
-        p_one = float(stats.wilcoxon(moved, alternative="greater").pvalue)
-        p_two = float(stats.wilcoxon(moved, alternative="two-sided").pvalue)
+    if 0 < len(moved) <= EXACT:
+        p_one, p_two = _exact(moved)
+    elif len(moved):
+        p_one = float(stats.wilcoxon(moved, alternative="greater", method="asymptotic").pvalue)
+        p_two = float(stats.wilcoxon(moved, alternative="two-sided", method="asymptotic").pvalue)
     return SignedRank(len(kept), float(kept.mean()), p_one, p_two, rank_biserial(kept), cohen_dz(kept))
+
+
+def _exact(moved: Array) -> tuple[float, float]:
+    """Return p one- and two-sided of the sum of the ranks of positive differences, over all 2^n signs.
+
+    The number of signs that give a sum is counted rank by rank; ranks of ties are halves, so all are doubled.
+    """
+    ranks = np.rint(2 * stats.rankdata(np.abs(moved))).astype(np.int64)  # (n,)
+    ways = np.zeros(int(ranks.sum()) + 1)
+    ways[0] = 1.0
+    for rank in ranks:
+        ways[rank:] = ways[rank:] + ways[:-rank]
+    observed = int(ranks[moved > 0].sum())
+    above = float(ways[observed:].sum() / ways.sum())
+    below = float(ways[: observed + 1].sum() / ways.sum())
+    return above, min(1.0, 2 * min(above, below))
 
 
 def sign_flip(differences: Array, *, draws: int, seed: int) -> tuple[float, float]:

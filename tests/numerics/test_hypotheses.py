@@ -41,6 +41,23 @@ def test_signed_rank_of_ties_is_exact_for_few_images():
     assert found.n == 8
 
 
+@pytest.mark.parametrize(("n", "method"), [(40, "exact"), (51, "asymptotic")])
+def test_signed_rank_is_scipys_where_scipy_can(n, method):
+    differences = np.random.default_rng(n).normal(0.2, 1, n)
+    found = hypotheses.signed_rank(differences)
+    assert found.p_one == pytest.approx(stats.wilcoxon(differences, alternative="greater", method=method).pvalue)
+    assert found.p_two == pytest.approx(stats.wilcoxon(differences, method=method).pvalue)
+
+
+def test_signed_rank_of_ties_in_many_images_is_quick_and_near_the_normal_approximation():
+    differences = np.random.default_rng(3).choice([-0.5, -0.25, 0.25, 0.5], size=50, p=[0.2, 0.2, 0.3, 0.3])
+    found = hypotheses.signed_rank(differences)
+    # the approximation's error at n = 50
+    assert found.p_one == pytest.approx(
+        stats.wilcoxon(differences, alternative="greater", method="asymptotic").pvalue, rel=0.1
+    )
+
+
 def test_signed_rank_without_values_is_nan_and_without_differences_is_one():
     assert np.isnan(hypotheses.signed_rank(np.array([np.nan])).p_one)
     found = hypotheses.signed_rank(np.zeros(5))
