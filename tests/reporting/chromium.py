@@ -84,13 +84,18 @@ class Chromium:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:  # a browser that is killed may not have written what pages keep
-            self._session = ""
-            self.send("Browser.close")
-            self._process.wait(PATIENCE)
-        self._socket.close()
-        self._loop.run_until_complete(asyncio.sleep(0))
-        self._stop()
+        try:
+            if kind is None:  # a browser that is killed may not have written what pages keep
+                self._session = ""
+                self.send("Browser.close")
+                self._process.wait(PATIENCE)
+            self._loop.run_until_complete(self._close())
+        finally:
+            self._stop()
+
+    async def _close(self) -> None:
+        self._socket.close()  # asks for the running loop
+        await asyncio.sleep(0)
 
     def _stop(self) -> None:
         self._process.terminate()
