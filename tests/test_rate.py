@@ -232,7 +232,7 @@ class Rater:
     def look(self, number):
         """Wait for a trial, and return which one it is."""
         self.browser.wait(READY.format(number))
-        time.sleep(0.25)  # the page is deaf for 0.2 s
+        time.sleep(0.6)  # the page is deaf for 0.2 s; a busy machine counts them late
         self.view = self.browser.run(LOOK)
         pair = {self.view["left"], self.view["right"]}
         (trial,) = (i for i, (s, a, b) in enumerate(self.trials) if s == self.view["shown"] and {a, b} == pair)
