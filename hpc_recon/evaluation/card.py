@@ -17,6 +17,7 @@ from hpc_recon.core.config import Study
 from hpc_recon.core.files import read_json
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.tiles import ranges
+from hpc_recon.evaluation.images import reconstructions
 from hpc_recon.numerics import hypotheses, scores, validity
 from hpc_recon.stores import images, layout
 from hpc_recon.stores.items import read_shown, training_rows
@@ -101,10 +102,8 @@ def _judge(study: Study, variant: str, place: tuple[str, str, str], tests: Seque
     if not len(shown):
         return own
     stimuli, target = np.unique(items.rows[shown], return_inverse=True)
-    made_by = "/".join(("reconstruct", variant, *place))
-    files = [layout.image_file(study, variant, subject, roi, dataset, items.names[i]) for i in shown]
-    size = (table.height, table.width)
-    made = np.stack([images.read_picture(workspace, path, made_by=made_by, size=size) for path in files])
+    names = [items.names[i] for i in shown]
+    made = reconstructions(study, variant, place, names, size=(table.height, table.width))
     similarity = scores.pixel_similarity(made, images.read_images(workspace, stimuli))  # (items, stimuli)
     seed = seed_of(study.seed, "validity", variant, *place)
     category = [table.category[row] for row in stimuli]

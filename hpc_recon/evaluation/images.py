@@ -68,7 +68,7 @@ def score(study: Study, variant: str, place: tuple[str, str, str]) -> ImagesFoun
     true = _unit_range(images.read_images(workspace, stimuli))  # (stimuli, H, W, 3)
     shown, index = np.unique(closest[scored], return_inverse=True)
     candidates: dict[tuple[str, str], Array] = {
-        (variant, network): _reconstructions(study, variant, place, names, size=true.shape[1:3]),
+        (variant, network): reconstructions(study, variant, place, names, size=true.shape[1:3]),
         ("nearest_training_image", network): _unit_range(images.read_images(workspace, shown))[index],
     }
     everything = _mean_image(study, training)
@@ -122,7 +122,7 @@ def _metrics(made: Array, true: Array, target: Array, *, among: bool, by_ssim: b
     return metrics
 
 
-def _reconstructions(
+def reconstructions(
     study: Study, variant: str, place: tuple[str, str, str], names: Sequence[str], *, size: tuple[int, int]
 ) -> Array:
     """Read the reconstructed images of a dataset, (items, H, W, 3) float32 in [0, 1]."""

@@ -14,9 +14,8 @@ from typing import Any
 import pandas as pd
 
 from hpc_recon.numerics import hypotheses
+from hpc_recon.numerics.validity import ALPHA
 
-#: One false alarm in twenty, the convention of the field; one-sided, after Holm's correction over the family.
-ALPHA = 0.05
 #: What is tested; fields that do not apply are empty.
 PLACE = ("split", "roi", "dataset", "network", "layer", "variant", "baseline", "metric")
 COLUMNS = (

@@ -8,10 +8,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.distance import cdist
 from skimage.color import rgb2gray
-from skimage.metrics import structural_similarity
 
 from hpc_recon.core.array import Array
-from hpc_recon.numerics.scores import SSIM_SIGMA, SSIM_WINDOW, ssim
+from hpc_recon.numerics.scores import ssim, structural
 
 
 def rmse(images: Array, stimuli: Array) -> Array:
@@ -81,14 +80,4 @@ def ssim_grey(images: Array, stimuli: Array, *, columns: bool = False) -> Array:
     """
     if images.shape != stimuli.shape or images.ndim != 3:
         raise ValueError(f"both arrays must be (n, H, W), item by item, got {images.shape} and {stimuli.shape}")
-    if min(images.shape[1:]) < SSIM_WINDOW:
-        return np.full(len(images), np.nan)
-    values = [
-        structural_similarity(  # type: ignore[no-untyped-call]
-            np.asarray(a, np.float64), np.asarray(b, np.float64),
-            gaussian_weights=True, sigma=SSIM_SIGMA, use_sample_covariance=False, data_range=1.0,
-            channel_axis=-1 if columns else None,
-        )
-        for a, b in zip(images, stimuli, strict=True)
-    ]  # fmt: skip
-    return np.asarray(values, np.float64)
+    return structural(images, stimuli, channel_axis=-1 if columns else None)

@@ -274,12 +274,31 @@ def ssim(images: Array, stimuli: Array) -> Array:
         (n,) float64 in [-1, 1]; NaN for images smaller than the window.
     """
     _require_same_shape(images, stimuli)
+    return structural(images, stimuli, channel_axis=-1)
+
+
+def structural(images: Array, stimuli: Array, *, channel_axis: int | None) -> Array:
+    """Return scikit-image's SSIM of image i with stimulus i, with the settings of `ssim`.
+
+    Parameters
+    ----------
+    images, stimuli
+        (n, H, W) or (n, H, W, C) in [0, 1], of one shape.
+    channel_axis
+        The axis of one image over which the mean is taken; None: a grey image.
+
+    Returns
+    -------
+    Array
+        (n,) float64; NaN for images smaller than the window.
+    """
     if min(images.shape[1:3]) < SSIM_WINDOW:
         return np.full(len(images), np.nan)
     values = [
         structural_similarity(  # type: ignore[no-untyped-call]
             np.asarray(a, np.float64), np.asarray(b, np.float64),
-            gaussian_weights=True, sigma=SSIM_SIGMA, use_sample_covariance=False, data_range=1.0, channel_axis=-1,
+            gaussian_weights=True, sigma=SSIM_SIGMA, use_sample_covariance=False, data_range=1.0,
+            channel_axis=channel_axis,
         )
         for a, b in zip(images, stimuli, strict=True)
     ]  # fmt: skip
