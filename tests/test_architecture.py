@@ -28,6 +28,7 @@ LIBRARIES: dict[str, set[str]] = {
     "evaluation": {"nets", "numerics", "stores", "core"},
     "extraction": {"nets", "numerics", "stores", "formats", "core"},
     "methods": {"nets", "core"},
+    "reconstruction": {"methods", "nets", "numerics", "stores", "core"},
     "simulation": {"nets", "core"},
     "reporting": {"core"},
 }

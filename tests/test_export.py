@@ -28,7 +28,7 @@ def run(tmp_path: Path, *arguments: str) -> int:
 
 
 def test_decoded_features_as_they_are_and_corrected_as_reconstruct_reads_them(decoded, tmp_path: Path, capsys) -> None:
-    from hpc_recon import reconstruct
+    from hpc_recon.reconstruction import targets
     from hpc_recon.core.options import IcnnOptions
 
     assert run(tmp_path, "decoded", "--to", str(tmp_path / "plain"), "--roi", "VC") == 0
@@ -45,7 +45,7 @@ def test_decoded_features_as_they_are_and_corrected_as_reconstruct_reads_them(de
             stored = arrays.read(study.workspace, layout.decoded("S1", "VC", dataset, "net", layer))
             np.testing.assert_array_equal(plain[1][rows], stored)
             place = ("S1", "VC", dataset)
-            read = reconstruct._corrected(study, method["icnn"], place, layer, slice(0, n))
+            read = targets._corrected(study, method["icnn"], place, layer, slice(0, n))
             np.testing.assert_array_equal(corrected[1][rows], read)
         assert np.abs(corrected[1] - plain[1]).max() > 0.01
 

@@ -16,8 +16,9 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from hpc_recon.core.config import Section
 from hpc_recon.core.errors import StudyError
-from hpc_recon.core.loading import read_yaml, validate
+from hpc_recon.core.loading import read_yaml
 from hpc_recon.core.text import closest, parse_bytes
+from hpc_recon.core.validation import validate
 
 #: Where workers can run: this machine's cores, its GPUs, or the jobs of a scheduler that dask-jobqueue knows.
 ON_THIS_MACHINE = ("local", "cuda")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hpc_recon.core.config import Study
@@ -94,8 +95,8 @@ def need(study: Study, shapes: Shapes, variant: str, *, n: int) -> Need:
     )
 
 
-def require_usable(study: Study, shapes: Shapes) -> None:
-    """Raise unless the files and masks of all methods fit their layers and generators: before anything is computed.
+def require_usable(study: Study, shapes: Shapes, variants: Sequence[str]) -> None:
+    """Raise unless the files and masks of entries fit their layers and generators: before anything is computed.
 
     Raises
     ------
@@ -103,7 +104,8 @@ def require_usable(study: Study, shapes: Shapes) -> None:
         Names every entry and what does not fit.
     """
     problems = []
-    for variant, options in study.reconstruct.items():
+    for variant in variants:
+        options = study.reconstruct[variant]
         if isinstance(options, IcnnOptions):
             own = {layer: shapes.unit_shape(options.network, layer) for layer in layers_of(study, options)}
             problems += [f"{variant}: {problem}" for problem in _problems(options, own)]

@@ -107,7 +107,7 @@ def test_what_does_not_fit_is_named_before_anything_is_computed(make_study, tmp_
     }
     study = make_study(networks=networks, reconstruct=variants)
     with pytest.raises(DataError) as caught:
-        planning.require_usable(study, Units())
+        planning.require_usable(study, Units(), list(variants))
     for part in (
         "a: the mask of layer conv1_1 leaves none",
         "a: layer fc6 has channels 0 to 4",
@@ -120,4 +120,4 @@ def test_what_does_not_fit_is_named_before_anything_is_computed(make_study, tmp_
     ):
         assert part in str(caught.value)
     assert "fits:" not in str(caught.value)
-    planning.require_usable(study.model_copy(update={"reconstruct": {"fits": study.reconstruct["fits"]}}), Units())
+    planning.require_usable(study, Units(), ["fits"])

@@ -1,0 +1,174 @@
+"""What is wrong with a study though each of its sections is right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hpc_recon.core import decoder_files
+from hpc_recon.core.config import FEATURES_ONLY, PIXEL_ARCHITECTURES, Network, Study
+from hpc_recon.core.icnn_options import DEFAULT
+from hpc_recon.core.ingest_options import CrossValidation, Ingest
+from hpc_recon.core.options import IcnnOptions
+from hpc_recon.core.text import closest
+
+
+def problems(study: Study) -> list[str]:
+    """Return the mistakes of a study that only show when its sections are seen together, a line each."""
+    found = []
+    roles = [dataset.role for dataset in study.datasets.values()]
+    if roles.count("training") != 1:
+        found.append(f"datasets: exactly one must have role: training, but {roles.count('training')} have")
+    if (study.simulate is None) == (study.ingest is None):
+        found.append("give either `simulate:` or `ingest:`: one of them makes the brain data")
+    if len(set(study.subjects)) != len(study.subjects):
+        found.append(f"subjects repeat: {', '.join(study.subjects)}")
+    if study.ingest is not None:
+        for subject in study.subjects if not study.decode.files else ():
+            if subject not in study.ingest.subjects:
+                found.append(
+                    f"subjects: {subject!r} is not under ingest.subjects{closest(subject, study.ingest.subjects)}"
+                )
+        named = {name for s in study.ingest.subjects.values() for name in s.datasets} | set(study.ingest.stimuli)
+        found += [
+            f"ingest: dataset {name!r} is not under datasets{closest(name, study.datasets)}"
+            for name in sorted(named - set(study.datasets))
+        ]
+        found += _check_conditions(study, study.ingest)
+        if study.ingest.cross_validation is not None:
+            found += _check_folds(study, study.ingest.cross_validation)
+    found += _check_references(study)
+    for name, options in study.reconstruct.items():
+        found += _check_method(study, name, options)
+    found += decoder_files.problems(study)
+    return [*found, *(_check_decoded_files(study) if study.decode.files else ())]
+
+
+def _check_decoded_files(study: Study) -> list[str]:
+    """Return what does not go with decoded features that are read from files."""
+    problems = [
+        f"decode.files: unknown network {name!r}{closest(name, study.networks)}"
+        for name in study.decode.files
+        if name not in study.networks
+    ]
+    missing = [name for name in study.networks if name not in study.decode.files]
+    if missing:
+        problems.append(
+            f"decode.files: nothing else is decoded then; give files of {', '.join(missing)} too, or a study of its own"
+        )
+    wrong = {
+        "fit.decode": study.fit.decode,
+        "fit.out_of_fold": study.fit.out_of_fold,
+        "decode.average": study.decode.average is not True,
+        "ingest.cross_validation": study.ingest is not None and study.ingest.cross_validation is not None,
+    }
+    problems += [f"decode.files does not go with {name}; leave that out" for name, given in wrong.items() if given]
+    for name, files in study.decode.files.items():
+        for key, given, known in (("subjects", files.subjects, study.subjects), ("rois", files.rois, study.rois)):
+            where, unknown = f"decode.files.{name}.{key}", [x for x in given if x not in known]
+            problems += [f"{where}: {x!r} is not in the study{closest(x, known)}" for x in unknown]
+    return problems
+
+
+def _check_conditions(study: Study, ingest: Ingest) -> list[str]:
+    """Return a problem for each training dataset with samples that show no stimulus: no decoder learns from them."""
+    problems = []
+    for subject, mapping in ingest.subjects.items():
+        for name, dataset in mapping.datasets.items():
+            if name not in study.datasets or study.datasets[name].role != "training":
+                continue
+            where = f"ingest.subjects.{subject}.datasets.{name}"
+            if dataset.null_labels:
+                labels = ", ".join(dataset.null_labels)
+                problems.append(
+                    f"{where}.null_labels: nothing is learnt from samples without a stimulus, and {name!r} has role: "
+                    f"training; leave them out with exclude: {{labels: [{labels}]}}"
+                )
+            if dataset.labels_are == "categories":
+                problems.append(
+                    f"{where}.labels_are: decoders are trained on stimuli, and {name!r} has role: training; give "
+                    "labels of stimuli"
+                )
+    return problems
+
+
+def _check_references(study: Study) -> list[str]:
+    """Return a problem for each reference that cannot be measured, or has no statistics for the norm correction."""
+    problems = []
+    method = study.decode.norm_correction
+    for name, network in study.networks.items():
+        if network.reference is None:
+            continue
+        where = f"networks.{name}.reference"
+        if network.reference.folder is not None and network.architecture == FEATURES_ONLY:
+            problems.append(
+                f"{where}.folder: images are measured by running the network, but this one is only known by its "
+                "features; give a file of statistics"
+            )
+        elif network.reference.folder is not None and network.image_size is None:
+            problems.append(f"{where}.folder: its images are resized to the network's image_size; give one, as 224")
+        if method != "none" and method not in network.reference.serves:
+            served = " or ".join(network.reference.serves)
+            problems.append(
+                f"decode.norm_correction: {method} needs statistics that {network.reference.in_words} ({where}.file) "
+                f"does not hold; use {served}, or give a folder of images: reference: {{folder: ...}}"
+            )
+    return problems
+
+
+def _check_folds(study: Study, folds: CrossValidation) -> list[str]:
+    wanted = {folds.training_dataset: "training", folds.test_dataset: "test"}
+    return [
+        f"ingest.cross_validation: {name!r} must be a dataset with role: {role}"
+        for name, role in wanted.items()
+        if name not in study.datasets or study.datasets[name].role != role
+    ]
+
+
+def _check_method(study: Study, name: str, options: Any) -> list[str]:
+    where = f"reconstruct.{name}"
+    network: Network | None = study.networks.get(options.network)
+    if network is None:
+        return [f"{where}.network: unknown network {options.network!r}{closest(options.network, study.networks)}"]
+    problems = []
+    tests = [key for key, dataset in study.datasets.items() if dataset.role == "test"]
+    for key, chosen, known in (
+        ("datasets", options.datasets, tests),
+        ("rois", options.rois, study.rois),
+        ("subjects", options.subjects, study.subjects),
+    ):
+        problems += [f"{where}.{key}: unknown name {x!r}{closest(x, known)}" for x in chosen or () if x not in known]
+    if network.architecture == FEATURES_ONLY:
+        return [
+            *problems,
+            f"{where}: the network {options.network!r} is known by its features alone, and this method runs it; give "
+            "its architecture and weights beside `features`",
+        ]
+    if isinstance(options, IcnnOptions):
+        if network.architecture in PIXEL_ARCHITECTURES:
+            problems.append(f"{where}: the network {options.network!r} is the image itself; use method: pixels")
+        problems += _check_icnn(study, where, options, network)
+    elif network.architecture not in PIXEL_ARCHITECTURES:
+        problems.append(
+            f"{where}: method pixels needs a network with architecture: pixels or pixels_gray, "
+            f"not {network.architecture!r}"
+        )
+    return problems
+
+
+def _check_icnn(study: Study, where: str, options: IcnnOptions, network: Network) -> list[str]:
+    named = dict.fromkeys([*(options.layers or ()), *options.layer_weights, *options.loss, *options.masks])
+    problems = [
+        f"{where}: layer {layer!r} is not decoded{closest(layer, network.layers)}"
+        for layer in named
+        if layer not in network.layers and (layer != DEFAULT or layer in options.layer_weights)
+    ]
+    if options.reliability != "none" and not study.fit.out_of_fold:
+        problems.append(f"{where}: reliability comes from predictions out of fold; write fit: {{out_of_fold: true}}")
+    if options.reliability == "calibrated" and study.decode.norm_correction != "none":
+        problems.append(
+            f"{where}: reliability: calibrated restores the spread of decoded features itself; write "
+            f"decode: {{norm_correction: none}}, not {study.decode.norm_correction}"
+        )
+    if study.units is not None and "gram" in options.loss.values():
+        problems.append(f"{where}: a gram loss needs all units of a layer; leave out units, or use another loss")
+    return problems

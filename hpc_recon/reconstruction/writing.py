@@ -1,0 +1,38 @@
+"""The files of one reconstructed image: picture, values, record, all starts, animation."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpc_recon.core.config import Study
+from hpc_recon.core.files import write_atomic, write_json
+from hpc_recon.core.paths import require_inside
+from hpc_recon.methods.targets import Reconstruction
+from hpc_recon.stores import images, layout
+
+
+def write(study: Study, path: Path, made: Reconstruction, i: int, record: dict[str, Any]) -> list[Path]:
+    """Write the picture, the values and the record of one image; return the files."""
+    require_inside(layout.workspace_of(study), path.parent)
+    return [*images.write_picture(path, made.images[i]), write_json(path.with_suffix(".json"), record)]
+
+
+def write_more(study: Study, path: Path, made: Reconstruction, i: int, *, row: int) -> list[Path]:
+    """Write the images of all starts and the animation of one item, where there are any."""
+    files = []
+    if made.start_images is not None:
+        payload = io.BytesIO()
+        np.save(payload, made.start_images[i], allow_pickle=False)
+        files.append(write_atomic(path.parent / "starts" / f"{path.stem}.npy", payload.getvalue()))
+    if made.snapshots is not None:
+        workspace, size = layout.workspace_of(study), made.images.shape[1:3]
+        # Black where nothing was shown.
+        stimulus = images.read_images(workspace, slice(row, row + 1))[0] if row >= 0 else np.zeros((*size, 3), np.uint8)
+        files.append(
+            images.write_animation(path.parent / "snapshots" / f"{path.stem}.webp", stimulus, made.snapshots[i])
+        )
+    return files
