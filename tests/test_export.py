@@ -28,8 +28,8 @@ def run(tmp_path: Path, *arguments: str) -> int:
 
 
 def test_decoded_features_as_they_are_and_corrected_as_reconstruct_reads_them(decoded, tmp_path: Path, capsys) -> None:
-    from hpc_recon.reconstruction import targets
     from hpc_recon.core.options import IcnnOptions
+    from hpc_recon.reconstruction import targets
 
     assert run(tmp_path, "decoded", "--to", str(tmp_path / "plain"), "--roi", "VC") == 0
     assert "decoded: 18 files written to" in capsys.readouterr().out
