@@ -2,9 +2,9 @@
 
 Stages: `features` (one tile a split, ROI and layer), `images` (one tile a method, split, ROI and dataset),
 `tables` (joins both into `scores/features.csv`, `scores/images.csv` and `scores/summary.json`, tests them in
-`scores/tests.csv`, says in `scores/validity.json` what the images are evidence of, and lists the items in
-`scores/items.csv`; where some units are decoded, `scores/expected.json` says what they tell about all), and `human`
-(`scores/human.csv` and `scores/human.json`, where raters judged images).
+`scores/tests.csv`, compares variants with each other in `scores/winning.csv`, says in `scores/validity.json` what the
+images are evidence of, and lists the items in `scores/items.csv`; where some units are decoded, `scores/expected.json`
+says what they tell about all), and `human` (`scores/human.csv` and `scores/human.json`, where raters judged images).
 Items that show no stimulus have no truth and no score; the truth of a category is the mean of its stimuli's features.
 Scores of features are those of the decoded features before any norm correction.
 """
@@ -45,7 +45,7 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         for variant in study.reconstruct
         for split, roi, dataset in study.image_sets(variant)
     ]
-    content = {"evaluate": study.evaluate.intervals, "seed": study.seed, "holds": ("tests", "validity")}
+    content = {"evaluate": study.evaluate.intervals, "seed": study.seed, "holds": ("tests", "validity", "winning")}
     settings = canonical(_averaging(study) | content | _chosen(study))
     upstream = ("evaluate/features", *(("evaluate/images",) if images else ()))
     rows = 300 * (len(features) + len(images))
@@ -53,7 +53,7 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         host_bytes=max([_LIBRARIES, *(tile.need.host_bytes for tile in images)]) + 2000 * rows,
         bytes_in=60 * rows + sum(tile.need.bytes_in for tile in images),
         bytes_out=60 * rows,
-        files_out=6 + (study.units is not None),
+        files_out=7 + (study.units is not None),
         seconds=1 + rows / 2e4 + sum(0.2 * tile.need.seconds for tile in images),
     )
     tables = Tile(Group("evaluate", ("tables",), settings, upstream), "tables", 0, 1, need)
@@ -237,7 +237,7 @@ def _score_images(study: Study, tile: Tile) -> list[Path]:
 
 def _join_tables(study: Study, tile: Tile) -> list[Path]:
     """Join the parts of all tiles into two tables, and summarise them with intervals and tests."""
-    from hpc_recon.evaluation import card, parts, presets, significance
+    from hpc_recon.evaluation import card, parts, presets, significance, winning
     from hpc_recon.reporting import tables
 
     folder = _workspace(study) / parts.SCORES
@@ -256,13 +256,14 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
     if study.evaluate.presets:
         summary["absent"] = presets.absent(study.evaluate)
     summary |= tables.summarise(features, images, interval=partial(_interval, study))
-    pooled = (tables.pool_folds(f, [c for c in f.columns if c not in ("value", "n")]) for f in (features, images))
+    pooled = [tables.pool_folds(f, [c for c in f.columns if c not in ("value", "n")]) for f in (features, images)]
     summary["tests"] = significance.entries(*pooled, chance=tables.CHANCE, baselines=tables.BASELINES)
     entries = [entry for part in layers for entry in expected.read(part / expected.NAME)]
     return [
         *([expected.write(folder / expected.NAME, entries)] if study.units is not None else []),
         tables.write_frame(folder / "features.csv", features),
         tables.write_frame(folder / "images.csv", images),
+        tables.write_frame(folder / winning.NAME, winning.table(pooled[1], baselines=tables.BASELINES)),
         _write_items(study, folder / "items.csv"),
         tables.write_rows(folder / "tests.csv", summary["tests"], columns=significance.COLUMNS),
         write_json(folder / card.NAME, card.collect(study, features, summary["tests"])),
