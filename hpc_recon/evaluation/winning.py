@@ -41,7 +41,7 @@ def table(images: pd.DataFrame, *, baselines: Collection[str]) -> pd.DataFrame:
         scores = group.pivot_table(index="variant", columns="image", values="value", sort=False, dropna=False)
         if len(scores) < 2:
             continue
-        shares = judgements.wins_of_scores(METRICS[place["metric"]] * scores.to_numpy(float))
+        shares = judgements.wins_of_scores(METRICS[str(place["metric"])] * scores.to_numpy(float))
         known = scores.notna().to_numpy()
         opponents = known.sum(axis=0) - known
         for variant, own, n in zip(scores.index, shares, opponents, strict=True):

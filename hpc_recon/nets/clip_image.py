@@ -44,7 +44,7 @@ class ClipImage(nn.Module):
         patches = self.conv1(images).flatten(2).transpose(1, 2)
         first = self.class_embedding.expand(len(images), 1, -1)
         tokens = self.ln_pre(torch.cat([first, patches], dim=1) + self.positional_embedding)
-        for block in self.transformer["resblocks"]:
+        for block in self.transformer["resblocks"].children():
             tokens = block(tokens)
         embedded: Tensor = self.head(self.ln_post(tokens[:, 0]))
         return embedded
@@ -61,6 +61,7 @@ class _Block(nn.Module):
         self.ln_2 = nn.LayerNorm(width)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Return tokens (n, tokens, width) after attention and the two layers."""
         normed = self.ln_1(tokens)
         attended, _ = self.attn(normed, normed, normed, need_weights=False)
         tokens = tokens + attended
