@@ -29,7 +29,7 @@ LIBRARIES: dict[str, set[str]] = {
     "extraction": {"nets", "numerics", "stores", "formats", "core"},
     "methods": {"nets", "core"},
     "simulation": {"nets", "core"},
-    "reporting": {"core"},
+    "reporting": {"stores", "core"},
 }
 #: The libraries that may import a heavy dependency.
 HOMES: dict[str, set[str]] = {
