@@ -19,11 +19,21 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     from hpc_recon.reporting.pictures import LARGEST
 
     height, width = shapes.image_size()
-    shown = study.report.gallery * len(study.test_datasets()) * len(study.subjects) * (2 + len(study.reconstruct))
+    shown = (
+        study.report.gallery
+        * len(study.test_datasets())
+        * len(study.subjects)
+        * (2 + len(study.reconstruct))
+        * (1 + len(study.report.rois))
+    )
     upstream = ("evaluate/tables", *(("reconstruct",) if study.reconstruct else ()))
     # The page prints the study file, so it depends on all of it.
-    settings = canonical(study.model_dump(mode="json", exclude={"workspace"}))
-    embedded = 3 * min(height, LARGEST) * min(width, LARGEST) * shown
+    # Options that are not used are left out, so that older pages stay done.
+    unused = {name for name in ("rois", "megabytes", "publishable") if name not in study.report.model_fields_set}
+    content = study.model_dump(mode="json", exclude={"workspace": True, "report": unused})
+    settings = canonical(content | _listed(study))
+    # Reduced pictures are made only after the whole ones were too many; animations take half of the limit at most.
+    embedded = 3 * min(height, LARGEST) * min(width, LARGEST) * shown + round(study.report.megabytes * 5e5)
     # Embedded pictures are text, joined, encoded: 4.9 bytes a byte (measured). Strips are read whole, as floats too.
     strip = 3 * height * width * study.report.gallery
     need = Need(
@@ -34,6 +44,14 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         seconds=5 + 0.02 * shown,
     )
     return [Tile(Group("report", ("report",), settings, upstream), "report", 0, 1, need)]
+
+
+def _listed(study: Study) -> dict[str, object]:
+    """Return which labels may be shown, if not all: a list counts by its content."""
+    from hpc_recon.reporting import publishable
+
+    path = study.report.publishable
+    return {} if path is None else {"publishable": sorted(publishable.labels_of(path))}
 
 
 def prepare(study: Study) -> None:
@@ -51,12 +69,14 @@ def work(study: Study, tile: Tile) -> list[Path]:
     summary = _scores(workspace, "summary.json")
     roi = words.primary_roi(study)
     run = runs.collect(workspace)
+    shown = galleries.collect(study)
     content = page.Page(
         title=study.report.title or study.name,
         description=study.report.description,
         label=words.label(study),
         verdict=words.verdict(summary, study),
-        galleries=galleries.collect(study, roi),
+        galleries=shown.galleries,
+        gallery_note=galleries.note(study, shown),
         image_tables=score_tables.image_tables(summary, study, split="all", roi=roi),
         fold_tables=score_tables.image_tables(summary, study, split=CROSS_VALIDATION, roi=roi),
         roi_table=score_tables.roi_table(summary, study),

@@ -396,5 +396,8 @@ def _absolute_files(study: Study, base: Path) -> Study:
         else network
         for key, network in networks.items()
     }
-    walked = {key: walk(getattr(study, key)) for key in ("ingest", "units", "reconstruct", "decode", "fit", "evaluate")}
+    walked = {
+        key: walk(getattr(study, key))
+        for key in ("ingest", "units", "reconstruct", "decode", "fit", "evaluate", "report")
+    }
     return study.model_copy(update=walked | {"networks": networks})
