@@ -30,7 +30,7 @@ LIBRARIES: dict[str, set[str]] = {
     "methods": {"nets", "core"},
     "reconstruction": {"methods", "nets", "numerics", "stores", "core"},
     "simulation": {"nets", "core"},
-    "reporting": {"core"},
+    "reporting": {"stores", "core"},
 }
 #: The libraries that may import a heavy dependency.
 HOMES: dict[str, set[str]] = {

@@ -201,6 +201,11 @@ class Report(Section):
     title: str | None = Field(None, description="heading; default: the study's name")
     description: str = Field("", description="a paragraph below the heading")
     gallery: int = Field(24, ge=1, description="images shown per dataset at most")
+    rois: tuple[str, ...] = Field((), description="more regions whose images are shown, beside the first (VC, if any)")
+    megabytes: float = Field(60, ge=1, description="size of all embedded pictures at most; larger ones are reduced")
+    publishable: Path | None = Field(
+        None, description="text file, a label a line: whose images may be shown; all others are withheld"
+    )
 
 
 @dataclass(frozen=True)

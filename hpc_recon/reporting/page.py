@@ -14,7 +14,7 @@ from hpc_recon.reporting.pictures import Gallery
 from hpc_recon.reporting.runs import RunFigures
 from hpc_recon.reporting.score_tables import ChoiceRow, Table
 from hpc_recon.reporting.validity_card import Card
-from hpc_recon.reporting.words import Verdict
+from hpc_recon.reporting.words import Verdict, metric_name
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,24 @@ class Page:
     total_time: str = field(default="")
     #: What the images are evidence of; None: not shown.
     card: Card | None = field(default=None)
+    #: How large the pictures are, and what was left out.
+    gallery_note: str = field(default="")
+
+    @property
+    def metric_names(self) -> dict[str, str]:
+        """Names of the scores by which images can be sorted."""
+        found = dict.fromkeys(name for gallery in self.galleries for name in gallery.metrics)
+        return {name: metric_name(name) for name in found}
+
+    @property
+    def gallery_choices(self) -> list[tuple[str, str, list[str]]]:
+        """Field, title and values of what a reader may choose; only where there are several."""
+        fields = (("subject", "Subject"), ("roi", "Region"), ("method", "Method"))
+        found = [("dataset", "Images", [gallery.title for gallery in self.galleries])]
+        for name, title in fields:
+            values = [value for gallery in self.galleries for value in gallery.choices(name)]
+            found.append((name, title, list(dict.fromkeys(values))))
+        return [one for one in found if len(one[2]) > 1]
 
 
 def render(page: Page) -> str:
@@ -57,5 +75,6 @@ def render(page: Page) -> str:
     )
     template = environment.from_string(folder.joinpath("page.html.j2").read_text(encoding="utf-8"))
     style = folder.joinpath("style.css").read_text(encoding="utf-8")
-    # Drawn here from numbers and escaped by matplotlib: the only markup that is not escaped.
-    return template.render(page=page, style=Markup(style), svg=Markup)  # noqa: S704
+    script = folder.joinpath("gallery.js").read_text(encoding="utf-8")
+    # Drawn here from numbers and escaped by matplotlib, and files of ours: the only markup that is not escaped.
+    return template.render(page=page, style=Markup(style), script=Markup(script), svg=Markup)  # noqa: S704

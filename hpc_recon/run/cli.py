@@ -86,12 +86,21 @@ _RATINGS = click.option(
     multiple=True,
     help="files that raters of a page of `rate` saved, or folders of them; evaluate.ratings",
 )
+#: Whose images may be shown.
+_PUBLISHABLE = click.option(
+    "--publishable",
+    metavar="LIST",
+    default=None,
+    help="text file, a label a line: whose images the report may show; report.publishable",
+)
+PUBLISHABLE_VERBS = ("report", "pipeline")
 
 
 def more_options(verb: str, function: Function) -> Function:
     """Add the options of some verbs that are short for settings of the study."""
     options = [*(_AVERAGING if verb in AVERAGING_VERBS else ()), *([_REFERENCE] if verb in REFERENCE_VERBS else ())]
     options += [_RATINGS] if verb == "evaluate" else []
+    options += [_PUBLISHABLE] if verb in PUBLISHABLE_VERBS else []
     for option in reversed(options):
         function = option(function)
     return function
@@ -139,6 +148,7 @@ def options_of(values: dict[str, Any]) -> Any:
         Jobs,
         Options,
         default_study,
+        publishable_assignment,
         ratings_assignment,
         reference_assignments,
         units_assignment,
@@ -168,13 +178,14 @@ def options_of(values: dict[str, Any]) -> Any:
         raise StudyError("command line", problems)
     reference = reference_assignments(values["reference"], study) if values.get("reference") else ()
     ratings = [ratings_assignment(values["ratings"])] if values.get("ratings") else []
+    shown = [publishable_assignment(values["publishable"])] if values.get("publishable") else []
     return Options(
         study=study,
         cluster=values["cluster"],
         cluster_file=Path(values["cluster_file"]) if values["cluster_file"] else None,
         jobs=jobs,
         max_jobs=values["max_jobs"],
-        assignments=(*values["assignments"], *([units] if units else []), *averaging, *reference, *ratings),
+        assignments=(*values["assignments"], *([units] if units else []), *averaging, *reference, *ratings, *shown),
         xp=values["xp"],
         only=values["only"],
         limit=values["limit"],
