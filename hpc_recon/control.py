@@ -98,7 +98,7 @@ def _run(options: Options, chosen: Sequence[ControlName]) -> int:
         derived = controls.derive(study, name)
         controls.content(derived)  # what is missing is said before anything is written
         text = save_study(derived).encode()
-        click.echo(f"control {name}: {study.controls.repeats} repeats of {len(study.subjects)} subjects")
+        click.echo(f"control {name}: {study.controls.repeats} repeats of {', '.join(study.subjects)}")
         if options.dry_run:
             with tempfile.TemporaryDirectory() as folder:
                 code = _chain(write_atomic(Path(folder) / "study.yaml", text), options, derived)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpc_recon.core import loading, reference_options
+from hpc_recon.core import loading, receipts, reference_options
 from hpc_recon.core.config import Study, base_subject
 from hpc_recon.core.errors import DamagedStore, MissingStore
 from hpc_recon.core.files import read_json, write_atomic
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from hpc_recon.reporting.runs import RunFigures
 
 #: How the scores are defined, in words for a reader of the page.
+#: The group that reads finished controls; there is none where no control was run.
+_CONTROLS = "evaluate/controls"
 DEFINITIONS = (
     (
         "Pixel correlation",
@@ -74,6 +76,9 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     height, width = shapes.image_size()
     shown = study.report.gallery * len(study.test_datasets()) * len(study.subjects) * (2 + len(study.reconstruct))
     upstream = ("evaluate/tables", *(("reconstruct",) if study.reconstruct else ()))
+    assert study.workspace is not None
+    if receipts.Listing(study.workspace, _CONTROLS).any_done(_CONTROLS):
+        upstream = (*upstream, _CONTROLS)
     # The page prints the study file, so it depends on all of it.
     settings = canonical(study.model_dump(mode="json", exclude={"workspace"}))
     embedded = 3 * min(height, LARGEST) * min(width, LARGEST) * shown
@@ -126,9 +131,16 @@ def work(study: Study, tile: Tile) -> list[Path]:
         confidence=f"{100 * summary['confidence']:g} %",
         version=__version__,
         total_time=format_seconds(run.total_seconds) if run.total_seconds else "",
-        card=validity_card.card(_scores(workspace, "validity.json"), study, roi=roi),
+        card=validity_card.card(
+            _scores(workspace, "validity.json"), study, roi=roi, controls=_controls(workspace, tile)
+        ),
     )
     return [write_atomic(workspace / "report" / "index.html", page.render(content).encode("utf-8"))]
+
+
+def _controls(workspace: Path, tile: Tile) -> dict[str, Any] | None:
+    """Return what controls found, where the page was planned with them."""
+    return _scores(workspace, "controls.json") if _CONTROLS in tile.group.upstream else None
 
 
 def _scores(workspace: Path, name: str) -> dict[str, Any]:

@@ -26,7 +26,9 @@ class Controls(BaseModel):
         3, ge=3, le=20, description="independent shuffles (or draws of noise) of each subject; a leak shows in all"
     )
     units: int = Field(
-        1000, ge=1, description="units of each layer, at random; where `units` is given or pixels are decoded, that counts"
+        1000,
+        ge=1,
+        description="units of each layer, at random; where `units` is given or pixels are decoded, that counts",
     )
     images: int = Field(24, ge=4, description="test stimuli of a dataset, at random, at most")
 

@@ -1,7 +1,7 @@
 """Controls: studies derived from a study, with brains that can tell nothing, and these brains.
 
-A derived study is an ordinary one in `<workspace>/controls/<name>`. Its subjects are repeats of the subjects of the study
-(`S1-shuffled1`, ...), its stimuli and features are links.
+A derived study is an ordinary one in `<workspace>/controls/<name>`. Its subjects are repeats of the subjects of the
+study (`S1-shuffled1`, ...), its stimuli and features are links.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 
 from hpc_recon.core import receipts
 from hpc_recon.core.array import Array
-from hpc_recon.core.config import Study
-from hpc_recon.core.control_options import ControlName, ControlOf
+from hpc_recon.core.config import Report, Study
+from hpc_recon.core.control_options import ControlName, ControlOf, Controls
 from hpc_recon.core.errors import MissingStore, StudyError
 from hpc_recon.core.evaluate_options import Evaluate
 from hpc_recon.core.options import IcnnOptions, PixelsOptions
@@ -96,6 +96,8 @@ def derive(study: Study, name: ControlName) -> Study:
         "sizes": _sizes(study, list(datasets)),
         "reconstruct": methods,
         "evaluate": Evaluate(confidence=study.evaluate.confidence, resamples=study.evaluate.resamples),
+        "report": Report(),
+        "controls": Controls(),
         "control_of": ControlOf(
             name=name, workspace=layout.workspace_of(study), subjects=subjects, images=options.images
         ),
@@ -103,9 +105,7 @@ def derive(study: Study, name: ControlName) -> Study:
     return study.model_copy(update=changes)
 
 
-def _methods(
-    study: Study, subjects: dict[str, str], datasets: list[str]
-) -> dict[str, IcnnOptions | PixelsOptions]:
+def _methods(study: Study, subjects: dict[str, str], datasets: list[str]) -> dict[str, IcnnOptions | PixelsOptions]:
     """Return the methods for the derived subjects and the datasets that are left, without what only shows them."""
     found: dict[str, IcnnOptions | PixelsOptions] = {}
     for name, options in study.reconstruct.items():
