@@ -4,7 +4,9 @@ Stages: `features` (one tile a split, ROI and layer), `images` (one tile a metho
 `tables` (joins both into `scores/features.csv`, `scores/images.csv` and `scores/summary.json`, tests them in
 `scores/tests.csv`, compares variants with each other in `scores/winning.csv`, says in `scores/validity.json` what the
 images are evidence of, and lists the items in `scores/items.csv`; where some units are decoded, `scores/expected.json`
-says what they tell about all), and `human` (`scores/human.csv` and `scores/human.json`, where raters judged images).
+says what they tell about all), `controls` (`scores/controls.json`, where `control` was run: whether scores are at
+chance with brains that can tell nothing), and `human` (`scores/human.csv` and `scores/human.json`, where raters judged
+images).
 Items that show no stimulus have no truth and no score; the truth of a category is the mean of its stimuli's features.
 Scores of features are those of the decoded features before any norm correction.
 """
@@ -58,7 +60,20 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     )
     tables = Tile(Group("evaluate", ("tables",), settings, upstream), "tables", 0, 1, need)
     human = [_human_tile(study)] if study.evaluate.ratings else []
-    return [*features, *images, tables, *human]
+    return [*features, *images, tables, *_controls_tile(study), *human]
+
+
+def _controls_tile(study: Study) -> list[Tile]:
+    """Return the tile that reads finished controls; none where no control was run to its end."""
+    if not (_workspace(study) / "controls").is_dir():
+        return []
+    from hpc_recon.evaluation import control_scores
+
+    found = control_scores.digest(study)
+    if found is None:
+        return []
+    need = Need(host_bytes=2**24, bytes_out=2**16, files_out=1, seconds=0.5)
+    return [Tile(Group("evaluate", ("controls",), canonical({"controls": found})), "controls", 0, 1, need)]
 
 
 def _human_tile(study: Study) -> Tile:
@@ -178,7 +193,13 @@ def prepare(study: Study) -> None:
 
 def work(study: Study, tile: Tile) -> list[Path]:
     """Compute the scores of one tile, or join the tables; return the files written."""
-    stages = {"features": _score_layer, "images": _score_images, "tables": _join_tables, "human": _score_human}
+    stages = {
+        "features": _score_layer,
+        "images": _score_images,
+        "tables": _join_tables,
+        "controls": _read_controls,
+        "human": _score_human,
+    }
     return stages[tile.stage](study, tile)
 
 
@@ -275,6 +296,13 @@ def _interval(study: Study, values: Array, names: tuple[str, ...]) -> Interval:
     from hpc_recon.numerics import scores
 
     return scores.bootstrap_interval(values, **study.evaluate.intervals, seed=seed_of(study.seed, "bootstrap", *names))
+
+
+def _read_controls(study: Study, tile: Tile) -> list[Path]:
+    """Write what finished controls say of the study."""
+    from hpc_recon.evaluation import control_scores, parts
+
+    return [write_json(_workspace(study) / parts.SCORES / control_scores.NAME, control_scores.collect(study))]
 
 
 def _score_human(study: Study, tile: Tile) -> list[Path]:

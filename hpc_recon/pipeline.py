@@ -22,11 +22,14 @@ def chain(source: str, *, start: str | None, through: str | None) -> list[str]:
     Raises
     ------
     StudyError
-        If a name is unknown, is the source that this study does not use, or comes after the end.
+        If a name is unknown, is the source that this study does not use, or comes after the end; or the study is a
+        control.
     """
     from hpc_recon.core.errors import StudyError
     from hpc_recon.run.verbs import STEPS, step
 
+    if source == "control":
+        raise StudyError("--study", ["this study was derived by `control`; run `python -m hpc_recon.control` instead"])
     other = {"simulate": "ingest", "ingest": "simulate"}[source]
     names = [verb.name for verb in STEPS if verb.name != other]
     for option, name in (("--from", start), ("--through", through)):

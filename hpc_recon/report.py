@@ -6,12 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpc_recon.core import loading
+from hpc_recon.core import loading, receipts
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import DamagedStore, MissingStore
 from hpc_recon.core.files import read_json, write_atomic
 from hpc_recon.core.text import format_seconds
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical
+
+#: The group that reads finished controls; there is none where no control was run.
+_CONTROLS = "evaluate/controls"
 
 
 def plan(study: Study, shapes: Shapes) -> list[Tile]:
@@ -27,6 +30,9 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         * (1 + len(study.report.rois))
     )
     upstream = ("evaluate/tables", *(("reconstruct",) if study.reconstruct else ()))
+    assert study.workspace is not None
+    if receipts.Listing(study.workspace, _CONTROLS).any_done(_CONTROLS):
+        upstream = (*upstream, _CONTROLS)
     # The page prints the study file, so it depends on all of it.
     # Options that are not used are left out, so that older pages stay done.
     unused = {name for name in ("rois", "megabytes", "publishable") if name not in study.report.model_fields_set}
@@ -93,9 +99,16 @@ def work(study: Study, tile: Tile) -> list[Path]:
         confidence=f"{100 * summary['confidence']:g} %",
         version=__version__,
         total_time=format_seconds(run.total_seconds) if run.total_seconds else "",
-        card=validity_card.card(_scores(workspace, "validity.json"), study, roi=roi),
+        card=validity_card.card(
+            _scores(workspace, "validity.json"), study, roi=roi, controls=_controls(workspace, tile)
+        ),
     )
     return [write_atomic(workspace / "report" / "index.html", page.render(content).encode("utf-8"))]
+
+
+def _controls(workspace: Path, tile: Tile) -> dict[str, Any] | None:
+    """Return what controls found, where the page was planned with them."""
+    return _scores(workspace, "controls.json") if _CONTROLS in tile.group.upstream else None
 
 
 def _scores(workspace: Path, name: str) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def _show(study_file: str | None, assignments: Sequence[str], *, watch: bool) ->
         storage.look_again()  # the workspace may have been made since
         owner = lease.read(workspace)
         running = f"computed by {owner}, cluster {owner.cluster}" if owner else "no controller runs"
-        rows = [row for row in survey(workspace) if row.verb != _other_source(study.source_verb)]
+        rows = [row for row in survey(workspace) if row.verb not in _other_sources(study.source_verb)]
         out.print(f"{workspace}: {running}", markup=False, soft_wrap=True)
         out.print(table(rows))
         if not watch or owner is None:
@@ -137,8 +137,8 @@ def _load(study_file: str | None, assignments: Sequence[str]) -> tuple[Study, Pa
     return study, study.workspace
 
 
-def _other_source(source: str) -> str:
-    return {"simulate": "ingest", "ingest": "simulate"}[source]
+def _other_sources(source: str) -> set[str]:
+    return {"simulate", "ingest"} - {source}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -23,6 +23,7 @@ from pydantic import (
 
 from hpc_recon.core import storage
 from hpc_recon.core import units as unit_choice
+from hpc_recon.core.control_options import ControlOf, Controls
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.evaluate_options import Evaluate
 from hpc_recon.core.fit_options import Fit
@@ -265,6 +266,8 @@ class Study(Section):
         Evaluate(), description="how intervals are computed, and which published sets of metrics are"
     )
     report: Report = Field(Report(), description="what the report shows")
+    controls: Controls = Field(Controls(), description="chains on brains that can tell nothing (docs/statistics.md)")
+    control_of: ControlOf | None = Field(None, description="written by `control`, into the studies that it derives")
 
     @property
     def training_dataset(self) -> str:
@@ -332,8 +335,10 @@ class Study(Section):
         return len(unit_choice.from_file(self.units, layer or unit_choice.EVERY_LAYER, n_units))
 
     @property
-    def source_verb(self) -> Literal["simulate", "ingest"]:
+    def source_verb(self) -> Literal["simulate", "ingest", "control"]:
         """The command that makes the brain data."""
+        if self.control_of is not None:
+            return "control"
         return "simulate" if self.simulate is not None else "ingest"
 
     def splits(self) -> list[str]:

@@ -70,6 +70,7 @@ OTHERS = (
     _verb("status", "show what is done, failed and left"),
     _verb("export", "write features, decoders, samples or maps as files of other programs"),
     _verb("rate", "make a page on which people judge images"),
+    _verb("control", "fit again on brains that can tell nothing: shuffled labels, noise"),
 )
 
 
