@@ -103,7 +103,7 @@ def _run(options: Options, chosen: Sequence[ControlName]) -> int:
             with tempfile.TemporaryDirectory() as folder:
                 code = _chain(write_atomic(Path(folder) / "study.yaml", text), options, derived)
         else:
-            code = _chain(write_atomic(derived.workspace / "study.yaml", text), options, derived)
+            code = _chain(write_atomic(controls.workspace_of(study, name) / "study.yaml", text), options, derived)
         if code:
             return code
     if not options.dry_run:

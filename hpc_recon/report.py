@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpc_recon.core import loading, receipts
 from hpc_recon.core.config import Study
@@ -12,6 +12,9 @@ from hpc_recon.core.errors import DamagedStore, MissingStore
 from hpc_recon.core.files import read_json, write_atomic
 from hpc_recon.core.text import format_seconds
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical
+
+if TYPE_CHECKING:
+    from hpc_recon.reporting.score_tables import Table
 
 #: The group that reads finished controls; there is none where no control was run.
 _CONTROLS = "evaluate/controls"
@@ -40,14 +43,15 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     settings = canonical(content | _listed(study))
     # Reduced pictures are made only after the whole ones were too many; animations take half of the limit at most.
     embedded = 3 * min(height, LARGEST) * min(width, LARGEST) * shown + round(study.report.megabytes * 5e5)
+    figures = 3 * len(study.subjects) * len(study.rois) + 2 * (len(study.reconstruct) > 1)
     # Embedded pictures are text, joined, encoded: 4.9 bytes a byte (measured). Strips are read whole, as floats too.
     strip = 3 * height * width * study.report.gallery
     need = Need(
         host_bytes=200 * 2**20 + 10 * embedded + 10 * strip,
         bytes_in=3 * height * width * shown,
         bytes_out=4 * embedded // 3 + 2**20,
-        files_out=1,
-        seconds=5 + 0.02 * shown,
+        files_out=1 + 2 * figures,
+        seconds=5 + 0.02 * shown + 0.5 * figures,
     )
     return [Tile(Group("report", ("report",), settings, upstream), "report", 0, 1, need)]
 
@@ -67,8 +71,18 @@ def prepare(study: Study) -> None:
 def work(study: Study, tile: Tile) -> list[Path]:
     """Gather what the page shows, and write it."""
     from hpc_recon import __version__
-    from hpc_recon.reporting import facts, galleries, layer_plots, page, runs, score_tables, validity_card, words
-    from hpc_recon.reporting.tables import CROSS_VALIDATION
+    from hpc_recon.reporting import (
+        facts,
+        galleries,
+        layer_plots,
+        page,
+        runs,
+        score_tables,
+        study_figures,
+        tables,
+        validity_card,
+        words,
+    )
     from hpc_recon.stores import layout
 
     workspace = layout.workspace_of(study)
@@ -76,6 +90,11 @@ def work(study: Study, tile: Tile) -> list[Path]:
     roi = words.primary_roi(study)
     run = runs.collect(workspace)
     shown = galleries.collect(study)
+    by_roi = {name: layer_plots.panel_rows(summary, study, roi=name) for name in (roi, *study.rois)}
+    scores = workspace / "scores"
+    items = tables.read_items(scores / "items.csv")
+    images = tables.read_frame(scores / "images.csv", columns=tables.IMAGE_COLUMNS)
+    figures = study_figures.collect(summary, study, items, images, roi=roi)
     content = page.Page(
         title=study.report.title or study.name,
         description=study.report.description,
@@ -84,11 +103,11 @@ def work(study: Study, tile: Tile) -> list[Path]:
         galleries=shown.galleries,
         gallery_note=galleries.note(study, shown),
         image_tables=score_tables.image_tables(summary, study, split="all", roi=roi),
-        fold_tables=score_tables.image_tables(summary, study, split=CROSS_VALIDATION, roi=roi),
+        fold_tables=score_tables.image_tables(summary, study, split=tables.CROSS_VALIDATION, roi=roi),
         roi_table=score_tables.roi_table(summary, study),
         legend=layer_plots.legend(summary, study),
-        panel_rows=layer_plots.panel_rows(summary, study, roi=roi),
-        other_rois=[(name, layer_plots.panel_rows(summary, study, roi=name)) for name in study.rois if name != roi],
+        panel_rows=by_roi[roi],
+        other_rois=[(name, rows) for name, rows in by_roi.items() if name != roi],
         layer_table=score_tables.layer_table(summary, study, roi=roi),
         choices=score_tables.choice_rows(_choices(workspace)),
         run=run,
@@ -102,8 +121,33 @@ def work(study: Study, tile: Tile) -> list[Path]:
         card=validity_card.card(
             _scores(workspace, "validity.json"), study, roi=roi, controls=_controls(workspace, tile)
         ),
+        more_tables=_more_tables(study, summary, roi),
+        figures=figures,
     )
-    return [write_atomic(workspace / "report" / "index.html", page.render(content).encode("utf-8"))]
+    drawn = study_figures.write(workspace / "report" / "figures", list(by_roi.items()), figures)
+    return [write_atomic(workspace / "report" / "index.html", page.render(content).encode("utf-8")), *drawn]
+
+
+def _more_tables(study: Study, summary: dict[str, Any], roi: str) -> list[Table]:
+    """Return the longer tables; those of people and of methods against each other where there are such scores."""
+    import pandas as pd
+
+    from hpc_recon.reporting import more_scores
+    from hpc_recon.stores import layout
+
+    workspace = layout.workspace_of(study)
+    human = _scores(workspace, "human.json") if study.evaluate.ratings else None
+    # Only text, shares and counts; absent in workspaces that an older version scored.
+    won = workspace / "scores" / "winning.csv"
+    against = more_scores.winning(pd.read_csv(won, keep_default_na=False), study, roi=roi) if won.exists() else None
+    found = (
+        more_scores.human(human, study),
+        more_scores.tested(summary, study, roi=roi),
+        against,
+        more_scores.all_images(summary, study, roi=roi),
+        more_scores.all_layers(summary, study, roi=roi),
+    )
+    return [table for table in found if table is not None]
 
 
 def _controls(workspace: Path, tile: Tile) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from importlib.resources import files
 from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
+from hpc_recon.reporting.figures import Panel
 from hpc_recon.reporting.layer_plots import LegendEntry, PanelRow
 from hpc_recon.reporting.pictures import Gallery
 from hpc_recon.reporting.runs import RunFigures
@@ -47,6 +48,10 @@ class Page:
     total_time: str = field(default="")
     #: What the images are evidence of; None: not shown.
     card: Card | None = field(default=None)
+    #: Longer tables: every score, tests, what people chose, variants against each other.
+    more_tables: Sequence[Table] = field(default=())
+    #: Figures over several methods or items; empty where a study has not the data.
+    figures: Sequence[Panel] = field(default=())
     #: How large the pictures are, and what was left out.
     gallery_note: str = field(default="")
 
