@@ -15,7 +15,7 @@ from hpc_recon.reporting.words import NOTHING, Entry, dataset_title, interval, m
 #: Scores that are shares of comparisons, written as per cent.
 _SHARES = ("identification", "top1", "top5", "human", "winning", "alexnet", "inception", "clip", "category_alone")
 #: Scores of layers that are no columns of their own: limits of a band.
-_BANDS = ("profile_correlation_q25", "profile_correlation_q75")
+_BANDS = ("profile_correlation_q25", "profile_correlation_q75", "profile_correlation_nonpositive")
 
 
 def is_share(metric: str) -> bool:
