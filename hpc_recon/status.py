@@ -43,12 +43,14 @@ def survey(workspace: Path) -> list[VerbStatus]:
     """Count tiles of every verb in pipeline order; verbs that never ran have zeros."""
     from hpc_recon.core.receipts import Listing
     from hpc_recon.run import failures
-    from hpc_recon.run.verbs import STEPS
+    from hpc_recon.run.verbs import ANALYSES, STEPS
 
     found = []
-    for verb in STEPS:
+    for verb in (*STEPS, *ANALYSES):
         listing = Listing(workspace, verb.name)
         keys = listing.groups()
+        if verb in ANALYSES and not keys:  # outside the pipeline: nobody waits for it
+            continue
         total = sum(sum((listing.fingerprint(key) or {}).get("tiles", {}).values()) for key in keys)
         done = sum(len(listing.done(key)) for key in keys)
         found.append(VerbStatus(verb.name, len(keys), total, done, failures.count(workspace, verb.name)))
@@ -69,9 +71,9 @@ def verify(workspace: Path, *, checksums: bool) -> tuple[int, int, dict[str, lis
         Number of files that receipts list, number of damaged ones, and what is wrong, by tile id.
     """
     from hpc_recon.core import receipts
-    from hpc_recon.run.verbs import STEPS
+    from hpc_recon.run.verbs import ANALYSES, STEPS
 
-    found = [receipts.verify(workspace, verb.name, checksums=checksums) for verb in STEPS]
+    found = [receipts.verify(workspace, verb.name, checksums=checksums) for verb in (*STEPS, *ANALYSES)]
     wrong = {tile_id: reasons for one in found for tile_id, reasons in one.damaged.items()}
     return sum(one.n_files for one in found), sum(one.n_damaged for one in found), wrong
 

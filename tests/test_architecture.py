@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hpc_recon"
 
 STEPS = {"simulate", "ingest", "extract", "fit", "decode", "reconstruct", "evaluate", "report"}
-VERBS = STEPS | {"status", "pipeline", "export", "rate", "control"}
+ANALYSES = {"screen"}
+VERBS = STEPS | ANALYSES | {"status", "pipeline", "export", "rate", "control"}
 #: A library may import the libraries to its right and nothing else of the package.
 LIBRARIES: dict[str, set[str]] = {
     "core": set(),
@@ -142,7 +143,7 @@ def test_verbs_import_only_the_standard_library_and_core_at_the_top(path: Path) 
     assert not wrong
 
 
-TILE_VERBS = sorted(STEPS)
+TILE_VERBS = sorted(STEPS | ANALYSES)
 
 
 @pytest.mark.parametrize("verb", TILE_VERBS)

@@ -30,6 +30,7 @@ from hpc_recon.core.fit_options import Fit
 from hpc_recon.core.ingest_options import Ingest, Name, SubjectName
 from hpc_recon.core.options import IcnnOptions, PixelsOptions
 from hpc_recon.core.reference_options import Reference
+from hpc_recon.core.screen_options import ScreenOptions
 from hpc_recon.core.sizes import Sizes
 
 #: Architectures without weights: the image itself in colour, and its luminance.
@@ -153,6 +154,12 @@ class Network(Section):
         return self
 
 
+class Screen(ScreenOptions):
+    """How networks and layers are ranked by decodability before they are extracted whole (`screen`)."""
+
+    networks: dict[Name, Network] = Field(default_factory=dict, description="candidates beside the study's networks")
+
+
 NormCorrection = Literal["none", "l2_norm", "channel_std", "mean_center", "train_mean_center"]
 
 
@@ -268,6 +275,7 @@ class Study(Section):
     report: Report = Field(Report(), description="what the report shows")
     controls: Controls = Field(Controls(), description="chains on brains that can tell nothing (docs/statistics.md)")
     control_of: ControlOf | None = Field(None, description="written by `control`, into the studies that it derives")
+    screen: Screen = Field(Screen(), description="how networks and layers are ranked by `screen`")
 
     @property
     def training_dataset(self) -> str:

@@ -205,9 +205,9 @@ def run(verbs: Sequence[str], values: dict[str, Any]) -> int:
         options = options_of(values)
         from hpc_recon.run import outlook
         from hpc_recon.run.session import DONE, run_verbs
-        from hpc_recon.run.verbs import step
+        from hpc_recon.run.verbs import computing
 
-        steps = [step(name) for name in verbs]
+        steps = [computing(name) for name in verbs]
         if options.dry_run:
             return outlook.dry_run(steps, options)
         code = run_verbs(steps, options)
@@ -223,6 +223,7 @@ def main(
     argv: Sequence[str] | None = None,
     *,
     instead: Mapping[str, tuple[str, Callable[[Any], int]]] | None = None,
+    after: Callable[[Any], int] | None = None,
 ) -> int:
     """Run one verb from the command line.
 
@@ -235,10 +236,14 @@ def main(
     instead
         Flags that do something else than to run the verb, by name: help, and a function of the `Options` that
         returns the exit code.
+    after
+        Called with the `Options` once everything is computed; not in a dry run. Returns the exit code.
     """
-    from hpc_recon.run.verbs import step
+    from hpc_recon.run.verbs import computing
 
-    @click.command(help=f"{step(verb).summary.capitalize()}.", context_settings={"help_option_names": ["-h", "--help"]})
+    @click.command(
+        help=f"{computing(verb).summary.capitalize()}.", context_settings={"help_option_names": ["-h", "--help"]}
+    )
     @common_options
     @partial(more_options, verb)
     def command(**values: Any) -> int:
@@ -248,7 +253,8 @@ def main(
         chosen = [action for flag, (_, action) in (instead or {}).items() if values.pop(flag)]
         if chosen:
             return guarded(lambda: chosen[0](options_of(values)))
-        return run([verb], values)
+        code = run([verb], values)
+        return code if after is None or code or values["dry_run"] else guarded(lambda: after(options_of(values)))
 
     if verb == "fit":
         decode = click.option("--decode", is_flag=True, help="decode while fitting; store predictions, no decoders")

@@ -64,6 +64,8 @@ STEPS = (
     _verb("evaluate", "score decoded features and images against truth and baselines"),
     _verb("report", "write one self-contained HTML page"),
 )
+#: Verbs that compute by tiles as the steps do, but stand outside the pipeline.
+ANALYSES = (_verb("screen", "rank networks and layers by decodability, from some units and training data alone"),)
 #: Commands that are not steps of their own.
 OTHERS = (
     _verb("pipeline", "run the chain of all verbs on one cluster"),
@@ -86,6 +88,11 @@ def step(name: str, *, where: str = "--from/--through") -> Verb:
         if verb.name == name:
             return verb
     raise StudyError(where, [f"unknown verb {name!r}{closest(name, [verb.name for verb in STEPS])}"])
+
+
+def computing(name: str) -> Verb:
+    """Return a step or an analysis by name; errors as `step`."""
+    return next((verb for verb in ANALYSES if verb.name == name), None) or step(name)
 
 
 def read_shapes(study: Study) -> Shapes:

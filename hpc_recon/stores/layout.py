@@ -88,6 +88,11 @@ def features(network: str, layer: str) -> Ref:
     return Ref(_join("features.zarr", network, layer), "extract")
 
 
+def screened(network: str, layer: str) -> Ref:
+    """Features of a sample of units, (n_training_stimuli, n_sampled) float32 or float16."""
+    return Ref(_join("screen.zarr", network, layer), "screen")
+
+
 def norms(network: str, layer: str) -> Ref:
     """Reference statistics of each stimulus's features, (n_stimuli, 3) float32; for norm correction."""
     return Ref(_join("norms.zarr", network, layer), "extract")
