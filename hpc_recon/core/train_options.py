@@ -144,8 +144,8 @@ class EndToEndTraining(_Part):
     order: Literal["fixed", "shuffled"] = Field(
         "fixed", description="order of samples: fixed (one order for all passes, as published) or shuffled (each pass)"
     )
-    image_size: int = Field(248, ge=16, description="stimuli are resized to this, pixels, bilinear")
-    crop: int = Field(227, ge=16, description="size of the random crop that is the target of one step, and of images")
+    image_size: int = Field(248, ge=35, description="stimuli are resized to this, pixels, bilinear")
+    crop: int = Field(227, ge=35, description="size of the random crop that is the target of one step, and of images")
     dense: int = Field(4096, ge=8, description="units of each of the generator's fully connected layers")
     width: float = Field(1.0, gt=0, le=1, description="multiplies the numbers of channels")
     comparator: Comparator = Field(Comparator(), description="whose features are compared")

@@ -25,7 +25,7 @@ TRAINERS = {"end_to_end": "hpc_recon.methods.end_to_end"}
 #: Version of the content of checkpoints.
 FORMAT = 1
 #: What `torch.load` raises for a file that it did not write.
-_UNREADABLE = (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError)
+_UNREADABLE = (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError)
 
 
 class Trainer(Protocol):

@@ -17,7 +17,7 @@ def test_every_trainer_of_the_table_is_there():
     for module in trainers.TRAINERS.values():
         assert callable(importlib.import_module(module).trainer)
     given = EndToEndTraining(
-        method="end_to_end", profile="tiny", crop=20, image_size=20, losses={"feature": 0, "adversarial": 0}
+        method="end_to_end", profile="tiny", crop=36, image_size=36, losses={"feature": 0, "adversarial": 0}
     )
     with trainers.own_randomness("cpu"):
         found = trainers.make(given, n_voxels=3, seed=0, device="cpu")
