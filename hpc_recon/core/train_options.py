@@ -93,22 +93,22 @@ PROFILES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         ),
         "tiny": MappingProxyType(
             {
-                "steps": 1_000,
-                "batch": 32,
-                "steps_per_tile": 250,
+                "steps": 400,
+                "batch": 16,
+                "steps_per_tile": 100,
                 "checkpoint_every": 50,
                 "log_every": 5,
                 "image_size": 64,
                 "crop": 60,
                 "dense": 256,
                 "width": 0.125,
-                "adam": {"learning_rate": 1e-3, "halve_at": [700, 900]},
+                "adam": {"learning_rate": 5e-4, "halve_at": [250, 350]},
                 "comparator": {
                     "architecture": "vgg11_quarter",
                     "weights": "random:1",
                     "layers": ["conv2_1", "conv3_1", "conv4_1"],
                 },
-                "losses": {"pixel": 2e-6, "feature": 1e-3, "adversarial": 1.0},
+                "losses": {"pixel": 1e-5, "feature": 3e-4, "adversarial": 1.0},
             }
         ),
     }
