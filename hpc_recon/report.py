@@ -96,7 +96,7 @@ def prepare(study: Study) -> None:
 def work(study: Study, tile: Tile) -> list[Path]:
     """Gather what the page shows, and write it."""
     from hpc_recon import __version__
-    from hpc_recon.reporting import layer_plots, page, runs, score_tables, validity_card, words
+    from hpc_recon.reporting import layer_plots, page, runs, score_tables, training, validity_card, words
     from hpc_recon.reporting.tables import CROSS_VALIDATION
     from hpc_recon.stores import layout
 
@@ -127,6 +127,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         version=__version__,
         total_time=format_seconds(run.total_seconds) if run.total_seconds else "",
         card=validity_card.card(_scores(workspace, "validity.json"), study, roi=roi),
+        trained=training.collect(workspace),
     )
     return [write_atomic(workspace / "report" / "index.html", page.render(content).encode("utf-8"))]
 

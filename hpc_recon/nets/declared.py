@@ -19,7 +19,6 @@ from hpc_recon.formats.feature_trees import FeatureTree
 from hpc_recon.nets import zoo
 from hpc_recon.nets.identity import weights_kind
 
-
 #: Instead of weights that are not there.
 _RANDOM = {"weights": "random:0", "sha256": None}
 

@@ -87,7 +87,7 @@ def project(options: EndToEndTraining, n_voxels: int) -> StepCost:
         comparing = costs.gradient_bytes(structure, options.comparator.layers)
     seconds += flops / FLOPS_PER_SECOND / threads.available()
     return StepCost(
-        seconds=options.seconds_per_step or options.batch * seconds + 0.002,
+        seconds=(options.seconds_per_step or options.batch * seconds) + 0.002,
         # Weights, gradients and two means; one root of the largest layer beside them.
         weights_bytes=4 * 5 * trained + frozen_bytes,
         activations_bytes=options.batch * (4 * numbers + comparing + 24 * options.crop**2),

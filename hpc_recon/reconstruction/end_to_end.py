@@ -24,8 +24,6 @@ from hpc_recon.training import data, models
 from hpc_recon.training.models import Model
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from hpc_recon.training.data import Scaling
 
 #: Sizes of the published generators' images, and of the stimuli that they were trained with.
@@ -181,9 +179,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
     return files
 
 
-def _generator(
-    study: Study, options: EndToEndOptions, split: str, roi: str
-) -> tuple[nn.Module, Scaling, dict[str, Any]]:
+def _generator(study: Study, options: EndToEndOptions, split: str, roi: str) -> tuple[Any, Scaling, dict[str, Any]]:
     """Return a generator, how its voxels are z-scored, and where it comes from."""
     if options.model is not None:
         training = study.train[options.model]

@@ -76,7 +76,7 @@ def layer_panel(
         _dress(axes, places, groups=groups, chance=chance)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return Panel(title, subtitle, _inline(buffer.getvalue()), _alt(title, series, groups))
+    return Panel(title, subtitle, inline(buffer.getvalue()), _alt(title, series, groups))
 
 
 def _places(groups: Sequence[tuple[str, Sequence[str]]]) -> list[float]:
@@ -137,7 +137,7 @@ def _dress(axes: Axes, places: Sequence[float], *, groups: Sequence[tuple[str, S
             start += len(layers)
 
 
-def _inline(svg: str) -> str:
+def inline(svg: str) -> str:
     """Return SVG for inside a page: no prolog, no fixed size, the page's ink, and no identifiers that could clash."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)

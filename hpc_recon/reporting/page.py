@@ -13,6 +13,7 @@ from hpc_recon.reporting.layer_plots import LegendEntry, PanelRow
 from hpc_recon.reporting.pictures import Gallery
 from hpc_recon.reporting.runs import RunFigures
 from hpc_recon.reporting.score_tables import ChoiceRow, Table
+from hpc_recon.reporting.training import Trained
 from hpc_recon.reporting.validity_card import Card
 from hpc_recon.reporting.words import Verdict
 
@@ -47,6 +48,8 @@ class Page:
     total_time: str = field(default="")
     #: What the images are evidence of; None: not shown.
     card: Card | None = field(default=None)
+    #: Networks that were trained to make images.
+    trained: Sequence[Trained] = field(default=())
 
 
 def render(page: Page) -> str:

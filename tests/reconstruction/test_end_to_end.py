@@ -19,8 +19,16 @@ from hpc_recon.training.models import Model
 
 TRAIN = {
     "e2e": {
-        **{"method": "end_to_end", "profile": "tiny", "steps": 2, "steps_per_tile": 1, "batch": 4, "log_every": 1},
-        **{"image_size": 40, "crop": 36, "dense": 16, "losses": {"feature": 0, "adversarial": 0}},
+        "method": "end_to_end",
+        "profile": "tiny",
+        "steps": 2,
+        "steps_per_tile": 1,
+        "batch": 4,
+        "log_every": 1,
+        "image_size": 40,
+        "crop": 36,
+        "dense": 16,
+        "losses": {"feature": 0, "adversarial": 0},
     }
 }
 ENTRY = {"method": "end_to_end", "model": "e2e", "network": "net"}

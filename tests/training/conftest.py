@@ -13,8 +13,14 @@ from hpc_recon.core.config import Study
 SMALL: dict[str, Any] = {
     "method": "end_to_end",
     "profile": "tiny",
-    **{"steps": 10, "steps_per_tile": 4, "checkpoint_every": 1, "log_every": 1, "batch": 4},
-    **{"image_size": 40, "crop": 36, "dense": 16},
+    "steps": 10,
+    "steps_per_tile": 4,
+    "checkpoint_every": 1,
+    "log_every": 1,
+    "batch": 4,
+    "image_size": 40,
+    "crop": 36,
+    "dense": 16,
     "comparator": {"architecture": "vgg11_quarter", "weights": "random:1", "layers": ["conv1_1"]},
 }
 
