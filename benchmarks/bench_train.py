@@ -126,8 +126,8 @@ def main(argv=None):
     }
     print(
         f"{given.profile}, batch {options.batch}: bare {statistics.median(found['bare']):.3f} s, step "
-        f"{statistics.median(found['step']):.3f} s, ratio {found['ratio']:.2f} ({min(ratios):.2f} to {max(ratios):.2f}); "
-        f"peak {found['peak_bytes'] / 2**20:.0f} MiB"
+        f"{statistics.median(found['step']):.3f} s, ratio {found['ratio']:.2f} "
+        f"({min(ratios):.2f} to {max(ratios):.2f}); peak {found['peak_bytes'] / 2**20:.0f} MiB"
     )
     if given.output:
         given.output.write_text(json.dumps(found, indent=1) + "\n")
