@@ -11,13 +11,15 @@ import click
 from hpc_recon.run import cli
 
 
-def chain(source: str, *, start: str | None, through: str | None) -> list[str]:
+def chain(source: str, *, start: str | None, through: str | None, trains: bool = False) -> list[str]:
     """Return the verbs of a pipeline from `start` through `through`, both included.
 
     Parameters
     ----------
     source
         `simulate` or `ingest`: what the study says makes the brain data.
+    trains
+        Whether the study has a section `train`; without it that verb is left out.
 
     Raises
     ------
@@ -31,10 +33,12 @@ def chain(source: str, *, start: str | None, through: str | None) -> list[str]:
     if source == "control":
         raise StudyError("--study", ["this study was derived by `control`; run `python -m hpc_recon.control` instead"])
     other = {"simulate": "ingest", "ingest": "simulate"}[source]
-    names = [verb.name for verb in STEPS if verb.name != other]
+    names = [verb.name for verb in STEPS if verb.name != other and (trains or verb.name != "train")]
     for option, name in (("--from", start), ("--through", through)):
         if name is not None and step(name, where=option).name == other:
             raise StudyError(option, [f"this study makes its data with {source!r}, not {name!r}"])
+        if name == "train" and not trains:
+            raise StudyError(option, ["this study trains nothing; give it a section train, or name another verb"])
     first = names.index(start) if start else 0
     last = names.index(through) if through else len(names) - 1
     if first > last:
@@ -50,7 +54,7 @@ def _run(values: dict[str, Any]) -> int:
 
         options = cli.options_of(values)
         study = load_study(options.study, options.assignments)
-        return cli.run(chain(study.source_verb, start=start, through=through), values)
+        return cli.run(chain(study.source_verb, start=start, through=through, trains=bool(study.train)), values)
 
     return cli.guarded(action)
 

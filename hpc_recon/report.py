@@ -80,6 +80,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         score_tables,
         study_figures,
         tables,
+        training,
         validity_card,
         words,
     )
@@ -123,6 +124,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         ),
         more_tables=_more_tables(study, summary, roi),
         figures=figures,
+        trained=training.collect(workspace, with_pictures=study.report.publishable is None),
     )
     drawn = study_figures.write(workspace / "report" / "figures", list(by_roi.items()), figures)
     return [write_atomic(workspace / "report" / "index.html", page.render(content).encode("utf-8")), *drawn]

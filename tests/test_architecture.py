@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hpc_recon"
 
-STEPS = {"simulate", "ingest", "extract", "fit", "decode", "reconstruct", "evaluate", "report"}
+STEPS = {"simulate", "ingest", "extract", "fit", "decode", "train", "reconstruct", "evaluate", "report"}
 ANALYSES = {"screen"}
 VERBS = STEPS | ANALYSES | {"status", "pipeline", "export", "rate", "control"}
 #: A library may import the libraries to its right and nothing else of the package.
@@ -29,7 +29,8 @@ LIBRARIES: dict[str, set[str]] = {
     "evaluation": {"nets", "numerics", "stores", "core"},
     "extraction": {"nets", "numerics", "stores", "formats", "core"},
     "methods": {"nets", "core"},
-    "reconstruction": {"methods", "nets", "numerics", "stores", "core"},
+    "reconstruction": {"training", "methods", "nets", "numerics", "stores", "core"},
+    "training": {"methods", "nets", "numerics", "stores", "core"},
     "simulation": {"nets", "core"},
     "reporting": {"stores", "core"},
 }

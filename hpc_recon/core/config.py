@@ -28,10 +28,11 @@ from hpc_recon.core.errors import StudyError
 from hpc_recon.core.evaluate_options import Evaluate
 from hpc_recon.core.fit_options import Fit
 from hpc_recon.core.ingest_options import Ingest, Name, SubjectName
-from hpc_recon.core.options import IcnnOptions, PixelsOptions
+from hpc_recon.core.options import EndToEndOptions, IcnnOptions, PixelsOptions
 from hpc_recon.core.reference_options import Reference
 from hpc_recon.core.screen_options import ScreenOptions
 from hpc_recon.core.sizes import Sizes
+from hpc_recon.core.train_options import EndToEndTraining
 
 #: Architectures without weights: the image itself in colour, and its luminance.
 PIXEL_ARCHITECTURES = ("pixels", "pixels_gray")
@@ -238,7 +239,7 @@ ArraysUrl = Annotated[str | None, BeforeValidator(_checked_url), BeforeValidator
 
 UnitChoice = Annotated[int | unit_choice.EveryNth | unit_choice.UnitFile | None, BeforeValidator(unit_choice.parse)]
 
-Reconstruct = Annotated[IcnnOptions | PixelsOptions, Field(discriminator="method")]
+Reconstruct = Annotated[IcnnOptions | PixelsOptions | EndToEndOptions, Field(discriminator="method")]
 
 
 class Study(Section):
@@ -268,6 +269,9 @@ class Study(Section):
     sizes: Sizes | None = Field(None, description="what the data will hold; for --dry-run before they are there")
     fit: Fit = Field(Fit(), description="how decoders are fitted")
     decode: Decode = Field(Decode(), description="how test data are decoded")
+    train: dict[Name, EndToEndTraining] = Field(
+        default_factory=dict, description="networks to train from brain samples to images, by a name of your own"
+    )
     reconstruct: dict[Name, Reconstruct] = Field(default_factory=dict, description="methods by a name of your own")
     evaluate: Evaluate = Field(
         Evaluate(), description="how intervals are computed, and which published sets of metrics are"
@@ -306,6 +310,17 @@ class Study(Section):
             if options.rois is None or roi in options.rois
             for dataset in self.test_datasets(split)
             if options.datasets is None or dataset in options.datasets
+        ]
+
+    def trained_sets(self, name: str) -> list[tuple[str, str]]:
+        """Return every (split, ROI) for which an entry under `train:` is trained."""
+        options = self.train[name]
+        return [
+            (split, roi)
+            for split in self.splits()
+            if options.subjects is None or base_subject(split) in options.subjects
+            for roi in self.rois
+            if options.rois is None or roi in options.rois
         ]
 
     def runs(self, network: str) -> bool:

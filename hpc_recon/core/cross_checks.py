@@ -8,7 +8,7 @@ from hpc_recon.core import decoder_files
 from hpc_recon.core.config import FEATURES_ONLY, PIXEL_ARCHITECTURES, Network, Study
 from hpc_recon.core.icnn_options import DEFAULT
 from hpc_recon.core.ingest_options import CrossValidation, Ingest
-from hpc_recon.core.options import IcnnOptions
+from hpc_recon.core.options import EndToEndOptions, IcnnOptions
 from hpc_recon.core.text import closest
 
 
@@ -37,6 +37,7 @@ def problems(study: Study) -> list[str]:
         if study.ingest.cross_validation is not None:
             found += _check_folds(study, study.ingest.cross_validation)
     found += _check_references(study)
+    found += _check_training(study)
     for name, options in study.reconstruct.items():
         found += _check_method(study, name, options)
     found += decoder_files.problems(study)
@@ -137,6 +138,8 @@ def _check_method(study: Study, name: str, options: Any) -> list[str]:
         ("subjects", options.subjects, study.subjects),
     ):
         problems += [f"{where}.{key}: unknown name {x!r}{closest(x, known)}" for x in chosen or () if x not in known]
+    if isinstance(options, EndToEndOptions):
+        return [*problems, *_check_end_to_end(study, where, options)]
     if network.architecture == FEATURES_ONLY:
         return [
             *problems,
@@ -152,6 +155,44 @@ def _check_method(study: Study, name: str, options: Any) -> list[str]:
             f"{where}: method pixels needs a network with architecture: pixels or pixels_gray, "
             f"not {network.architecture!r}"
         )
+    return problems
+
+
+def _check_training(study: Study) -> list[str]:
+    problems = []
+    for name, options in study.train.items():
+        for key, chosen, known in (
+            ("rois", options.rois, study.rois),
+            ("subjects", options.subjects, study.subjects),
+        ):
+            unknown = [x for x in chosen or () if x not in known]
+            problems += [f"train.{name}.{key}: unknown name {x!r}{closest(x, known)}" for x in unknown]
+    if study.train and (study.decode.files or study.fit.files):
+        problems.append("train: networks learn from brain samples; leave out decode.files and fit.files")
+    return problems
+
+
+def _check_end_to_end(study: Study, where: str, options: EndToEndOptions) -> list[str]:
+    if options.model is None:
+        return [
+            f"{where}.weights: unknown subject {subject!r}{closest(subject, study.subjects)}"
+            for subject in options.weights
+            if subject not in study.subjects
+        ] + [
+            f"{where}.weights: no generator of {subject!r}; add one, or name the others under subjects"
+            for subject in options.subjects or study.subjects
+            if subject not in options.weights
+        ]
+    if options.model not in study.train:
+        return [f"{where}.model: unknown name {options.model!r}{closest(options.model, study.train)}"]
+    model = study.train[options.model]
+    problems = []
+    for key in ("subjects", "rois"):
+        trained = getattr(model, key)
+        wanted = getattr(options, key) or getattr(study, key)
+        absent = [x for x in wanted if trained is not None and x not in trained]
+        if absent:
+            problems.append(f"{where}.{key}: {', '.join(absent)} not trained by {options.model!r}; choose from its own")
     return problems
 
 

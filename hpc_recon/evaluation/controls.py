@@ -16,7 +16,7 @@ from hpc_recon.core.config import Report, Study
 from hpc_recon.core.control_options import ControlName, ControlOf, Controls
 from hpc_recon.core.errors import MissingStore, StudyError
 from hpc_recon.core.evaluate_options import Evaluate
-from hpc_recon.core.options import IcnnOptions, PixelsOptions
+from hpc_recon.core.options import EndToEndOptions, IcnnOptions
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.sizes import DatasetSize, Sizes
 from hpc_recon.stores import brain, layout, linking, shapes
@@ -105,10 +105,15 @@ def derive(study: Study, name: ControlName) -> Study:
     return study.model_copy(update=changes)
 
 
-def _methods(study: Study, subjects: dict[str, str], datasets: list[str]) -> dict[str, IcnnOptions | PixelsOptions]:
-    """Return the methods for the derived subjects and the datasets that are left, without what only shows them."""
-    found: dict[str, IcnnOptions | PixelsOptions] = {}
+def _methods(study: Study, subjects: dict[str, str], datasets: list[str]) -> dict[str, Reconstruct]:
+    """Return the methods for the derived subjects and the datasets that are left, without what only shows them.
+
+    Methods that are trained are left out: their networks would have to be trained again.
+    """
+    found: dict[str, Reconstruct] = {}
     for name, options in study.reconstruct.items():
+        if isinstance(options, EndToEndOptions):
+            continue
         kept = None if options.datasets is None else tuple(d for d in options.datasets if d in datasets)
         own = options.subjects
         mine = None if own is None else tuple(copy for copy, s in subjects.items() if s in own)

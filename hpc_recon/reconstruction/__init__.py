@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MAKERS = {
     "icnn": "hpc_recon.reconstruction.from_features",
     "pixels": "hpc_recon.reconstruction.from_features",
+    "end_to_end": "hpc_recon.reconstruction.end_to_end",
 }
 
 

@@ -71,7 +71,7 @@ def panel(title: str, draw: Draw, *, subtitle: str, alt: str) -> Panel:
         draw(figure.add_subplot(), _PAGE)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return Panel(title, subtitle, _inline(buffer.getvalue()), alt, draw)
+    return Panel(title, subtitle, inline(buffer.getvalue()), alt, draw)
 
 
 def save(one: Panel, folder: Path, stem: str) -> list[Path]:
@@ -197,7 +197,7 @@ def plain(axes: Axes, ink: Ink, *, grid: Literal["x", "y", "both"] = "y") -> Non
         axis.label.set_color(ink.text)
 
 
-def _inline(svg: str) -> str:
+def inline(svg: str) -> str:
     """Return SVG for inside a page: no prolog, no fixed size, the page's ink, and no identifiers that could clash."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)

@@ -60,7 +60,8 @@ STEPS = (
     _verb("extract", "compute the features of all stimuli with a network"),
     _verb("fit", "fit one decoder per unit: voxel selection, then ridge regression"),
     _verb("decode", "predict the features of the test datasets from brain activity"),
-    _verb("reconstruct", "make images from decoded features"),
+    _verb("train", "train networks that make images straight from brain activity"),
+    _verb("reconstruct", "make images from decoded features, or with a trained network"),
     _verb("evaluate", "score decoded features and images against truth and baselines"),
     _verb("report", "write one self-contained HTML page"),
 )
