@@ -12,11 +12,11 @@ import numpy as np
 
 from hpc_recon.core import receipts
 from hpc_recon.core.array import Array
-from hpc_recon.core.config import Report, Study
+from hpc_recon.core.config import Reconstruct, Report, Study
 from hpc_recon.core.control_options import ControlName, ControlOf, Controls
 from hpc_recon.core.errors import MissingStore, StudyError
 from hpc_recon.core.evaluate_options import Evaluate
-from hpc_recon.core.options import EndToEndOptions, IcnnOptions
+from hpc_recon.core.options import EndToEndOptions, IcnnOptions, PixelsOptions
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.sizes import DatasetSize, Sizes
 from hpc_recon.stores import brain, layout, linking, shapes
