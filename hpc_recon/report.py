@@ -146,6 +146,8 @@ def _choices(workspace: Path) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]
     folder = workspace / "choices"
     for path in sorted(folder.rglob("*.json")):
         *outer, name = path.relative_to(folder).parts
+        if "_out_of_fold" in outer:  # a list of choices, one for each fold
+            continue
         yield (*outer, name.removesuffix(".json")), dict(read_json(path))
 
 

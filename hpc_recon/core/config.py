@@ -27,6 +27,7 @@ from hpc_recon.core.errors import StudyError
 from hpc_recon.core.evaluate_options import Evaluate
 from hpc_recon.core.fit_options import Fit
 from hpc_recon.core.ingest_options import Ingest, Name, SubjectName
+from hpc_recon.core.latent_options import LatentOptions, StimulusArray
 from hpc_recon.core.options import IcnnOptions, PixelsOptions
 from hpc_recon.core.reference_options import Reference
 from hpc_recon.core.sizes import Sizes
@@ -77,13 +78,22 @@ def _as_list(value: Any) -> Any:
 
 
 class FeatureFiles(Section):
-    """Features of a network that were computed elsewhere, read by `extract`: `<folder>/<layer>/<label>.mat`."""
+    """Features of a network that were computed elsewhere, read by `extract`: a tree of `.mat` files, or arrays."""
 
     folders: Annotated[tuple[Path, ...], BeforeValidator(_as_list)] = Field(
-        min_length=1,
+        (),
         description="folder of the layers' folders, or a list of such (the stimuli may be spread over them); the "
         "variable `feat` of a file is (1, C, H, W) or (1, K)",
     )
+    arrays: dict[Name, tuple[StimulusArray, ...]] = Field(
+        default_factory=dict, description="by layer, instead of folders: arrays with a row for each stimulus"
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> FeatureFiles:
+        if bool(self.folders) == bool(self.arrays):
+            raise ValueError("give either folders or arrays")
+        return self
 
 
 class Network(Section):
@@ -139,6 +149,9 @@ class Network(Section):
     def _files_or_code(self) -> Network:
         if self.features is not None and self.architecture in PIXEL_ARCHITECTURES:
             raise ValueError(f"{self.architecture} is the stimulus itself; leave out features")
+        absent = [x for x in self.layers if self.features and self.features.arrays and x not in self.features.arrays]
+        if absent:
+            raise ValueError(f"features.arrays has no layer {absent[0]!r}; give its arrays, or leave it out of layers")
         if self.architecture == FEATURES_ONLY:
             if self.features is None:
                 raise ValueError("architecture: features needs features: {folders: ...}, where its files lie")
@@ -225,7 +238,7 @@ ArraysUrl = Annotated[str | None, BeforeValidator(_checked_url), BeforeValidator
 
 UnitChoice = Annotated[int | unit_choice.EveryNth | unit_choice.UnitFile | None, BeforeValidator(unit_choice.parse)]
 
-Reconstruct = Annotated[IcnnOptions | PixelsOptions, Field(discriminator="method")]
+Reconstruct = Annotated[IcnnOptions | PixelsOptions | LatentOptions, Field(discriminator="method")]
 
 
 class Study(Section):
@@ -294,7 +307,7 @@ class Study(Section):
 
     def runs(self, network: str) -> bool:
         """Return whether a network is run: to compute its features, or by a method under `reconstruct:`."""
-        used = any(options.network == network for options in self.reconstruct.values())
+        used = any(o.network == network and o.method != "latent" for o in self.reconstruct.values())
         return self.networks[network].features is None or used
 
     def layer_sets(self) -> list[tuple[str, str, str, str]]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.icnn_options import DEFAULT
-from hpc_recon.core.options import IcnnOptions, PixelsOptions
+from hpc_recon.core.options import IcnnOptions
 
 if TYPE_CHECKING:
-    from hpc_recon.core.config import Study
+    from hpc_recon.core.config import Reconstruct, Study
 
 #: conv3_2 belongs to block 3.
 _BLOCK = re.compile(r"conv(\d+)_\d+")
@@ -58,11 +58,11 @@ def expanded(study: Study) -> Study:
     StudyError
         If a part has the name of another entry.
     """
-    found: dict[str, IcnnOptions | PixelsOptions] = {}
+    found: dict[str, Reconstruct] = {}
     for name, options in study.reconstruct.items():
         network = study.networks.get(options.network)
         if not isinstance(options, IcnnOptions) or options.expand is None or network is None:
-            parts: dict[str, IcnnOptions | PixelsOptions] = {name: options}
+            parts: dict[str, Reconstruct] = {name: options}
         else:
             sets = sets_of_layers(options.expand, options.layers or network.layers)
             parts = {f"{name}.{ending}": _part(options, name, ending, layers) for ending, layers in sets.items()}

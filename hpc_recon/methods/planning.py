@@ -70,6 +70,7 @@ def images_per_tile(study: Study, shapes: Shapes, options: Options) -> int:
 def need(study: Study, shapes: Shapes, variant: str, *, n: int) -> Need:
     """Project a tile of `n` items."""
     options = study.reconstruct[variant]
+    assert isinstance(options, (IcnnOptions, PixelsOptions)), options.method
     network, layers = study.networks[options.network], layers_of(study, options)
     height, width = shapes.image_size()
     image = array_bytes(height, width, 3)

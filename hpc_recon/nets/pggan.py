@@ -11,7 +11,7 @@ The first operation divides a latent by its length, so that an image depends on 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Design:
     @property
     def resolution(self) -> int:
         """Height and width of an image, pixels."""
-        return FIRST * 2 ** (len(self.channels) - 1)
+        return FIRST << (len(self.channels) - 1)
 
 
 def of_resolution(resolution: int) -> Design:
@@ -189,6 +189,7 @@ def load(path: Path, *, sha256: str | None = None) -> Pggan:
 
 def _own(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     """Return parameters by the names of this class, in its layout, whichever naming the file has."""
+    convert: Callable[[str, str, Tensor], Tensor]
     if "dense.weight" in state:
         named, convert = {key: key for key in state if key.partition(".")[0] in ("dense", "steps", "rgb")}, _as_it_is
     elif "layer1.conv.weight" in state:
