@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -201,3 +203,10 @@ def _linear(file: Path) -> Linear:
             "it with `python -m hpc_recon.generator`"
         )
     return Linear(mean.float(), components.float())
+
+
+def state_bytes(state: Mapping[str, Tensor]) -> bytes:
+    """Return the bytes of a file of plain tensors, as `weights.read_state` reads it."""
+    payload = io.BytesIO()
+    torch.save(dict(state), payload)
+    return payload.getvalue()
