@@ -128,7 +128,24 @@ def work(study: Study, tile: Tile) -> list[Path]:
         total_time=format_seconds(run.total_seconds) if run.total_seconds else "",
         card=validity_card.card(_scores(workspace, "validity.json"), study, roi=roi),
     )
-    return [write_atomic(workspace / "report" / "index.html", page.render(content).encode("utf-8"))]
+    files = [write_atomic(workspace / "report" / "index.html", page.render(content).encode("utf-8"))]
+    return [*files, *_latents(study)]
+
+
+def _latents(study: Study) -> list[Path]:
+    """Write `report/latents.html` where an entry of method `latent` was scored; return it, or nothing."""
+    if not any(options.method == "latent" for options in study.reconstruct.values()):
+        return []
+    from hpc_recon.evaluation import latents
+    from hpc_recon.reporting import latent_page
+    from hpc_recon.stores import layout
+
+    workspace = layout.workspace_of(study)
+    sets = [
+        latent_page.Scores(variant, place, summary, latents.strips(study, variant, place))
+        for (variant, place), summary in latents.read(study).items()
+    ]
+    return [write_atomic(workspace / "report" / "latents.html", latent_page.render(study.name, sets).encode("utf-8"))]
 
 
 def _scores(workspace: Path, name: str) -> dict[str, Any]:

@@ -198,3 +198,14 @@ def read(study: Study) -> dict[tuple[str, Place], dict[str, Any]]:
             if path.exists():
                 found[variant, place] = json.loads(path.read_text(encoding="utf-8"))
     return found
+
+
+def strips(study: Study, variant: str, place: Place) -> dict[str, Array]:
+    """Return the strips of edits that the study shows, by item: (attributes, steps, H, W, 3) uint8; else none."""
+    options = study.reconstruct[variant]
+    if not isinstance(options, LatentOptions) or options.edits is None or not options.edits.show:
+        return {}
+    names = read_shown(study, place[0], place[2]).names[: options.edits.images]
+    files = [layout.image_file(study, variant, *place, name) for name in names]
+    paths = [file.parent / "edits" / f"{file.stem}.npy" for file in files]
+    return {name: np.load(path, allow_pickle=False) for name, path in zip(names, paths, strict=True) if path.exists()}

@@ -183,5 +183,5 @@ def _loss(kind: Kind, encoder: nn.Module, generator: nn.Module, true: Tensor, n:
         return total
     code = _spherical(code)
     drawn = _spherical(code + _NOISE * torch.randn_like(code))
-    total = (_image(kind, generator, drawn) - true).square().sum(dim=(1, 2, 3)).mean()
-    return total
+    error = (_image(kind, generator, drawn) - true).square().sum(dim=(1, 2, 3))
+    return error.mean()
