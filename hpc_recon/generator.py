@@ -16,6 +16,8 @@ import click
 from hpc_recon.run import cli
 
 KINDS = ("linear", "decoder", "pggan")
+#: Mean deviation of a latent's numbers over images below which they say nothing of the image; useful ones are near 1.
+COLLAPSED = 0.1
 
 
 def _make(kind: str, folder: Path, values: dict[str, Any]) -> int:
@@ -54,6 +56,13 @@ def _make(kind: str, folder: Path, values: dict[str, Any]) -> int:
         f"{file}: {kind} of {len(rows):,} training images, {values['latents']} numbers a latent; images come back with "
         f"a root mean squared error of {made.error:.3f} (0-1); sha256 {sha256(file)}"
     )
+    spread = float(made.latents[rows].std(axis=0).mean())
+    if spread < COLLAPSED:
+        click.echo(
+            f"warning: latents of different images are nearly the same (mean deviation of a number {spread:.3f}): the "
+            "encoder learnt nothing of them, and nothing can be decoded; give more --epochs or more images",
+            err=True,
+        )
     return 0
 
 
