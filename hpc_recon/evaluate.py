@@ -1,6 +1,7 @@
 """Score decoded features and reconstructed images against the truth and against simple baselines.
 
-Stages: `features` (one tile a split, ROI and layer), `images` (one tile a method, split, ROI and dataset),
+Stages: `features` (one tile a split, ROI and layer), `images` (one tile a method, split, ROI and dataset), `latents`
+(the same for entries of method `latent`: `scores/latents/`),
 `tables` (joins both into `scores/features.csv`, `scores/images.csv` and `scores/summary.json`, tests them in
 `scores/tests.csv`, compares variants with each other in `scores/winning.csv`, says in `scores/validity.json` what the
 images are evidence of, and lists the items in `scores/items.csv`; where some units are decoded, `scores/expected.json`
@@ -60,7 +61,7 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     )
     tables = Tile(Group("evaluate", ("tables",), settings, upstream), "tables", 0, 1, need)
     human = [_human_tile(study)] if study.evaluate.ratings else []
-    return [*features, *images, tables, *_controls_tile(study), *human]
+    return [*features, *images, *_latent_tiles(study, shapes), tables, *_controls_tile(study), *human]
 
 
 def _controls_tile(study: Study) -> list[Tile]:
@@ -74,6 +75,14 @@ def _controls_tile(study: Study) -> list[Tile]:
         return []
     need = Need(host_bytes=2**24, bytes_out=2**16, files_out=1, seconds=0.5)
     return [Tile(Group("evaluate", ("controls",), canonical({"controls": found})), "controls", 0, 1, need)]
+
+
+def _latent_tiles(study: Study, shapes: Shapes) -> list[Tile]:
+    if not any(options.method == "latent" for options in study.reconstruct.values()):
+        return []
+    from hpc_recon.evaluation import latents
+
+    return latents.tiles(study, shapes)
 
 
 def _human_tile(study: Study) -> Tile:
@@ -193,6 +202,10 @@ def prepare(study: Study) -> None:
 
 def work(study: Study, tile: Tile) -> list[Path]:
     """Compute the scores of one tile, or join the tables; return the files written."""
+    if tile.stage == "latents":
+        from hpc_recon.evaluation import latents
+
+        return latents.score(study, tile)
     stages = {
         "features": _score_layer,
         "images": _score_images,

@@ -127,7 +127,11 @@ def work(study: Study, tile: Tile) -> list[Path]:
         trained=training.collect(workspace, with_pictures=study.report.publishable is None),
     )
     drawn = study_figures.write(workspace / "report" / "figures", list(by_roi.items()), figures)
-    return [write_atomic(workspace / "report" / "index.html", page.render(content).encode("utf-8")), *drawn]
+    return [
+        write_atomic(workspace / "report" / "index.html", page.render(content).encode("utf-8")),
+        *drawn,
+        *_latents(study),
+    ]
 
 
 def _more_tables(study: Study, summary: dict[str, Any], roi: str) -> list[Table]:
@@ -157,6 +161,23 @@ def _controls(workspace: Path, tile: Tile) -> dict[str, Any] | None:
     return _scores(workspace, "controls.json") if _CONTROLS in tile.group.upstream else None
 
 
+def _latents(study: Study) -> list[Path]:
+    """Write `report/latents.html` where an entry of method `latent` was scored; return it, or nothing."""
+    if not any(options.method == "latent" for options in study.reconstruct.values()):
+        return []
+    from hpc_recon.evaluation import latents
+    from hpc_recon.reporting import latent_page
+    from hpc_recon.stores import layout
+
+    workspace = layout.workspace_of(study)
+    may_show = study.report.publishable is None  # strips are of stimuli that may be withheld
+    sets = [
+        latent_page.Scores(variant, place, summary, latents.strips(study, variant, place) if may_show else {})
+        for (variant, place), summary in latents.read(study).items()
+    ]
+    return [write_atomic(workspace / "report" / "latents.html", latent_page.render(study.name, sets).encode("utf-8"))]
+
+
 def _scores(workspace: Path, name: str) -> dict[str, Any]:
     path = workspace / "scores" / name
     if not path.exists():
@@ -172,6 +193,8 @@ def _choices(workspace: Path) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]
     folder = workspace / "choices"
     for path in sorted(folder.rglob("*.json")):
         *outer, name = path.relative_to(folder).parts
+        if "_out_of_fold" in outer:  # a list of choices, one for each fold
+            continue
         yield (*outer, name.removesuffix(".json")), dict(read_json(path))
 
 

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "hpc_recon"
 
 STEPS = {"simulate", "ingest", "extract", "fit", "decode", "train", "reconstruct", "evaluate", "report"}
 ANALYSES = {"screen"}
-VERBS = STEPS | ANALYSES | {"status", "pipeline", "export", "rate", "control"}
+VERBS = STEPS | ANALYSES | {"status", "pipeline", "export", "generator", "rate", "control"}
 #: A library may import the libraries to its right and nothing else of the package.
 LIBRARIES: dict[str, set[str]] = {
     "core": set(),

@@ -15,8 +15,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    StrictBool,
-    StrictInt,
     field_validator,
     model_validator,
 )
@@ -24,10 +22,12 @@ from pydantic import (
 from hpc_recon.core import storage
 from hpc_recon.core import units as unit_choice
 from hpc_recon.core.control_options import ControlOf, Controls
+from hpc_recon.core.decode_options import Decode
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.evaluate_options import Evaluate
 from hpc_recon.core.fit_options import Fit
 from hpc_recon.core.ingest_options import Ingest, Name, SubjectName
+from hpc_recon.core.latent_options import LatentOptions, StimulusArray
 from hpc_recon.core.options import EndToEndOptions, IcnnOptions, PixelsOptions
 from hpc_recon.core.reference_options import Reference
 from hpc_recon.core.screen_options import ScreenOptions
@@ -80,13 +80,22 @@ def _as_list(value: Any) -> Any:
 
 
 class FeatureFiles(Section):
-    """Features of a network that were computed elsewhere, read by `extract`: `<folder>/<layer>/<label>.mat`."""
+    """Features of a network that were computed elsewhere, read by `extract`: a tree of `.mat` files, or arrays."""
 
     folders: Annotated[tuple[Path, ...], BeforeValidator(_as_list)] = Field(
-        min_length=1,
+        (),
         description="folder of the layers' folders, or a list of such (the stimuli may be spread over them); the "
         "variable `feat` of a file is (1, C, H, W) or (1, K)",
     )
+    arrays: dict[Name, tuple[StimulusArray, ...]] = Field(
+        default_factory=dict, description="by layer, instead of folders: arrays with a row for each stimulus"
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> FeatureFiles:
+        if bool(self.folders) == bool(self.arrays):
+            raise ValueError("give either folders or arrays")
+        return self
 
 
 class Network(Section):
@@ -142,6 +151,9 @@ class Network(Section):
     def _files_or_code(self) -> Network:
         if self.features is not None and self.architecture in PIXEL_ARCHITECTURES:
             raise ValueError(f"{self.architecture} is the stimulus itself; leave out features")
+        absent = [x for x in self.layers if self.features and self.features.arrays and x not in self.features.arrays]
+        if absent:
+            raise ValueError(f"features.arrays has no layer {absent[0]!r}; give its arrays, or leave it out of layers")
         if self.architecture == FEATURES_ONLY:
             if self.features is None:
                 raise ValueError("architecture: features needs features: {folders: ...}, where its files lie")
@@ -159,49 +171,6 @@ class Screen(ScreenOptions):
     """How networks and layers are ranked by decodability before they are extracted whole (`screen`)."""
 
     networks: dict[Name, Network] = Field(default_factory=dict, description="candidates beside the study's networks")
-
-
-NormCorrection = Literal["none", "l2_norm", "channel_std", "mean_center", "train_mean_center"]
-
-
-def _checked_average(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool) and value < 2:
-        raise ValueError("is true (all repeats), false (single trials), or a number of repeats from 2")
-    return value
-
-
-Average = Annotated[StrictBool | StrictInt, BeforeValidator(_checked_average)]
-
-
-class DecodedFiles(Section):
-    """Decoded features of one network that were computed elsewhere: `<folder>/<layer>/<subject>/<roi>/<label>.mat`.
-
-    Also `.../<roi>/decoded_features/<label>.mat`, and the names of the public archives of 2019.
-    """
-
-    folders: Annotated[tuple[Path, ...], BeforeValidator(_as_list)] = Field(
-        min_length=1, description="folder of the layers' folders, or a list of such (one a dataset, for example)"
-    )
-    subjects: dict[SubjectName, str] = Field(
-        default_factory=dict, description="what the files call a subject, where it differs: {S1: sub-01}"
-    )
-    rois: dict[Name, str] = Field(default_factory=dict, description="what the files call an ROI, where it differs")
-
-
-class Decode(Section):
-    """Decoded features of the test datasets."""
-
-    average: Average = Field(
-        True,
-        description="average the raw repeats of each test stimulus before z-scoring: true (all), false (single trials; "
-        "--single-trial), or N at a time, in their order, a rest too (--average N)",
-    )
-    norm_correction: NormCorrection = Field("none", description="how the shrunken norm of decoded features is restored")
-    files: dict[Name, DecodedFiles] = Field(
-        default_factory=dict,
-        description="by network: read decoded features from files instead of decoding; no brain samples and no "
-        "decoders are needed then, and the training dataset holds reference images",
-    )
 
 
 class Report(Section):
@@ -239,7 +208,7 @@ ArraysUrl = Annotated[str | None, BeforeValidator(_checked_url), BeforeValidator
 
 UnitChoice = Annotated[int | unit_choice.EveryNth | unit_choice.UnitFile | None, BeforeValidator(unit_choice.parse)]
 
-Reconstruct = Annotated[IcnnOptions | PixelsOptions | EndToEndOptions, Field(discriminator="method")]
+Reconstruct = Annotated[IcnnOptions | PixelsOptions | EndToEndOptions | LatentOptions, Field(discriminator="method")]
 
 
 class Study(Section):
@@ -325,7 +294,7 @@ class Study(Section):
 
     def runs(self, network: str) -> bool:
         """Return whether a network is run: to compute its features, or by a method under `reconstruct:`."""
-        used = any(options.network == network for options in self.reconstruct.values())
+        used = any(o.network == network and o.method != "latent" for o in self.reconstruct.values())
         return self.networks[network].features is None or used
 
     def layer_sets(self) -> list[tuple[str, str, str, str]]:

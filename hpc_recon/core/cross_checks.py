@@ -8,6 +8,7 @@ from hpc_recon.core import decoder_files
 from hpc_recon.core.config import FEATURES_ONLY, PIXEL_ARCHITECTURES, Network, Study
 from hpc_recon.core.icnn_options import DEFAULT
 from hpc_recon.core.ingest_options import CrossValidation, Ingest
+from hpc_recon.core.latent_options import LatentOptions
 from hpc_recon.core.options import EndToEndOptions, IcnnOptions
 from hpc_recon.core.text import closest
 
@@ -140,6 +141,8 @@ def _check_method(study: Study, name: str, options: Any) -> list[str]:
         problems += [f"{where}.{key}: unknown name {x!r}{closest(x, known)}" for x in chosen or () if x not in known]
     if isinstance(options, EndToEndOptions):
         return [*problems, *_check_end_to_end(study, where, options)]
+    if isinstance(options, LatentOptions):
+        return problems + _check_latent(study, where, options, network)
     if network.architecture == FEATURES_ONLY:
         return [
             *problems,
@@ -193,6 +196,27 @@ def _check_end_to_end(study: Study, where: str, options: EndToEndOptions) -> lis
         absent = [x for x in wanted if trained is not None and x not in trained]
         if absent:
             problems.append(f"{where}.{key}: {', '.join(absent)} not trained by {options.model!r}; choose from its own")
+    return problems
+
+
+def _check_latent(study: Study, where: str, options: LatentOptions, network: Network) -> list[str]:
+    problems = [
+        f"{where}.layers: layer {layer!r} is not decoded{closest(layer, network.layers)}"
+        for layer in options.layers or ()
+        if layer not in network.layers
+    ]
+    if options.calibration == "train_statistics" and not study.fit.out_of_fold:
+        problems.append(
+            f"{where}: calibration: train_statistics comes from predictions out of fold; write fit: {{out_of_fold: "
+            "true}"
+        )
+    if study.decode.norm_correction != "none":
+        problems.append(
+            f"{where}: latents have a calibration of their own; write decode: {{norm_correction: none}}, not "
+            f"{study.decode.norm_correction}"
+        )
+    if study.units is not None:
+        problems.append(f"{where}: a generator needs every number of a latent; leave out units")
     return problems
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.icnn_options import DEFAULT
-from hpc_recon.core.options import EndToEndOptions, IcnnOptions, PixelsOptions
+from hpc_recon.core.options import EndToEndOptions, IcnnOptions
 from hpc_recon.core.train_options import EndToEndTraining, parts
 
 if TYPE_CHECKING:
-    from hpc_recon.core.config import Study
+    from hpc_recon.core.config import Reconstruct, Study
 
 #: conv3_2 belongs to block 3.
 _BLOCK = re.compile(r"conv(\d+)_\d+")
@@ -60,10 +60,10 @@ def expanded(study: Study) -> Study:
         If a part has the name of another entry.
     """
     trained, origins = _trained(study)
-    found: dict[str, IcnnOptions | PixelsOptions | EndToEndOptions] = {}
+    found: dict[str, Reconstruct] = {}
     for name, options in study.reconstruct.items():
         network = study.networks.get(options.network)
-        members: dict[str, IcnnOptions | PixelsOptions | EndToEndOptions] = {name: options}
+        members: dict[str, Reconstruct] = {name: options}
         if isinstance(options, EndToEndOptions):
             members = dict(_end_to_end_parts(name, options, origins))
         elif isinstance(options, IcnnOptions) and options.expand is not None and network is not None:

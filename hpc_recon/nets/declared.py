@@ -13,9 +13,11 @@ from pathlib import Path
 from hpc_recon.core.config import FEATURES_ONLY, Network, Study
 from hpc_recon.core.errors import MissingStore
 from hpc_recon.core.icnn_options import GeneratorLatent
+from hpc_recon.core.latent_options import LatentOptions
 from hpc_recon.core.options import EndToEndOptions, IcnnOptions
 from hpc_recon.core.sizes import Sizes
 from hpc_recon.formats.feature_trees import FeatureTree
+from hpc_recon.formats.row_arrays import RowArray
 from hpc_recon.nets import zoo
 from hpc_recon.nets.identity import weights_kind
 
@@ -75,6 +77,8 @@ class DeclaredShapes:
         described = self.networks[network]
         if described.architecture == FEATURES_ONLY:
             assert described.features is not None, "the study was validated"
+            for array in described.features.arrays.get(layer, ()):
+                return array.unit_shape or RowArray(array.file, array.key).shape()[1:]
             return FeatureTree(described.features.folders[0]).shape(layer)
         return zoo.unit_shapes(described, image_size=self.image_size())[layer]
 
@@ -133,6 +137,12 @@ def without_generators(study: Study) -> tuple[Study, list[str]]:
             if absent:
                 weights = {**options.weights, **dict.fromkeys(absent, "random:0")}
                 changed[name] = options.model_copy(update={"weights": weights})
+            continue
+        if isinstance(options, LatentOptions):
+            file = options.generator.file
+            if file is not None and not file.is_file():
+                random = {"kind": "pggan", "weights": "random:0", "sha256": None}
+                changed[name] = options.model_copy(update={"generator": options.generator.model_copy(update=random)})
             continue
         if not isinstance(options, IcnnOptions) or not isinstance(options.latent, GeneratorLatent):
             continue

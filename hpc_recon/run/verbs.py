@@ -72,6 +72,7 @@ OTHERS = (
     _verb("pipeline", "run the chain of all verbs on one cluster"),
     _verb("status", "show what is done, failed and left"),
     _verb("export", "write features, decoders, samples or maps as files of other programs"),
+    _verb("generator", "make a generator from a study's images, or render latents"),
     _verb("rate", "make a page on which people judge images"),
     _verb("control", "fit again on brains that can tell nothing: shuffled labels, noise"),
 )
