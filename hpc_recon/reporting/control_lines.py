@@ -16,8 +16,8 @@ MEANING = (
 )
 TITLES = {"shuffled": "Shuffled labels", "noise": "Noise for a brain"}
 _OPEN = {
-    "not run": "not run: `python -m hpc_recon.control`.",
-    "changed": "run for another state of this study, so not shown: `python -m hpc_recon.control --redo`.",
+    "not run": "not run (python -m hpc_recon.control).",
+    "changed": "run for another state of this study, so not shown (python -m hpc_recon.control --redo).",
 }
 
 

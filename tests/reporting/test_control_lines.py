@@ -19,7 +19,7 @@ def content(state, sets=()):
 @pytest.mark.parametrize(
     ("found", "tone", "text"),
     [
-        ({}, "open", "not run: `python -m hpc_recon.control`"),
+        ({}, "open", "not run (python -m hpc_recon.control)"),
         (content("changed"), "open", "control --redo"),
         (content("finished"), "open", "made no images"),
         (
