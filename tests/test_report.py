@@ -17,11 +17,20 @@ from PIL import Image
 from hpc_recon import evaluate, report
 from hpc_recon.core.errors import DamagedStore, MissingStore
 from hpc_recon.core.files import write_json
+from hpc_recon.reporting import study_figures
 from hpc_recon.stores import layout
 
 sys.path.insert(0, str(Path(__file__).parent / "reporting"))
 
 from chromium import Chromium, executable
+
+
+@pytest.fixture(autouse=True)
+def figures(request, monkeypatch):
+    """Figures as files take seconds a page; they are drawn in the one test that looks at them."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(study_figures, "write", lambda folder, rows, more: [])
+
 
 CONTENT = {
     "name": "tiny",
@@ -168,6 +177,20 @@ def test_a_garbled_summary_is_named(reported):
             report.work(study, report.plan(study, shapes.read(study))[0])
     finally:
         path.write_bytes(whole)
+
+
+@pytest.fixture
+def drawn():
+    """Asked for by a test that looks at the figures' files."""
+
+
+def test_every_figure_is_a_file_too(drawn, reported):
+    study, html = reported(CONTENT, "plain")
+    found = sorted(path.name for path in (study.workspace / "report" / "figures").iterdir())
+    assert {"layers-VC-S1-identification.png", "layers-V1-S2-profile-correlation.pdf"} <= set(found)
+    assert {"figure-1-identification.png", "figure-2-pixel-correlation.pdf"} <= set(found)
+    assert len(found) == 2 * (3 * 2 * 2 + 2)
+    assert html.count("<svg") > len(found) // 2
 
 
 def test_the_plan_reads_tables_and_images(reported):
