@@ -14,6 +14,7 @@ from typing import Literal
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from hpc_recon.core.files import write_atomic
 
@@ -23,6 +24,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 #: Colours that the page replaces by its own: text, and the lines of the grid.
 _INK, _RULE = "#010203", "#040506"
 _DOTS = 200
+#: Ticks of the vertical axis, at most.
+_TICKS = 6
 _SIZE = (3.55, 2.75)  # inches of 72 px: about 256 px wide at least on a telephone, a third of the page on a laptop
 
 
@@ -92,7 +95,9 @@ def save(one: Panel, folder: Path, stem: str) -> list[Path]:
 
 
 def _style() -> AbstractContextManager[None]:
-    return mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hpc_recon", "font.size": 9, "pdf.fonttype": 42})
+    """Return the settings of all plots; names of methods and columns are text, not formulas, whatever they hold."""
+    text = {"svg.fonttype": "none", "pdf.fonttype": 42, "font.size": 9, "text.parse_math": False}
+    return mpl.rc_context({**text, "svg.hashsalt": "hpc_recon"})
 
 
 def layer_panel(
@@ -187,6 +192,7 @@ def _dress(
 
 def plain(axes: Axes, ink: Ink, *, grid: Literal["x", "y", "both"] = "y") -> None:
     """Leave a grid and the lower line of a plot, in the colours of the page or file."""
+    axes.yaxis.set_major_locator(MaxNLocator(_TICKS))  # not as many as fit beside names of any length
     axes.grid(axis=grid, color=ink.rule, linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):

@@ -71,6 +71,14 @@ def test_methods_are_compared_score_by_score(study):
     assert study_figures.methods(summary(study), single, roi="VC") == []
 
 
+def test_names_are_text_and_not_formulas(study, tmp_path):
+    titled = study.reconstruct["all"].model_copy(update={"title": r"$\foo$ & <b>"})
+    renamed = study.model_copy(update={"reconstruct": {**study.reconstruct, "all": titled}})
+    (one, _) = study_figures.methods(summary(study), renamed, roi="VC")
+    assert r"$\foo$ &amp; &lt;b&gt;" in one.svg
+    assert len(study_figures.write(tmp_path, [], [one])) == 2
+
+
 def test_several_subjects_are_averaged_without_an_interval(study):
     (one, _) = study_figures.methods(summary(study, ("S1", "S2")), study, roi="VC")
     assert "from 0.61 (All layers) to 0.91" in one.alt
