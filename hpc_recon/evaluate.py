@@ -202,13 +202,10 @@ def prepare(study: Study) -> None:
 
 def work(study: Study, tile: Tile) -> list[Path]:
     """Compute the scores of one tile, or join the tables; return the files written."""
-    if tile.stage == "latents":
-        from hpc_recon.evaluation import latents
-
-        return latents.score(study, tile)
     stages = {
         "features": _score_layer,
         "images": _score_images,
+        "latents": _score_latents,
         "tables": _join_tables,
         "controls": _read_controls,
         "human": _score_human,
@@ -309,6 +306,13 @@ def _interval(study: Study, values: Array, names: tuple[str, ...]) -> Interval:
     from hpc_recon.numerics import scores
 
     return scores.bootstrap_interval(values, **study.evaluate.intervals, seed=seed_of(study.seed, "bootstrap", *names))
+
+
+def _score_latents(study: Study, tile: Tile) -> list[Path]:
+    """Score the latents that one entry rendered for one split, ROI and dataset."""
+    from hpc_recon.evaluation import latents
+
+    return latents.score(study, tile)
 
 
 def _read_controls(study: Study, tile: Tile) -> list[Path]:

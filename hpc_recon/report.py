@@ -91,7 +91,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
     roi = words.primary_roi(study)
     run = runs.collect(workspace)
     shown = galleries.collect(study)
-    by_roi = {name: layer_plots.panel_rows(summary, study, roi=name) for name in (roi, *study.rois)}
+    by_roi = {name: layer_plots.panel_rows(summary, study, roi=name) for name in dict.fromkeys((roi, *study.rois))}
     scores = workspace / "scores"
     items = tables.read_items(scores / "items.csv")
     images = tables.read_frame(scores / "images.csv", columns=tables.IMAGE_COLUMNS)

@@ -237,8 +237,14 @@ def test_images_are_chosen_and_sorted(reported, browser):
     study, _ = reported(CONTENT, "plain")
     browser.window(1280, 1600)
     browser.open(study.workspace / "report" / "index.html")
-    pick = "((field, value) => {{ const s = document.querySelector(field); s.value = value; s.dispatchEvent(new Event('change', {{bubbles: true}})); }})({!r}, {!r})"  # noqa: E501
-    visible = "[...document.querySelectorAll('.row')].filter((row) => row.offsetParent).map((row) => [row.dataset.subject, row.dataset.method])"  # noqa: E501
+    pick = (
+        "((field, value) => {{ const s = document.querySelector(field); s.value = value; "
+        "s.dispatchEvent(new Event('change', {{bubbles: true}})); }})({!r}, {!r})"
+    )
+    visible = (
+        "[...document.querySelectorAll('.row')].filter((row) => row.offsetParent)"
+        ".map((row) => [row.dataset.subject, row.dataset.method])"
+    )
     browser.run(pick.format("[data-field=subject]", "S2"))
     assert {subject for subject, _ in browser.run(visible)} == {"", "S2"}
     browser.run(pick.format("[data-field=subject]", ""))

@@ -27,6 +27,7 @@ from hpc_recon.core.errors import StudyError
 from hpc_recon.core.evaluate_options import Evaluate
 from hpc_recon.core.fit_options import Fit
 from hpc_recon.core.ingest_options import Ingest, Name, SubjectName
+from hpc_recon.core.ingest_section import paths_as_list
 from hpc_recon.core.latent_options import LatentOptions, StimulusArray
 from hpc_recon.core.options import EndToEndOptions, IcnnOptions, PixelsOptions
 from hpc_recon.core.reference_options import Reference
@@ -75,14 +76,10 @@ class Simulate(Section):
     noise_scale: float = Field(1.0, gt=0, description="multiplies the preset's noise standard deviation")
 
 
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, (str, Path)) else value
-
-
 class FeatureFiles(Section):
     """Features of a network that were computed elsewhere, read by `extract`: a tree of `.mat` files, or arrays."""
 
-    folders: Annotated[tuple[Path, ...], BeforeValidator(_as_list)] = Field(
+    folders: Annotated[tuple[Path, ...], BeforeValidator(paths_as_list)] = Field(
         (),
         description="folder of the layers' folders, or a list of such (the stimuli may be spread over them); the "
         "variable `feat` of a file is (1, C, H, W) or (1, K)",
@@ -292,6 +289,10 @@ class Study(Section):
             if options.rois is None or roi in options.rois
         ]
 
+    def layers_of(self, options: Reconstruct) -> tuple[str, ...]:
+        """Return the layers that an entry under `reconstruct:` reads: its own, else all of its network."""
+        return getattr(options, "layers", None) or self.networks[options.network].layers
+
     def runs(self, network: str) -> bool:
         """Return whether a network is run: to compute its features, or by a method under `reconstruct:`."""
         used = any(o.network == network and o.method != "latent" for o in self.reconstruct.values())
@@ -329,8 +330,11 @@ class Study(Section):
     @property
     def source_verb(self) -> Literal["simulate", "ingest", "control"]:
         """The command that makes the brain data."""
-        if self.control_of is not None:
-            return "control"
+        return "control" if self.control_of is not None else self.recording_verb
+
+    @property
+    def recording_verb(self) -> Literal["simulate", "ingest"]:
+        """The command that made the brain data, or those that a control's are made from."""
         return "simulate" if self.simulate is not None else "ingest"
 
     def splits(self) -> list[str]:

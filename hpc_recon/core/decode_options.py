@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt
 
 from hpc_recon.core.ingest_options import Name, SubjectName
+from hpc_recon.core.ingest_section import paths_as_list
 
 NormCorrection = Literal["none", "l2_norm", "channel_std", "mean_center", "train_mean_center"]
 
@@ -21,10 +22,6 @@ def _checked_average(value: Any) -> Any:
 Average = Annotated[StrictBool | StrictInt, BeforeValidator(_checked_average)]
 
 
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, (str, Path)) else value
-
-
 class DecodedFiles(BaseModel):
     """Decoded features of one network that were computed elsewhere: `<folder>/<layer>/<subject>/<roi>/<label>.mat`.
 
@@ -33,7 +30,7 @@ class DecodedFiles(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    folders: Annotated[tuple[Path, ...], BeforeValidator(_as_list)] = Field(
+    folders: Annotated[tuple[Path, ...], BeforeValidator(paths_as_list)] = Field(
         min_length=1, description="folder of the layers' folders, or a list of such (one a dataset, for example)"
     )
     subjects: dict[SubjectName, str] = Field(

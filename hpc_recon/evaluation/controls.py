@@ -165,7 +165,7 @@ def content(study: Study) -> dict[str, str]:
     """
     assert study.control_of is not None
     workspace = study.control_of.workspace
-    source = source_of(study)
+    source = study.recording_verb
     found: dict[str, str] = {}
     prefixes = [f"{source}/stimuli", *(f"{source}/{s}" for s in dict.fromkeys(study.control_of.subjects.values()))]
     for prefix in (*prefixes, *(f"extract/{network}" for network in study.networks)):
@@ -180,11 +180,6 @@ def content(study: Study) -> dict[str, str]:
     return found
 
 
-def source_of(study: Study) -> str:
-    """Return the command that made the brains that a control's are made from."""
-    return "simulate" if study.simulate is not None else "ingest"
-
-
 def link(study: Study) -> None:
     """Link stimuli and features of its study, with their receipts, into the workspace of a control.
 
@@ -195,7 +190,7 @@ def link(study: Study) -> None:
     """
     assert study.control_of is not None
     there, here = study.control_of.workspace, layout.workspace_of(study)
-    source = source_of(study)
+    source = study.recording_verb
     for name in (*_LINKED, "receipts/extract", f"receipts/{source}/stimuli"):
         linking.link_tree(there / name, here / name)
     # The study's own stimuli, under the name of the command that makes the brains of this one.

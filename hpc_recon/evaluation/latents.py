@@ -16,10 +16,11 @@ from hpc_recon.core.latent_options import LatentOptions
 from hpc_recon.core.memory import array_bytes
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical
+from hpc_recon.evaluation.images import reconstructions
 from hpc_recon.nets import attributes, costs
 from hpc_recon.numerics import latent_scores, scores
-from hpc_recon.stores import arrays, images, layout
-from hpc_recon.stores.items import read_shown
+from hpc_recon.stores import images, layout
+from hpc_recon.stores.items import read_shown, true_features
 
 #: Shuffles of the permutation tests.
 SHUFFLES = 2000
@@ -32,7 +33,7 @@ def tiles(study: Study, shapes: Shapes) -> list[Tile]:
     for variant, options in study.reconstruct.items():
         if not isinstance(options, LatentOptions):
             continue
-        layers = options.layers or study.networks[options.network].layers
+        layers = study.layers_of(options)
         d = sum(shapes.n_units(options.network, layer) for layer in layers)
         directions = {name: attributes.digest(values) for name, values in _directions(options).items()}
         settings = canonical(
@@ -171,22 +172,15 @@ def _rendered(study: Study, variant: str, place: Place, names: list[str]) -> Arr
 
 def _true(study: Study, options: LatentOptions, rows: Array) -> Array:
     """Read the true latents of stimuli, (n, d) float32."""
-    distinct, place = np.unique(rows, return_inverse=True)
-    workspace = layout.workspace_of(study)
-    layers = options.layers or study.networks[options.network].layers
-    parts = [arrays.read(workspace, layout.features(options.network, layer), distinct)[place] for layer in layers]
-    return np.asarray(np.concatenate(parts, axis=1), np.float32)
+    layers = study.layers_of(options)
+    return np.concatenate([true_features(study, options.network, layer, rows) for layer in layers], axis=1)
 
 
 def _pictures(study: Study, variant: str, place: Place, names: list[str], rows: Array) -> tuple[Array, Array]:
     """Read the images of items and what they show, (n, H, W, 3) float32 in [0, 1] each."""
-    workspace = layout.workspace_of(study)
     distinct, index = np.unique(rows, return_inverse=True)
-    true = images.read_images(workspace, distinct)[index].astype(np.float32) / 255
-    made_by = "/".join(("reconstruct", variant, *place))
-    files = [layout.image_file(study, variant, *place, name) for name in names]
-    made = [images.read_picture(workspace, file, made_by=made_by, size=true.shape[1:3]) for file in files]
-    return np.stack(made), true
+    true = images.read_images(layout.workspace_of(study), distinct)[index].astype(np.float32) / 255
+    return reconstructions(study, variant, place, names, size=true.shape[1:3]), true
 
 
 def read(study: Study) -> dict[tuple[str, Place], dict[str, Any]]:

@@ -148,7 +148,7 @@ def _trained(kind: Kind, pictures: Array, training: Array, n: int, *, epochs: in
             true = _tensors(pictures[rows[start : start + _BATCH]])
             loss = _loss(kind, encoder, generator, true, n, weight=weight)
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
             optimiser.step()
         schedule.step()
     latents, squares = [], 0.0

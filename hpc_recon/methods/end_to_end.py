@@ -141,7 +141,7 @@ class EndToEndTrainer:
                 losses["fooled"] = cross_entropy(self._judge(made), REAL)
                 total = total + weights.adversarial * losses["fooled"]
         if before.generator:
-            total.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(total)
             self.generator_adam.update()
         return self._figures(losses, before)
 
@@ -154,7 +154,7 @@ class EndToEndTrainer:
             real, fake = cross_entropy(self._judge(images), REAL), cross_entropy(self._judge(made), MADE)
         if train:
             both = self.options.losses.adversarial * (real + fake)
-            both.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(both)
             self.discriminator_adam.update()
         return {"real": real, "fake": fake}
 

@@ -26,8 +26,7 @@ _ALWAYS = (
 
 def layers_of(study: Study, options: Options) -> tuple[str, ...]:
     """Return the layers that a method reads."""
-    chosen = options.layers if isinstance(options, IcnnOptions) else None
-    return chosen or study.networks[options.network].layers
+    return study.layers_of(options)
 
 
 def settings_of(options: Options) -> dict[str, Any]:

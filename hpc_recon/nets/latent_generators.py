@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,25 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hpc_recon.core.errors import DataError, StudyError
+from hpc_recon.core.errors import DataError
 from hpc_recon.core.latent_options import LatentGenerator
-from hpc_recon.nets import autoencoders, foreign, pggan, weights
+from hpc_recon.nets import autoencoders, foreign, latents, pggan, weights
 from hpc_recon.nets.identity import file_sha256, module_sha256, random_seed
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Sizes of a generator: numbers of a latent, of an image, parameters, and activations of one image."""
-
-    input_shape: tuple[int, ...]
-    output_size: tuple[int, int]
-    n_parameters: int
-    n_activations: int
-
-    @property
-    def n_inputs(self) -> int:
-        """Numbers of one latent."""
-        return int(torch.Size(self.input_shape).numel())
+from hpc_recon.nets.latents import Shape
 
 
 class Linear(nn.Module):
@@ -73,13 +59,7 @@ def identity(options: LatentGenerator) -> dict[str, Any]:
     """
     found: dict[str, Any] = {"kind": options.kind, "levels": list(options.levels)}
     if options.file is not None:
-        sha256 = file_sha256(options.file)
-        if options.sha256 not in (None, sha256):
-            raise StudyError(
-                "reconstruct",
-                [f"the generator {options.file} has sha256 {sha256}, but the study expects {options.sha256}"],
-            )
-        found["weights"] = f"sha256:{sha256}"
+        found["weights"] = latents.expected_content(options.file, file_sha256(options.file), options.sha256)
     elif str(options.weights) != "own":
         found |= {"weights": options.weights, "resolution": options.resolution, "n_inputs": options.n_inputs}
     if foreign.kind(options.kind) == "python":
@@ -106,37 +86,15 @@ def _describe(options: LatentGenerator, _stamp: str) -> Shape:
                 body: nn.Module = pggan.Pggan(_design(options))
         else:
             body = _body(options)
-        n_activations = 0
-
-        def count(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            nonlocal n_activations
-            n_activations += output.numel() if isinstance(output, Tensor) else 0
-
-        handles = [m.register_forward_hook(count) for m in body.modules() if not list(m.children())]
-        shape = _input_shape(options, body)
         device = next((p.device for p in body.parameters()), torch.device("cpu"))
-        try:
-            with torch.no_grad():
-                image = body(torch.ones(1, *shape, device=device))
-        finally:
-            for handle in handles:
-                handle.remove()
-    if not isinstance(image, Tensor) or image.ndim != 4 or image.shape[:2] != (1, 3):
-        what = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
-        raise StudyError("reconstruct", [f"{options.kind} must return images (n, 3, height, width), but gave {what}"])
-    n_parameters = sum(p.numel() for p in body.parameters())
-    size = (int(image.shape[2]), int(image.shape[3]))
-    return Shape(shape, size, n_parameters, max(n_activations, image.numel()))
+        latent = torch.ones(1, *_input_shape(options, body), device=device)
+        found = latents.measured(body, latent, name=options.kind)
+    # A sum without a module of its own has no activation that was counted, but an image all the same.
+    return replace(found, n_activations=max(found.n_activations, 3 * found.output_size[0] * found.output_size[1]))
 
 
 def _input_shape(options: LatentGenerator, body: nn.Module) -> tuple[int, ...]:
-    shape = getattr(body, "input_shape", None)
-    if not isinstance(shape, (tuple, list)) or not shape or not all(isinstance(n, int) and n > 0 for n in shape):
-        raise StudyError(
-            "reconstruct",
-            [f"the module of {options.kind} needs an attribute input_shape, as (512,), but it is {shape!r}"],
-        )
-    return tuple(shape)
+    return latents.input_shape_of(body, name=options.kind, example="(512,)")
 
 
 def load(options: LatentGenerator, *, device: str = "cpu") -> Renderer:

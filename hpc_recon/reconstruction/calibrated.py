@@ -9,7 +9,7 @@ from hpc_recon.core.config import Study
 from hpc_recon.core.latent_options import LatentOptions
 from hpc_recon.numerics import calibration
 from hpc_recon.stores import arrays, items, layout
-from hpc_recon.stores.items import training_rows
+from hpc_recon.stores.items import training_rows, true_features
 
 
 def latents(study: Study, options: LatentOptions, place: tuple[str, str, str]) -> Array:
@@ -25,11 +25,12 @@ def latents(study: Study, options: LatentOptions, place: tuple[str, str, str]) -
     MissingStore
         If a layer was not decoded, or not predicted out of fold.
     """
-    network = study.networks[options.network]
-    layers = options.layers or network.layers
+    layers = study.layers_of(options)
     if options.source == "true":
         rows = items.read_shown(study, place[0], place[2]).rows
-        return np.concatenate([true(study, options.network, layer, rows[rows >= 0]) for layer in layers], axis=1)
+        return np.concatenate(
+            [true_features(study, options.network, layer, rows[rows >= 0]) for layer in layers], axis=1
+        )
     parts = [_layer(study, options, place, layer) for layer in layers]
     found = np.concatenate(parts, axis=1)
     return calibration.to_norm(found) if options.calibration == "norm" else found
@@ -41,15 +42,8 @@ def _layer(study: Study, options: LatentOptions, place: tuple[str, str, str], la
     decoded: Array = arrays.read(workspace, layout.decoded(split, roi, dataset, name, layer))
     if options.calibration not in ("train_statistics", "test_statistics"):
         return decoded
-    own = calibration.moments(true(study, options.network, layer, training_rows(study, split)))
+    own = calibration.moments(true_features(study, options.network, layer, training_rows(study, split)))
     if options.calibration == "test_statistics":
         return calibration.matched(decoded, source=calibration.moments(decoded), target=own)
     predicted = arrays.read(workspace, layout.out_of_fold(split, roi, name, layer))
     return calibration.matched(decoded, source=calibration.moments(predicted), target=own)
-
-
-def true(study: Study, network: str, layer: str, rows: Array) -> Array:
-    """Return the true features of some stimuli, (n, n_units) float32."""
-    distinct, place = np.unique(rows, return_inverse=True)
-    found: Array = arrays.read(layout.workspace_of(study), layout.features(network, layer), distinct)
-    return np.asarray(found[place], np.float32)

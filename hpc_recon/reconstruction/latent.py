@@ -21,6 +21,7 @@ from hpc_recon.core.tiles import START_SECONDS, Group, Need, Shapes, Tile, canon
 from hpc_recon.methods import latent as method
 from hpc_recon.methods.targets import Targets
 from hpc_recon.nets import attributes, costs, devices, latent_generators
+from hpc_recon.nets.latents import Shape as GeneratorShape
 from hpc_recon.reconstruction import calibrated, starts, writing
 from hpc_recon.stores import items, layout, provenance
 from hpc_recon.stores import shapes as store_shapes
@@ -41,7 +42,7 @@ def plan(study: Study, shapes: Shapes, variant: str) -> list[Tile]:
     """
     options = _options(study, variant)
     shape = latent_generators.describe(options.generator)
-    layers = layers_of(study, options)
+    layers = study.layers_of(options)
     n_units = {layer: shapes.n_units(options.network, layer) for layer in layers}
     if sum(n_units.values()) != shape.n_inputs:
         shown = ", ".join(f"{layer} {n:,}" for layer, n in n_units.items())
@@ -66,12 +67,7 @@ def _options(study: Study, variant: str) -> LatentOptions:
     return options
 
 
-def layers_of(study: Study, options: LatentOptions) -> tuple[str, ...]:
-    """Return the layers that make up a latent."""
-    return options.layers or study.networks[options.network].layers
-
-
-def _need(shapes: Shapes, options: LatentOptions, place: Place, shape: latent_generators.Shape, *, n: int) -> Need:
+def _need(shapes: Shapes, options: LatentOptions, place: Place, shape: GeneratorShape, *, n: int) -> Need:
     height, width = shapes.image_size()
     image = array_bytes(height, width, 3)
     held = shapes.n_stimuli() if options.calibration == "train_statistics" else 0
@@ -99,7 +95,7 @@ def _group(study: Study, variant: str, place: Place) -> Group:
     settings: dict[str, Any] = {
         "options": chosen,
         "generator": latent_generators.identity(options.generator),
-        "layers": list(layers_of(study, options)),
+        "layers": list(study.layers_of(options)),
         "seed": study.seed,
     }
     if options.edits is not None:
@@ -111,7 +107,7 @@ def _group(study: Study, variant: str, place: Place) -> Group:
         }
     if study.decode.average is not True:
         settings["average"] = study.decode.average
-    name, layers = study.decoded_name(options.network), layers_of(study, options)
+    name, layers = study.decoded_name(options.network), study.layers_of(options)
     upstream = [f"{study.source_verb}/stimuli"]
     if not study.decode.files:
         upstream.append(f"{study.source_verb}/{split}")
@@ -138,10 +134,10 @@ def prepare(study: Study, variants: Sequence[str]) -> None:
     shapes = store_shapes.read(study)
     for variant in variants:
         options = _options(study, variant)
-        n = sum(shapes.n_units(options.network, layer) for layer in layers_of(study, options))
+        n = sum(shapes.n_units(options.network, layer) for layer in study.layers_of(options))
         attributes.require_length(attributes.read(options), n)
         places = study.image_sets(variant)
-        for layer in layers_of(study, options) if options.source == "decoded" else ():
+        for layer in study.layers_of(options) if options.source == "decoded" else ():
             for split, roi in dict.fromkeys(place[:2] for place in places):
                 look.require_current(f"decode/{split}/{roi}/{study.decoded_name(options.network)}/{layer}")
         for split in dict.fromkeys(place[0] for place in places):
@@ -167,7 +163,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
             stacklevel=2,
         )
     values = calibrated.latents(study, options, place)[wanted]
-    layers = layers_of(study, options)
+    layers = study.layers_of(options)
     edges = np.cumsum([0, *(store_shapes.read(study).n_units(options.network, layer) for layer in layers)])
     features = {layer: values[:, edges[i] : edges[i + 1]] for i, layer in enumerate(layers)}
     start = starts.read(study, split)

@@ -96,8 +96,15 @@ def save(one: Panel, folder: Path, stem: str) -> list[Path]:
 
 def _style() -> AbstractContextManager[None]:
     """Return the settings of all plots; names of methods and columns are text, not formulas, whatever they hold."""
-    text = {"svg.fonttype": "none", "pdf.fonttype": 42, "font.size": 9, "text.parse_math": False}
-    return mpl.rc_context({**text, "svg.hashsalt": "hpc_recon"})
+    return mpl.rc_context(
+        {
+            "font.size": 9,
+            "pdf.fonttype": 42,
+            "svg.fonttype": "none",
+            "svg.hashsalt": "hpc_recon",
+            "text.parse_math": False,
+        }
+    )
 
 
 def layer_panel(

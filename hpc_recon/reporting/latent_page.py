@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import matplotlib as mpl
 from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 from hpc_recon.core.array import Array
 from hpc_recon.reporting import pictures
+from hpc_recon.reporting.figures import COLOURS, Ink, panel, plain
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ title }}: decoded latents</title>
-<style>body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
+<style>:root{--rule:#ccc}svg{width:256px}
+body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse}td,th{padding:.2rem .8rem .2rem 0;text-align:left}
 img{width:96px;image-rendering:pixelated}figure{display:inline-block;margin:0 1rem 1rem 0}</style></head><body>
 <h1>{{ title }}: decoded latents</h1>
@@ -87,15 +87,14 @@ def _caption(attribute: Mapping[str, Any]) -> str:
 
 
 def _scatter(attribute: Mapping[str, Any]) -> str:
-    """Return decoded against true scores as SVG markup, drawn from numbers alone, with the line of equality."""
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hpc_recon", "font.size": 9}):
-        figure = Figure(figsize=(3, 3), layout="constrained")
-        axes = figure.subplots()
-        both = [*attribute["decoded"], *attribute["true"]]
-        axes.plot([min(both), max(both)], [min(both), max(both)], color="0.8", zorder=0)
-        axes.scatter(attribute["true"], attribute["decoded"], s=12)
+    """Return decoded against true scores as SVG markup, with the line of equality."""
+    decoded, true = attribute["decoded"], attribute["true"]
+    ends = [min(*decoded, *true), max(*decoded, *true)]
+
+    def draw(axes: Axes, ink: Ink) -> None:
+        axes.plot(ends, ends, color=ink.rule, zorder=0)
+        axes.scatter(true, decoded, s=12, color=COLOURS[0])
         axes.set(xlabel="true score", ylabel="decoded score")
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    drawn = buffer.getvalue()
-    return drawn[drawn.index("<svg") :]
+        plain(axes, ink)
+
+    return panel(attribute["name"], draw, subtitle="", alt=_caption(attribute)).svg

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,6 +12,8 @@ from hpc_recon.reporting.score_tables import Cell, Line, Table, method_title
 from hpc_recon.reporting.tables import BASELINES, CHANCE
 from hpc_recon.reporting.words import NOTHING, Entry, dataset_title, interval, metric_name, number, percent
 
+#: From the place of a row: its name, what stands in small print, and whether it is a baseline.
+Describe = Callable[..., tuple[str, str, str]]
 #: Scores that are shares of comparisons, written as per cent.
 _SHARES = ("identification", "top1", "top5", "human", "winning", "alexnet", "inception", "clip", "category_alone")
 #: Scores of layers that are no columns of their own: limits of a band.
@@ -35,56 +37,48 @@ def _cell(entry: Entry | None) -> Cell:
     return Cell(percent(entry["mean"]) if share else number(entry["mean"]), interval(entry, as_percent=share))
 
 
-def _wide(entries: Sequence[Entry], keys: Sequence[str], names: Sequence[Line], title: str, note: str) -> Table | None:
-    """Return a table with a column a metric; `names` are the rows, in the order in which their keys first occur."""
+def _wide(entries: Sequence[Entry], keys: Sequence[str], described: Describe, title: str, note: str) -> Table | None:
+    """Return a table with a column a metric, a row a place; `described` gives name, small print and kind of a place."""
     metrics = list(dict.fromkeys(e["metric"] for e in entries))
     if not metrics:
         return None
     found = {(*(e[key] for key in keys), e["metric"]): e for e in entries}
-    rows = list(dict.fromkeys(tuple(e[key] for key in keys) for e in entries))
+    places = dict.fromkeys(tuple(e[key] for key in keys) for e in entries)
     lines = [
-        Line(line.name, line.note, line.kind, tuple(_cell(found.get((*row, metric))) for metric in metrics))
-        for row, line in zip(rows, names, strict=True)
+        Line(*described(*place), tuple(_cell(found.get((*place, metric))) for metric in metrics)) for place in places
     ]
     return Table(title, note, tuple(metric_name(metric) for metric in metrics), tuple(lines))
 
 
 def all_images(summary: Mapping[str, Any], study: Study, *, roi: str) -> Table | None:
     """Return every score of images, a row a dataset, subject and variant or baseline; None without images."""
+
+    def described(dataset: str, subject: str, variant: str, net: str) -> tuple[str, str, str]:
+        note = ", ".join(part for part in (dataset_title(study, dataset), subject, net) if part)
+        return method_title(study, variant), note, "baseline" if variant in BASELINES else "reconstruction"
+
     entries = [e for e in summary["images"] if e["split"] == "all" and e["roi"] == roi]
     keys = ("dataset", "subject", "variant", "network")
-    places = list(dict.fromkeys(tuple(e[key] for key in keys) for e in entries))
-    names = [
-        Line(method_title(study, variant), f"{dataset_title(study, dataset)}, {subject}{', ' * bool(net)}{net}",
-             "baseline" if variant in BASELINES else "reconstruction", ())
-        for dataset, subject, variant, net in places
-    ]  # fmt: skip
-    return _wide(entries, keys, names, "Every score of images", "means, and intervals over images")
+    return _wide(entries, keys, described, "Every score of images", "means, and intervals over images")
 
 
 def all_layers(summary: Mapping[str, Any], study: Study, *, roi: str) -> Table | None:
     """Return every score of decoded features, a row a dataset, subject and layer; None without any."""
-    entries = [
-        e for e in summary["layers"] if e["split"] == "all" and e["roi"] == roi and e["metric"] not in _BANDS
-    ]  # fmt: skip
+
+    def described(dataset: str, subject: str, net: str, layer: str) -> tuple[str, str, str]:
+        return layer, f"{net}, {dataset_title(study, dataset)}, {subject}", "reconstruction"
+
+    entries = [e for e in summary["layers"] if e["split"] == "all" and e["roi"] == roi and e["metric"] not in _BANDS]
     keys = ("dataset", "subject", "network", "layer")
-    places = list(dict.fromkeys(tuple(e[key] for key in keys) for e in entries))
-    names = [
-        Line(layer, f"{net}, {dataset_title(study, dataset)}, {subject}", "reconstruction", ())
-        for dataset, subject, net, layer in places
-    ]
-    return _wide(
-        entries, keys, names, "Every score of decoded features",
-        "means, and intervals over images; profile correlation: mean over units, no interval",
-    )  # fmt: skip
+    note = "means, and intervals over images; profile correlation: mean over units, no interval"
+    return _wide(entries, keys, described, "Every score of decoded features", note)
 
 
 def tested(summary: Mapping[str, Any], study: Study, *, roi: str) -> Table | None:
     """Return the tests of images against chance and baselines, pooled over subjects; None without any."""
     rows = []
     for entry in summary.get("tests", ()):
-        pooled = entry["subject"] == "" or len(study.subjects) == 1
-        if not pooled or entry["roi"] != roi or entry["layer"] or entry["split"] != "all":
+        if entry["subject"] or entry["layer"] or (entry["roi"], entry["split"]) != (roi, "all"):
             continue
         against = entry["baseline"] and method_title(study, entry["baseline"])
         note = f"{dataset_title(study, entry['dataset'])}, {metric_name(entry['metric'])}"
@@ -102,7 +96,6 @@ def tested(summary: Mapping[str, Any], study: Study, *, roi: str) -> Table | Non
     effects = ("Rank-biserial r", "Cohen's d", "Subjects above")
     columns = ("Against", "Mean", "Images", "p, above", "p, either way", *effects)
     note = "Wilcoxon's signed-rank test over images, Holm-corrected; a difference where a baseline is named"
-    rows = list(dict.fromkeys(rows))
     return Table("Tests", note, columns, tuple(rows)) if rows else None
 
 

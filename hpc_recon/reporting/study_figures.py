@@ -86,7 +86,7 @@ def layers(summary: Mapping[str, Any], study: Study, *, roi: str) -> list[Panel]
         variant: (options.network, chosen[0])
         for variant, options in study.reconstruct.items()
         if isinstance(options, IcnnOptions)
-        and len(chosen := options.layers or study.networks[options.network].layers) == 1
+        and len(chosen := study.layers_of(options)) == 1
         and not options.needs_stimuli
     }
     found = []
