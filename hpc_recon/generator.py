@@ -22,12 +22,11 @@ COLLAPSED = 0.1
 
 def _make(kind: str, folder: Path, values: dict[str, Any]) -> int:
     """Train, and write `<kind>.pt`, `<kind>_latents.npy` and `labels.txt`."""
-    import io
     from typing import cast
 
     import numpy as np
 
-    from hpc_recon.core.files import sha256, write_atomic
+    from hpc_recon.core.files import sha256, write_atomic, write_npy
     from hpc_recon.core.loading import load_study
     from hpc_recon.methods import autoencoder
     from hpc_recon.nets import latent_generators
@@ -47,10 +46,8 @@ def _make(kind: str, folder: Path, values: dict[str, Any]) -> int:
         seed=study.seed,
     )
     folder.mkdir(parents=True, exist_ok=True)
-    payload = io.BytesIO()
-    np.save(payload, made.latents, allow_pickle=False)
     file = write_atomic(folder / f"{kind}.pt", latent_generators.state_bytes(made.state))
-    write_atomic(folder / f"{kind}_latents.npy", payload.getvalue())
+    write_npy(folder / f"{kind}_latents.npy", made.latents)
     write_atomic(folder / "labels.txt", ("\n".join(table.labels) + "\n").encode())
     click.echo(
         f"{file}: {kind} of {len(rows):,} training images, {values['latents']} numbers a latent; images come back with "

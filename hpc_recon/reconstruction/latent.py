@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import StudyError
-from hpc_recon.core.files import write_atomic
+from hpc_recon.core.files import write_npy
 from hpc_recon.core.latent_options import LatentOptions
 from hpc_recon.core.memory import array_bytes, shard_bytes
 from hpc_recon.core.sampling import seed_of
@@ -182,16 +181,10 @@ def work(study: Study, tile: Tile) -> list[Path]:
                 "losses": [],
             }
             files += writing.write(study, path, made, i, record)
-            files.append(_save(path.parent / LATENTS / f"{path.stem}.npy", values[i]))
+            files.append(write_npy(path.parent / LATENTS / f"{path.stem}.npy", values[i]))
             if options.edits is not None and tile.start + i < options.edits.images:
                 files.append(_write_strip(path, values[i], options, size=start.shape[:2]))
     return files
-
-
-def _save(path: Path, values: Array) -> Path:
-    payload = io.BytesIO()
-    np.save(payload, np.asarray(values), allow_pickle=False)
-    return write_atomic(path, payload.getvalue())
 
 
 def _write_strip(path: Path, latent: Array, options: LatentOptions, *, size: tuple[int, ...]) -> Path:
@@ -205,4 +198,4 @@ def _write_strip(path: Path, latent: Array, options: LatentOptions, *, size: tup
     stacked = np.concatenate(edited)
     images = method.render(stacked, options.generator, size=size, device=devices.choose())
     shape = (len(edited), len(options.edits.steps), *images.shape[1:])
-    return _save(path.parent / EDITS / f"{path.stem}.npy", np.rint(255 * images).astype(np.uint8).reshape(shape))
+    return write_npy(path.parent / EDITS / f"{path.stem}.npy", np.rint(255 * images).astype(np.uint8).reshape(shape))

@@ -199,7 +199,9 @@ def _dress(
 
 def plain(axes: Axes, ink: Ink, *, grid: Literal["x", "y", "both"] = "y") -> None:
     """Leave a grid and the lower line of a plot, in the colours of the page or file."""
-    axes.yaxis.set_major_locator(MaxNLocator(_TICKS))  # not as many as fit beside names of any length
+    axes.yaxis.set_major_locator(
+        MaxNLocator(_TICKS, steps=(1, 2, 2.5, 5, 10))
+    )  # not as many as fit beside names of any length
     axes.grid(axis=grid, color=ink.rule, linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
