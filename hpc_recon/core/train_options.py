@@ -140,6 +140,9 @@ class EndToEndTraining(_Part):
     )
     checkpoint_every: int = Field(1_000, ge=1, description="steps after which a task that is killed goes on")
     log_every: int = Field(100, ge=1, description="steps between two rows of the table of losses")
+    pictures_every: int | None = Field(
+        None, ge=1, description="steps between two pictures of examples, which each task leaves at its end too"
+    )
     batch: int = Field(64, ge=1, description="samples of one step")
     order: Literal["fixed", "shuffled"] = Field(
         "fixed", description="order of samples: fixed (one order for all passes, as published) or shuffled (each pass)"

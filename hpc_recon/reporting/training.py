@@ -1,4 +1,4 @@
-"""Trained networks on the page: curves of their losses, and the last picture of examples."""
+"""Trained networks on the page: curves of their losses, and pictures of examples as the network learnt."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -15,15 +16,17 @@ from hpc_recon.reporting.figures import COLOURS, Ink, Panel, panel, plain
 #: Losses that are drawn, and what they are called: those of pictures in one panel, those of classes in the other.
 PICTURES = {"pixel": "pixel", "feature": "feature"}
 CLASSES = {"real": "discriminator, stimuli", "fake": "discriminator, made", "fooled": "adversarial"}
+#: Pictures of examples that are shown of one network.
+MOST_PICTURES = 4
 
 
 @dataclass(frozen=True)
 class Trained:
-    """One trained network: its name, the curves of its losses, and a picture (a data URI, "" if there is none)."""
+    """One trained network: its name, the curves of its losses, and pictures (step and data URI) in order of steps."""
 
     name: str
     panels: tuple[Panel, ...]
-    picture: str
+    pictures: tuple[tuple[int, str], ...]
 
 
 def collect(workspace: Path, *, with_pictures: bool = True) -> list[Trained]:
@@ -38,7 +41,7 @@ def collect(workspace: Path, *, with_pictures: bool = True) -> list[Trained]:
     for place in sorted({path.parent for path in folder.rglob("losses-*.csv")}):
         name = place.relative_to(folder).as_posix()
         table = pd.concat([pd.read_csv(path) for path in sorted(place.glob("losses-*.csv"))], ignore_index=True)
-        found.append(Trained(name, curves(table, title=name), _picture(place) if with_pictures else ""))
+        found.append(Trained(name, curves(table, title=name), _pictures(place) if with_pictures else ()))
     return found
 
 
@@ -82,6 +85,11 @@ def _panel(table: pd.DataFrame, names: Mapping[str, str], heading: str, label: s
     return panel(heading, draw, subtitle=f"{label}, by step", alt=alt)
 
 
-def _picture(folder: Path) -> str:
+def _pictures(folder: Path) -> tuple[tuple[int, str], ...]:
+    """Return at most `MOST_PICTURES` pictures, the last one among them."""
     paths = sorted(folder.glob("examples-*.png"))
-    return f"data:image/png;base64,{base64.b64encode(paths[-1].read_bytes()).decode()}" if paths else ""
+    chosen = np.unique(np.linspace(0, len(paths) - 1, min(len(paths), MOST_PICTURES)).round().astype(int))
+    return tuple(
+        (int(path.stem.rpartition("-")[2]), f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}")
+        for path in (paths[i] for i in chosen)
+    )

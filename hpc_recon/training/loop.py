@@ -32,19 +32,23 @@ class Progress:
         Steps done since the training began.
     rows
         One row for the table of losses every few steps: the step's number, then the trainer's columns (NaN: none).
+    shown
+        Steps of this part after which pictures were made.
     """
 
     step: int
     rows: list[list[float]] = field(default_factory=list)
+    shown: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How many steps apart rows and checkpoints are, and by how many threads batches are made."""
+    """How many steps apart rows, checkpoints and pictures are, and by how many threads batches are made."""
 
     log_every: int
     checkpoint_every: int
     loading_threads: int
+    pictures_every: int | None = None
 
 
 def run(
@@ -55,6 +59,7 @@ def run(
     stop: int,
     pace: Pace,
     keep: Callable[[Progress], None],
+    show: Callable[[int], object] | None = None,
 ) -> None:
     """Train from `progress.step` to `stop`; `progress` is brought up to date.
 
@@ -64,6 +69,8 @@ def run(
         Returns the batch of a step, from any thread.
     keep
         Writes a checkpoint of the trainer and of the progress; called every `checkpoint_every` steps, not at the end.
+    show
+        Makes pictures after a step; called every `pictures_every` steps, not at the end, before a checkpoint is kept.
 
     Raises
     ------
@@ -80,6 +87,9 @@ def run(
                 progress.rows.append([float(progress.step), *(figures.get(name, nothing) for name in trainer.columns)])
             if progress.step == stop:
                 return
+            if show is not None and pace.pictures_every and progress.step % pace.pictures_every == 0:
+                show(progress.step)
+                progress.shown.append(progress.step)
             left = deadline.seconds_left()
             is_late = left is not None and left < MARGIN * longest + MARGIN_SECONDS
             if is_late or progress.step % pace.checkpoint_every == 0:

@@ -20,12 +20,12 @@ from hpc_recon.training.models import Model
 log = logging.getLogger(__name__)
 #: Examples in the picture at the end of a part.
 EXAMPLES = 8
-#: Name of the rows of the table of losses among a checkpoint's arrays.
-ROWS = "rows"
+#: Names of the rows of the table of losses, and of the steps with pictures, among a checkpoint's arrays.
+ROWS, SHOWN = "rows", "shown"
 
 
 def work(study: Study, tile: Tile) -> list[Path]:
-    """Train from the checkpoint at the tile's start to its end; return checkpoint, table of losses and picture.
+    """Train from the checkpoint at the tile's start to its end; return checkpoint, table of losses and pictures.
 
     A part that was interrupted goes on from its own last checkpoint, to the very bits that it would have reached.
 
@@ -50,20 +50,26 @@ def work(study: Study, tile: Tile) -> list[Path]:
         trainer = trainers.make(options, n_voxels=n_voxels, seed=seed, device=device)
         if begun is not None:
             trainer.load(begun.trainer)
-            progress = loop.Progress(begun.step, begun.arrays[ROWS].tolist() if begun.step > tile.start else [])
+            if begun.step > tile.start:
+                progress = loop.Progress(begun.step, begun.arrays[ROWS].tolist(), begun.arrays[SHOWN].tolist())
 
         def keep(done: loop.Progress) -> None:
-            state = trainers.Checkpoint(done.step, made_by, trainer.state(), {**arrays, ROWS: _table(done, trainer)})
+            extra = {ROWS: _table(done, trainer), SHOWN: np.array(done.shown, np.int64)}
+            state = trainers.Checkpoint(done.step, made_by, trainer.state(), {**arrays, **extra})
             trainers.save(model.running(tile.start), state)
 
-        pace = loop.Pace(options.log_every, options.checkpoint_every, options.loading_threads)
-        loop.run(trainer, stream.batch, progress, stop=tile.stop, pace=pace, keep=keep)
+        def show(step: int) -> Path:
+            return models.write_grid(model.grid(step), trainer.pictures(stream.examples(EXAMPLES)))
+
+        pace = loop.Pace(options.log_every, options.checkpoint_every, options.loading_threads, options.pictures_every)
+        loop.run(trainer, stream.batch, progress, stop=tile.stop, pace=pace, keep=keep, show=show)
         _require_finite(progress, trainer, where=f"{model.key}, steps {tile.start} to {tile.stop}")
         state = trainers.Checkpoint(tile.stop, made_by, trainer.state(), arrays)
         files = [
             trainers.save(model.checkpoint(tile.stop), state),
             models.write_losses(model.losses(tile.start), progress.rows, columns=trainer.columns),
-            models.write_grid(model.grid(tile.stop), trainer.pictures(stream.examples(EXAMPLES))),
+            *map(model.grid, progress.shown),
+            show(tile.stop),
         ]
     model.running(tile.start).unlink(missing_ok=True)
     return files

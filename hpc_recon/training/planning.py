@@ -16,7 +16,7 @@ from hpc_recon.training.data import in_buffer
 #: Options on which no number depends: who is trained, how long, how often something is written, and how it is run.
 _NO_MATTER = {
     *("profile", "subjects", "rois", "seeds", "ablations", "steps", "checkpoint_every", "log_every"),
-    *("loading_threads", "seconds_per_step", "comparator"),
+    *("pictures_every", "loading_threads", "seconds_per_step", "comparator"),
 }
 
 
@@ -92,6 +92,6 @@ def need_of(study: Study, shapes: Shapes, name: str, place: tuple[str, str], *, 
         device_bytes=cost.weights_bytes + cost.activations_bytes,
         bytes_in=read,
         bytes_out=cost.checkpoint_bytes,
-        files_out=3,
+        files_out=3 + (n_steps - 1) // (options.pictures_every or n_steps),
         seconds=store_seconds(read + cost.checkpoint_bytes) + n_steps * cost.seconds,
     )

@@ -114,14 +114,41 @@ def published():
     }
 
 
-def test_a_published_generator_makes_images(decodable, run_verb, published, tmp_path):
-    path = tmp_path / "S1.pt"
-    torch.save(published, path)
+def varint(n):
+    """A whole number of a protobuf message."""
+    return bytes([n]) if n < 128 else bytes([n % 128 + 128]) + varint(n // 128)
+
+
+def field(number, content):
+    """One field of a protobuf message, its length before its content."""
+    return varint(8 * number + 2) + varint(len(content)) + content
+
+
+def write_caffemodel(path, state):
+    """Write layers (field 100: name 1, blobs 7) with their blobs (shape 7, data 5), as Caffe does."""
+    layers = {}
+    for key, value in state.items():
+        shape = field(1, b"".join(varint(n) for n in value.shape))
+        layers.setdefault(key.rpartition(".")[0], []).append(
+            field(7, field(7, shape) + field(5, value.numpy().tobytes()))
+        )
+    with path.open("wb") as stream:
+        for name, blobs in layers.items():
+            stream.write(field(100, field(1, name.encode()) + b"".join(blobs)))
+
+
+@pytest.mark.parametrize("suffix", ["pt", "caffemodel"])
+def test_a_published_generator_makes_images(decodable, run_verb, published, tmp_path, suffix):
+    path = tmp_path / f"S1.{suffix}"
+    if suffix == "pt":
+        torch.save(published, path)
+    else:
+        write_caffemodel(path, published)
     entry = {"method": "end_to_end", "weights": {"S1": str(path)}, "network": "net", "datasets": ["shapes"]}
     study, written = decodable(reconstruct={"published": entry})
     run_verb(reconstruct, study)
     values, _, record = image(study, "published", "shapes", "shapes00")
-    assert record["file"] == "S1.pt"
+    assert record["file"] == path.name
     generator = generators.load("end_to_end", path, n_inputs=40)
     samples = written.brain["S1", "training"][0].astype(np.float64)
     item = brain.read_items(study, "S1", "shapes").samples[:1]

@@ -28,9 +28,13 @@ def test_parts_are_one_curve_and_the_last_picture_is_shown(tmp_path):
         "Losses of e2e/S1/VC from step 1 to 3: pixel 8 to 4",
         "Losses of e2e/S1/VC from step 1 to 3: discriminator, stimuli 0.5 to 0.3",
     ]  # what was not computed is not drawn
-    assert found.picture == f"data:image/png;base64,{base64.b64encode(b'last').decode()}"
+    uri = "data:image/png;base64,"
+    assert found.pictures == tuple((n, uri + base64.b64encode(b).decode()) for n, b in ((2, b"first"), (3, b"last")))
+    for n in range(4, 30):
+        (place / f"examples-{n:08d}.png").write_bytes(b"more")
+    assert [step for step, _ in training.collect(tmp_path)[0].pictures] == [2, 11, 20, 29]
     assert training.collect(tmp_path / "nothing") == []
-    assert [one.picture for one in training.collect(tmp_path, with_pictures=False)] == [""]
+    assert [one.pictures for one in training.collect(tmp_path, with_pictures=False)] == [()]
 
 
 def test_losses_of_pictures_are_drawn_over_their_first_value():

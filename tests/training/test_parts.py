@@ -16,7 +16,7 @@ from hpc_recon import train
 from hpc_recon.core.errors import DataError, MissingStore
 from hpc_recon.core.loading import save_study
 from hpc_recon.methods import trainers
-from hpc_recon.stores import shapes
+from hpc_recon.stores import checks, layout, shapes
 from hpc_recon.training import parts
 from hpc_recon.training.models import Model
 
@@ -46,7 +46,8 @@ def last(study, step=10):
 def test_parts_end_where_one_go_ends(trainable, run_verb, tmp_path):
     cut, _ = trainable({"workspace": str(tmp_path / "cut")})
     run_verb(train, cut)
-    whole, _ = trainable({"workspace": str(tmp_path / "whole")}, steps_per_tile=10, loading_threads=3)
+    more = {"steps_per_tile": 10, "loading_threads": 3, "pictures_every": 3}
+    whole, _ = trainable({"workspace": str(tmp_path / "whole")}, **more)
     run_verb(train, whole)
     assert same(last(cut), last(whole))
     folder = Model(cut, "e2e", "S1", "VC").folder
@@ -57,7 +58,13 @@ def test_parts_end_where_one_go_ends(trainable, run_verb, tmp_path):
         *(f"step-{n:08d}.pt" for n in (4, 8, 10)),
     ]
     table = "".join(path.read_text().split("\n", 1)[1] for path in sorted(folder.glob("losses-*.csv")))
-    own = Model(whole, "e2e", "S1", "VC").losses(0).read_text()
+    other = Model(whole, "e2e", "S1", "VC")
+    shown = [other.grid(n) for n in (3, 6, 9, 10)]
+    assert sorted(other.folder.glob("examples-*.png")) == shown
+    assert shown[-1].read_bytes() == Model(cut, "e2e", "S1", "VC").grid(10).read_bytes() != shown[0].read_bytes()
+    for path in shown:
+        assert checks.group_records(layout.workspace_of(whole), other.key)[f"models/e2e/S1/VC/{path.name}"]
+    own = other.losses(0).read_text()
     assert own.split("\n", 1)[1] == table
     assert [line.partition(",")[0] for line in table.splitlines()] == [str(n) for n in range(1, 11)]
 
@@ -66,7 +73,7 @@ def test_a_training_that_is_killed_goes_on_to_the_very_bits(trainable, run_verb,
     """kill -9 in the middle of a part, which then goes on from its own checkpoint, not from its beginning."""
     whole, _ = trainable({"workspace": str(tmp_path / "whole")}, steps_per_tile=10)
     run_verb(train, whole)
-    study, _ = trainable({"workspace": str(tmp_path / "killed")}, steps_per_tile=10)
+    study, _ = trainable({"workspace": str(tmp_path / "killed")}, steps_per_tile=10, pictures_every=2)
     first = [tile for tile in train.plan(study, shapes.read(study)) if tile.stage == "images"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "plan", lambda *_: first)
@@ -112,6 +119,8 @@ def test_a_training_that_is_killed_goes_on_to_the_very_bits(trainable, run_verb,
     assert done == [found.step]
     assert same(last(study), last(whole))
     assert not running.exists()
+    records = checks.group_records(layout.workspace_of(study), "train/e2e/S1/VC")
+    assert [n for n in range(1, 11) if f"models/e2e/S1/VC/examples-{n:08d}.png" in records] == [2, 4, 6, 8, 10]
 
 
 def test_a_checkpoint_of_another_training_or_a_torn_one_is_left_out(trainable, run_verb, tmp_path, caplog):
