@@ -1,6 +1,7 @@
 """How much slower is a step of training than its networks alone, and how much memory does it take?
 
     python benchmarks/bench_train.py --profile tiny --steps 20 --output benchmarks/results/train.json
+    python benchmarks/bench_train.py --variants        bfloat16 and torch.compile beside it, in the same turns
 
 Bare: forward and backward passes of generator, discriminator and comparator as a step has them, on one batch that is
 already there, without optimisers, suspension, loading and checkpoints. Both are timed in turn, a few steps at a time,
@@ -71,6 +72,19 @@ def bare(options, batch, *, n_voxels, device):
     return step
 
 
+def unsuspended(options, *, n_voxels, device):
+    """Return a trainer that never suspends a network: a suspended one would make steps cheaper than the passes."""
+    trainer = trainers.make(options, n_voxels=n_voxels, seed=0, device=device)
+    plain = trainer.step
+
+    def step(batch):
+        trainer.suspension = end_to_end.Suspension()
+        return plain(batch)
+
+    trainer.step = step
+    return trainer
+
+
 def main(argv=None):
     """Print and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -80,6 +94,7 @@ def main(argv=None):
     parser.add_argument("--steps", type=int, default=5, help="steps of one turn")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--variants", action="store_true", help="time bfloat16 and torch.compile too")
     parser.add_argument("--output", type=Path)
     given = parser.parse_args(argv)
     torch.set_num_threads(given.threads)
@@ -88,34 +103,42 @@ def main(argv=None):
     weights = {"comparator": {"architecture": "caffenet", "weights": "random:0", "preprocessing": "caffe"}}
     changes |= weights if given.profile != "tiny" else {}
     options = EndToEndTraining(method="end_to_end", profile=given.profile, **changes)
-    # Neither network is ever suspended here: a suspended one would make steps cheaper than the passes.
+    kinds = {
+        "step": {},
+        **({"bfloat16": {"precision": "bfloat16"}, "compile": {"compile": True}} if given.variants else {}),
+    }
     batches = stream(options, n_samples=200, n_voxels=given.voxels, n_images=50)
-    found = {"machine": machine(), "profile": given.profile, "batch": options.batch, "bare": [], "step": []}
+    found = {
+        "machine": machine(),
+        "profile": given.profile,
+        "batch": options.batch,
+        "bare": [],
+        **{k: [] for k in kinds},
+    }
     with trainers.own_randomness(device):
         passes = bare(options, batches.batch(0), n_voxels=given.voxels, device=device)
-        trainer = trainers.make(options, n_voxels=given.voxels, seed=0, device=device)
         pace = loop.Pace(10**9, 10**9, options.loading_threads)
-
-        plain = trainer.step
-
-        def step(batch):
-            trainer.suspension = end_to_end.Suspension()
-            return plain(batch)
-
-        trainer.step = step
 
         def alone(start, stop):
             for _ in range(start, stop):
                 passes()
 
-        def train(start, stop):
-            loop.run(trainer, batches.batch, loop.Progress(start), stop=stop, pace=pace, keep=lambda _: None)
+        def train(trainer):
+            def run(start, stop):
+                loop.run(trainer, batches.batch, loop.Progress(start), stop=stop, pace=pace, keep=lambda _: None)
 
-        alone(0, 1)
-        train(0, 1)
+            return run
+
+        runs = {"bare": alone}
+        for name, changed in kinds.items():
+            runs[name] = train(unsuspended(options.model_copy(update=changed), n_voxels=given.voxels, device=device))
+        for name, run in runs.items():
+            begin = time.perf_counter()
+            run(0, 1)
+            found[f"first_{name}"] = time.perf_counter() - begin
         for turn in range(given.turns):
             first = 1 + turn * given.steps
-            for name, run in (("bare", alone), ("step", train)):
+            for name, run in runs.items():
                 begin = time.perf_counter()
                 run(first, first + given.steps)
                 found[name].append((time.perf_counter() - begin) / given.steps)
@@ -129,6 +152,12 @@ def main(argv=None):
         f"{statistics.median(found['step']):.3f} s, ratio {found['ratio']:.2f} "
         f"({min(ratios):.2f} to {max(ratios):.2f}); peak {found['peak_bytes'] / 2**20:.0f} MiB"
     )
+    for name in kinds.keys() - {"step"}:
+        beside = [other / step for other, step in zip(found[name], found["step"], strict=True)]
+        print(
+            f"  {name}: first step {found[f'first_{name}']:.1f} s, then {statistics.median(beside):.2f} of a step "
+            f"({min(beside):.2f} to {max(beside):.2f})"
+        )
     if given.output:
         given.output.write_text(json.dumps(found, indent=1) + "\n")
     return 0
