@@ -11,13 +11,15 @@ import click
 from hpc_recon.run import cli
 
 
-def chain(source: str, *, start: str | None, through: str | None) -> list[str]:
+def chain(source: str, *, start: str | None, through: str | None, converts: bool = False) -> list[str]:
     """Return the verbs of a pipeline from `start` through `through`, both included.
 
     Parameters
     ----------
     source
         `simulate` or `ingest`: what the study says makes the brain data.
+    converts
+        Whether the study has a section `convert`; without it there is no such step.
 
     Raises
     ------
@@ -28,10 +30,13 @@ def chain(source: str, *, start: str | None, through: str | None) -> list[str]:
     from hpc_recon.run.verbs import STEPS, step
 
     other = {"simulate": "ingest", "ingest": "simulate"}[source]
-    names = [verb.name for verb in STEPS if verb.name != other]
+    absent = {other, *(() if converts else ("convert",))}
+    names = [verb.name for verb in STEPS if verb.name not in absent]
     for option, name in (("--from", start), ("--through", through)):
         if name is not None and step(name, where=option).name == other:
             raise StudyError(option, [f"this study makes its data with {source!r}, not {name!r}"])
+        if name is not None and name in absent:
+            raise StudyError(option, ["this study has no section `convert:`; add one, or name another verb"])
     first = names.index(start) if start else 0
     last = names.index(through) if through else len(names) - 1
     if first > last:
@@ -47,7 +52,9 @@ def _run(values: dict[str, Any]) -> int:
 
         options = cli.options_of(values)
         study = load_study(options.study, options.assignments)
-        return cli.run(chain(study.source_verb, start=start, through=through), values)
+        return cli.run(
+            chain(study.source_verb, start=start, through=through, converts=study.convert is not None), values
+        )
 
     return cli.guarded(action)
 

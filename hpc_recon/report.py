@@ -10,6 +10,7 @@ import numpy as np
 
 from hpc_recon.core import loading, reference_options
 from hpc_recon.core.config import Study, base_subject
+from hpc_recon.core.convert_options import is_converted, seen_by
 from hpc_recon.core.errors import DamagedStore, MissingStore
 from hpc_recon.core.files import read_json, write_atomic
 from hpc_recon.core.text import format_seconds
@@ -96,7 +97,7 @@ def prepare(study: Study) -> None:
 def work(study: Study, tile: Tile) -> list[Path]:
     """Gather what the page shows, and write it."""
     from hpc_recon import __version__
-    from hpc_recon.reporting import layer_plots, page, runs, score_tables, validity_card, words
+    from hpc_recon.reporting import conversion, layer_plots, page, runs, score_tables, validity_card, words
     from hpc_recon.reporting.tables import CROSS_VALIDATION
     from hpc_recon.stores import layout
 
@@ -127,6 +128,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         version=__version__,
         total_time=format_seconds(run.total_seconds) if run.total_seconds else "",
         card=validity_card.card(_scores(workspace, "validity.json"), study, roi=roi),
+        conversion_tables=conversion.tables(summary, study, roi=roi),
     )
     return [write_atomic(workspace / "report" / "index.html", page.render(content).encode("utf-8"))]
 
@@ -228,6 +230,9 @@ def _galleries(study: Study, roi: str) -> list[Gallery]:
         walls, title = [wall for wall in found if wall.variants], words.dataset_title(study, dataset)
         made.append(_gallery(study, title, walls))
         made.append(_gallery(study, f"{title}: no stimulus", walls, is_open=False, with_stimuli=False))
+        pairs = study.convert.converted(study.subjects) if study.convert else []
+        converted = [_Wall(study, [split], roi, dataset) for split in pairs if dataset in study.test_datasets(split)]
+        made.append(_gallery(study, f"{title}: converted", [w for w in converted if w.variants], is_open=False))
     folds = [s for s in study.splits() if s != base_subject(s) and s.partition(".")[2].startswith("r1f")]
     if folds:
         dataset = study.test_datasets(folds[0])[0]
@@ -282,6 +287,8 @@ class _Wall:
         self._table = images.read_table(self._workspace)
         self._row = {label: row for row, label in enumerate(self._table.labels)}
         self.subject = base_subject(splits[0]) if splits else ""
+        if splits and is_converted(splits[0]):
+            self.subject = f"{seen_by(splits[0])} to {self.subject}"
         wanted = [(split, roi, dataset) for split in splits]
         self.variants = [v for v in study.reconstruct if wanted and set(wanted) <= set(study.image_sets(v))]
         #: Item -> the split whose decoders did not see it; nearest training image of each variant.

@@ -47,6 +47,8 @@ class Page:
     total_time: str = field(default="")
     #: What the images are evidence of; None: not shown.
     card: Card | None = field(default=None)
+    #: Decoding of converted activity beside decoding within a subject.
+    conversion_tables: Sequence[Table] = field(default=())
 
 
 def render(page: Page) -> str:
