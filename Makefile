@@ -9,7 +9,7 @@ demo: .venv/.ready
 	PYTHON=$(BIN)/python jobs/demo.sh
 
 test: lint
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 4 --dist loadfile
 
 lint: .venv/.ready
 	$(BIN)/ruff check

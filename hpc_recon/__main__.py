@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 def main(argv: Sequence[str] | None = None) -> int:
     """List the verbs, or hand the arguments to one of them."""
-    from hpc_recon.run.verbs import OTHERS, STEPS
+    from hpc_recon.run.verbs import ANALYSES, OTHERS, STEPS
 
     arguments = list(sys.argv[1:] if argv is None else argv)
-    verbs = {verb.name: verb for verb in (*STEPS, *OTHERS)}
+    verbs = {verb.name: verb for verb in (*STEPS, *ANALYSES, *OTHERS)}
     if not arguments or arguments[0] in ("-h", "--help"):
         _list([(verb.name, verb.summary) for verb in verbs.values()])
         return 0

@@ -1,10 +1,13 @@
 """Score decoded features and reconstructed images against the truth and against simple baselines.
 
-Stages: `features` (one tile a split, ROI and layer), `images` (one tile a method, split, ROI and dataset),
+Stages: `features` (one tile a split, ROI and layer), `images` (one tile a method, split, ROI and dataset), `latents`
+(the same for entries of method `latent`: `scores/latents/`),
 `tables` (joins both into `scores/features.csv`, `scores/images.csv` and `scores/summary.json`, tests them in
-`scores/tests.csv`, says in `scores/validity.json` what the images are evidence of, and lists the items in
-`scores/items.csv`; where some units are decoded, `scores/expected.json` says what they tell about all), and `human`
-(`scores/human.csv` and `scores/human.json`, where raters judged images).
+`scores/tests.csv`, compares variants with each other in `scores/winning.csv`, says in `scores/validity.json` what the
+images are evidence of, and lists the items in `scores/items.csv`; where some units are decoded, `scores/expected.json`
+says what they tell about all), `controls` (`scores/controls.json`, where `control` was run: whether scores are at
+chance with brains that can tell nothing), and `human` (`scores/human.csv` and `scores/human.json`, where raters judged
+images).
 Items that show no stimulus have no truth and no score; the truth of a category is the mean of its stimuli's features.
 Scores of features are those of the decoded features before any norm correction.
 """
@@ -45,7 +48,7 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         for variant in study.reconstruct
         for split, roi, dataset in study.image_sets(variant)
     ]
-    content = {"evaluate": study.evaluate.intervals, "seed": study.seed, "holds": ("tests", "validity")}
+    content = {"evaluate": study.evaluate.intervals, "seed": study.seed, "holds": ("tests", "validity", "winning")}
     settings = canonical(_averaging(study) | content | _chosen(study))
     upstream = ("evaluate/features", *(("evaluate/images",) if images else ()))
     rows = 300 * (len(features) + len(images))
@@ -53,12 +56,33 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         host_bytes=max([_LIBRARIES, *(tile.need.host_bytes for tile in images)]) + 2000 * rows,
         bytes_in=60 * rows + sum(tile.need.bytes_in for tile in images),
         bytes_out=60 * rows,
-        files_out=6 + (study.units is not None),
+        files_out=7 + (study.units is not None),
         seconds=1 + rows / 2e4 + sum(0.2 * tile.need.seconds for tile in images),
     )
     tables = Tile(Group("evaluate", ("tables",), settings, upstream), "tables", 0, 1, need)
     human = [_human_tile(study)] if study.evaluate.ratings else []
-    return [*features, *images, tables, *human]
+    return [*features, *images, *_latent_tiles(study, shapes), tables, *_controls_tile(study), *human]
+
+
+def _controls_tile(study: Study) -> list[Tile]:
+    """Return the tile that reads finished controls; none where no control was run to its end."""
+    if not (_workspace(study) / "controls").is_dir():
+        return []
+    from hpc_recon.evaluation import control_scores
+
+    found = control_scores.digest(study)
+    if found is None:
+        return []
+    need = Need(host_bytes=2**24, bytes_out=2**16, files_out=1, seconds=0.5)
+    return [Tile(Group("evaluate", ("controls",), canonical({"controls": found})), "controls", 0, 1, need)]
+
+
+def _latent_tiles(study: Study, shapes: Shapes) -> list[Tile]:
+    if not any(options.method == "latent" for options in study.reconstruct.values()):
+        return []
+    from hpc_recon.evaluation import latents
+
+    return latents.tiles(study, shapes)
 
 
 def _human_tile(study: Study) -> Tile:
@@ -178,7 +202,14 @@ def prepare(study: Study) -> None:
 
 def work(study: Study, tile: Tile) -> list[Path]:
     """Compute the scores of one tile, or join the tables; return the files written."""
-    stages = {"features": _score_layer, "images": _score_images, "tables": _join_tables, "human": _score_human}
+    stages = {
+        "features": _score_layer,
+        "images": _score_images,
+        "latents": _score_latents,
+        "tables": _join_tables,
+        "controls": _read_controls,
+        "human": _score_human,
+    }
     return stages[tile.stage](study, tile)
 
 
@@ -237,7 +268,7 @@ def _score_images(study: Study, tile: Tile) -> list[Path]:
 
 def _join_tables(study: Study, tile: Tile) -> list[Path]:
     """Join the parts of all tiles into two tables, and summarise them with intervals and tests."""
-    from hpc_recon.evaluation import card, parts, presets, significance
+    from hpc_recon.evaluation import card, parts, presets, significance, winning
     from hpc_recon.reporting import tables
 
     folder = _workspace(study) / parts.SCORES
@@ -256,13 +287,14 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
     if study.evaluate.presets:
         summary["absent"] = presets.absent(study.evaluate)
     summary |= tables.summarise(features, images, interval=partial(_interval, study))
-    pooled = (tables.pool_folds(f, [c for c in f.columns if c not in ("value", "n")]) for f in (features, images))
+    pooled = [tables.pool_folds(f, [c for c in f.columns if c not in ("value", "n")]) for f in (features, images)]
     summary["tests"] = significance.entries(*pooled, chance=tables.CHANCE, baselines=tables.BASELINES)
     entries = [entry for part in layers for entry in expected.read(part / expected.NAME)]
     return [
         *([expected.write(folder / expected.NAME, entries)] if study.units is not None else []),
         tables.write_frame(folder / "features.csv", features),
         tables.write_frame(folder / "images.csv", images),
+        tables.write_frame(folder / winning.NAME, winning.table(pooled[1], baselines=tables.BASELINES)),
         _write_items(study, folder / "items.csv"),
         tables.write_rows(folder / "tests.csv", summary["tests"], columns=significance.COLUMNS),
         write_json(folder / card.NAME, card.collect(study, features, summary["tests"])),
@@ -274,6 +306,20 @@ def _interval(study: Study, values: Array, names: tuple[str, ...]) -> Interval:
     from hpc_recon.numerics import scores
 
     return scores.bootstrap_interval(values, **study.evaluate.intervals, seed=seed_of(study.seed, "bootstrap", *names))
+
+
+def _score_latents(study: Study, tile: Tile) -> list[Path]:
+    """Score the latents that one entry rendered for one split, ROI and dataset."""
+    from hpc_recon.evaluation import latents
+
+    return latents.score(study, tile)
+
+
+def _read_controls(study: Study, tile: Tile) -> list[Path]:
+    """Write what finished controls say of the study."""
+    from hpc_recon.evaluation import control_scores, parts
+
+    return [write_json(_workspace(study) / parts.SCORES / control_scores.NAME, control_scores.collect(study))]
 
 
 def _score_human(study: Study, tile: Tile) -> list[Path]:

@@ -103,7 +103,7 @@ def _shown(study: Study, place: _Place) -> _Shown:
     from hpc_recon.stores.items import read_shown
 
     items, table = read_shown(study, place.subject, place.dataset), images.read_table(layout.workspace_of(study))
-    kept = np.flatnonzero(items.rows >= 0)
+    kept = _publishable(study, place, np.flatnonzero(items.rows >= 0), [table.labels[row] for row in items.rows])
     rows = np.asarray(items.rows[kept])
     if len(np.unique(rows)) < max(2, len(rows)):
         raise DataError(
@@ -111,6 +111,30 @@ def _shown(study: Study, place: _Place) -> _Shown:
             f"{len(np.unique(rows))} stimuli; average the repeats (decode.average: true), or choose another --dataset"
         )
     return _Shown(tuple(items.names[i] for i in kept), tuple(table.labels[row] for row in rows), rows, table)
+
+
+def _publishable(study: Study, place: _Place, kept: Array, labels: Sequence[str]) -> Array:
+    """Return those of the items whose stimulus may be shown, and say how many are withheld.
+
+    Raises
+    ------
+    DataError
+        If fewer than two are left.
+    """
+    from hpc_recon.core.errors import DataError
+    from hpc_recon.reporting import publishable
+    from hpc_recon.stores import layout
+
+    allowed = publishable.read(study, publishable.known(layout.workspace_of(study)))
+    found = np.asarray([i for i in kept if allowed.allows(labels[i])], np.int64)
+    if len(found) < len(kept):
+        click.echo(f"{len(kept) - len(found)} of {len(kept)} images are withheld (report.publishable)")
+        if len(found) < 2:
+            raise DataError(
+                f"raters need two publishable stimuli or more, but {study.report.publishable} allows {len(found)} of "
+                f"{len(kept)} in {place.dataset}; list more labels, or choose another --dataset"
+            )
+    return found
 
 
 def _groups(task: str, shown: _Shown, attributes: Path | None) -> Array:

@@ -43,12 +43,14 @@ def survey(workspace: Path) -> list[VerbStatus]:
     """Count tiles of every verb in pipeline order; verbs that never ran have zeros."""
     from hpc_recon.core.receipts import Listing
     from hpc_recon.run import failures
-    from hpc_recon.run.verbs import STEPS
+    from hpc_recon.run.verbs import ANALYSES, STEPS
 
     found = []
-    for verb in STEPS:
+    for verb in (*STEPS, *ANALYSES):
         listing = Listing(workspace, verb.name)
         keys = listing.groups()
+        if verb in ANALYSES and not keys:  # outside the pipeline: nobody waits for it
+            continue
         total = sum(sum((listing.fingerprint(key) or {}).get("tiles", {}).values()) for key in keys)
         done = sum(len(listing.done(key)) for key in keys)
         found.append(VerbStatus(verb.name, len(keys), total, done, failures.count(workspace, verb.name)))
@@ -69,9 +71,9 @@ def verify(workspace: Path, *, checksums: bool) -> tuple[int, int, dict[str, lis
         Number of files that receipts list, number of damaged ones, and what is wrong, by tile id.
     """
     from hpc_recon.core import receipts
-    from hpc_recon.run.verbs import STEPS
+    from hpc_recon.run.verbs import ANALYSES, STEPS
 
-    found = [receipts.verify(workspace, verb.name, checksums=checksums) for verb in STEPS]
+    found = [receipts.verify(workspace, verb.name, checksums=checksums) for verb in (*STEPS, *ANALYSES)]
     wrong = {tile_id: reasons for one in found for tile_id, reasons in one.damaged.items()}
     return sum(one.n_files for one in found), sum(one.n_damaged for one in found), wrong
 
@@ -117,7 +119,7 @@ def _show(study_file: str | None, assignments: Sequence[str], *, watch: bool) ->
         storage.look_again()  # the workspace may have been made since
         owner = lease.read(workspace)
         running = f"computed by {owner}, cluster {owner.cluster}" if owner else "no controller runs"
-        rows = [row for row in survey(workspace) if row.verb != _other_source(study.source_verb)]
+        rows = [row for row in survey(workspace) if row.verb not in _other_sources(study.source_verb)]
         out.print(f"{workspace}: {running}", markup=False, soft_wrap=True)
         out.print(table(rows))
         if not watch or owner is None:
@@ -137,8 +139,8 @@ def _load(study_file: str | None, assignments: Sequence[str]) -> tuple[Study, Pa
     return study, study.workspace
 
 
-def _other_source(source: str) -> str:
-    return {"simulate": "ingest", "ingest": "simulate"}[source]
+def _other_sources(source: str) -> set[str]:
+    return {"simulate", "ingest"} - {source}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -410,3 +410,60 @@ class _Decodable:
 
         samples, rows = self.brain[split, dataset]
         return np.array([samples[rows == r].astype(np.float64).mean(0) for r in np.unique(rows)])[:, self.voxels(roi)]
+
+
+@pytest.fixture
+def latent_study(tmp_path: Path, make_study: MakeStudy) -> Callable[..., Study]:
+    """Return a function that writes a lab's files of latents and makes a study of them: 40 + 6 images of 16 pixels.
+
+    `latent_study(reconstruct={...}, **keys)`; latents of 6 numbers, rendered by the small generator `g.pt`, seen by a
+    brain of 20 voxels that are linear in them; directions `smile.npy` and `age.npy`.
+    """
+
+    def make(reconstruct: dict[str, Any] | None = None, **keys: Any) -> Study:
+        import numpy as np
+        import torch
+        from PIL import Image
+
+        from hpc_recon.nets import pggan
+
+        n_training, n_test, rng = 40, 6, np.random.default_rng(0)
+        generator = pggan.Pggan(pggan.Design(6, (6, 6, 4)))
+        pggan.fill_normal(generator, 1)
+        torch.save(generator.state_dict(), tmp_path / "g.pt")
+        z = rng.standard_normal((n_training + n_test, 6)).astype(np.float32)
+        brain = z @ rng.standard_normal((6, 20)) + 0.5 * rng.standard_normal((n_training + n_test, 20))
+        with torch.no_grad():
+            made = ((generator(torch.from_numpy(z)) + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1).numpy()
+        for i, image in enumerate(made):
+            folder = tmp_path / ("test" if i >= n_training else "training")
+            folder.mkdir(exist_ok=True)
+            Image.fromarray(np.rint(255 * image).astype(np.uint8)).save(folder / f"s{i:03d}.png")
+        np.savez(tmp_path / "lab.npz", X=brain[:n_training], X_test=brain[n_training:], T=z[:n_training])
+        np.save(tmp_path / "test.npy", z[n_training:])
+        np.save(tmp_path / "smile.npy", rng.standard_normal(6))
+        np.save(tmp_path / "age.npy", rng.standard_normal((1, 6)))
+        arrays = [
+            {"file": "lab.npz", "key": "T", "dataset": "training"},
+            {"file": "test.npy", "dataset": "natural", "unit_shape": [6]},
+        ]
+        own = {
+            "datasets": {
+                "training": {"samples": {"file": "lab.npz", "key": "X"}},
+                "natural": {"samples": {"file": "lab.npz", "key": "X_test"}, "repeats": "keep"},
+            }
+        }
+        content = {
+            "simulate": None,
+            "ingest": {
+                "image_size": 16,
+                "subjects": {"S1": own},
+                "stimuli": {"training": {"folder": "training"}, "natural": {"folder": "test"}},
+            },
+            "networks": {"z": {"architecture": "features", "features": {"arrays": {"z": arrays}}, "layers": ["z"]}},
+            "fit": {"n_voxels": 20, "alpha": 1.0, "folds": 4, "out_of_fold": True},
+            "reconstruct": reconstruct or {},
+        }
+        return make_study(**{**content, **keys})
+
+    return make

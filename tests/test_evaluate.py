@@ -318,7 +318,7 @@ def test_published_presets_are_scored_beside_the_projects_own(make_study, fill_w
     assert direct["kamitani.rmse"]["mean"] == pytest.approx(255 * direct["rmse"]["mean"])
     assert direct["kamitani.ssim"]["mean"] == direct["ssim"]["mean"]
     absent = {(e["preset"], e["metric"]) for e in summary["absent"]}
-    assert {("takagi", "inception"), ("takagi", "clip"), ("kamitani", "alexnet")} <= absent
+    assert {("takagi", "inception"), ("takagi", "clip"), ("kamitani", "alexnet_conv1")} <= absent
     assert not [metric for metric in direct if metric.startswith("takagi.")]
 
 
@@ -334,7 +334,7 @@ def test_settings_name_the_metrics_only_where_they_are_not_the_default(make_stud
     plain = settings()
     assert plain["images"] == {"identification": True}
     intervals = {"confidence": 0.95, "resamples": 2000}
-    assert plain["tables"] == {"evaluate": intervals, "seed": 0, "holds": ["tests", "validity"]}
+    assert plain["tables"] == {"evaluate": intervals, "seed": 0, "holds": ["tests", "validity", "winning"]}
     weights = tmp_path / "alexnet.pth"
     with pytest.raises(StudyError, match=r"alexnet\.pth cannot be read"):
         settings(presets=["takagi"], networks={"alexnet": str(weights)})

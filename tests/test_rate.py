@@ -66,6 +66,20 @@ def _design(study, name):
     return rating_design.read(study.workspace, name)
 
 
+def test_only_publishable_images_are_rated(study, run, tmp_path):
+    listed = tmp_path / "list.txt"
+    listed.write_text("letters001\nletters003\n")
+    option = ("--set", f"report.publishable={listed}")
+    code, printed, error = run("identify", *PLACE, "--variant", "direct", "--name", "listed", *option)
+    assert code == 0, error
+    assert "2 of 4 images are withheld" in printed
+    assert _design(study, "listed").images == ("letters001", "letters003")
+    listed.write_text("letters001\n")
+    code, _, error = run("identify", *PLACE, "--variant", "direct", "--name", "few", *option)
+    assert code == 2
+    assert "allows 1 of 4 in letters" in error
+
+
 def test_the_page_and_its_design_are_written(study, run):
     code, printed, _ = run("identify", *PLACE, "--variant", "direct")
     assert code == 0

@@ -7,7 +7,8 @@ import io
 import json
 import re
 import shutil
-import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,20 @@ from PIL import Image
 from hpc_recon import evaluate, report
 from hpc_recon.core.errors import DamagedStore, MissingStore
 from hpc_recon.core.files import write_json
+from hpc_recon.reporting import study_figures
 from hpc_recon.stores import layout
+
+sys.path.insert(0, str(Path(__file__).parent / "reporting"))
+
+from chromium import Chromium, executable
+
+
+@pytest.fixture(autouse=True)
+def figures(request, monkeypatch):
+    """Figures as files take seconds a page; they are drawn in the one test that looks at them."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(study_figures, "write", lambda folder, rows, more: [])
+
 
 CONTENT = {
     "name": "tiny",
@@ -88,7 +102,8 @@ def test_the_page_tells_what_was_done(reported):
 def test_the_page_needs_nothing_else(reported):
     study, html = reported(CONTENT, "plain")
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", html)
-    assert "<script" not in html
+    assert "default-src 'none'" in html
+    assert not re.search(r"<script[^>]* src", html)
     assert "http://" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", html)
     assert str(study.workspace) not in html
 
@@ -164,32 +179,118 @@ def test_a_garbled_summary_is_named(reported):
         path.write_bytes(whole)
 
 
+@pytest.fixture
+def drawn():
+    """Asked for by a test that looks at the figures' files."""
+
+
+def test_every_figure_is_a_file_too(drawn, reported):
+    study, html = reported(CONTENT, "plain")
+    found = sorted(path.name for path in (study.workspace / "report" / "figures").iterdir())
+    assert {"layers-VC-S1-identification.png", "layers-V1-S2-profile-correlation.pdf"} <= set(found)
+    assert {"figure-1-identification.png", "figure-2-pixel-correlation.pdf"} <= set(found)
+    assert len(found) == 2 * (3 * 2 * 2 + 2)
+    assert html.count("<svg") > len(found) // 2
+
+
 def test_the_plan_reads_tables_and_images(reported):
     from hpc_recon.stores import shapes
 
     study, _ = reported(CONTENT, "plain")
     (tile,) = report.plan(study, shapes.read(study))
     assert tile.group.upstream == ("evaluate/tables", "reconstruct")
-    assert tile.need.files_out == 1
+    # The page; and twice three plots of each of two subjects and ROIs, and two that compare methods.
+    assert tile.need.files_out == 1 + 2 * (3 * 2 * 2 + 2)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """One browser for the tests of this module."""
+    if executable() is None:
+        pytest.skip("no chromium on PATH: the page was not looked at")
+    with Chromium(tmp_path_factory.mktemp("profile"), tmp_path_factory.mktemp("downloads")) as chromium:
+        yield chromium
+
+
+def _alts(browser, row):
+    return browser.run(f"[...document.querySelectorAll({row!r} + ' img')].map((image) => image.alt)")
 
 
 @pytest.mark.slow
-def test_a_browser_shows_the_page(reported, tmp_path):
-    """A headless Chromium draws it: not blank, and no wider than a telephone."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no chromium on PATH: the page was not looked at")
+def test_a_browser_shows_the_page(reported, browser, tmp_path):
+    """It is drawn without an error: not blank, no wider than a telephone, all images load."""
     study, _ = reported(CONTENT, "plain")
-    picture = tmp_path / "page.png"
-    command = [
-        browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync", "--no-first-run", f"--user-data-dir={tmp_path / 'profile'}",
-        f"--screenshot={picture}", "--window-size=1280,1600", (study.workspace / "report" / "index.html").as_uri(),
-    ]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
-    drawn = np.asarray(Image.open(picture).convert("L"))
-    assert drawn.shape == (1600, 1280)
-    assert len(np.unique(drawn)) > 50
+    for width in (1280, 390):
+        browser.window(width, 1600)
+        browser.open(study.workspace / "report" / "index.html")
+        browser.screenshot(tmp_path / "page.png")
+        assert len(np.unique(np.asarray(Image.open(tmp_path / "page.png").convert("L")))) > 50
+        assert browser.run("document.documentElement.scrollWidth") <= width
+    broken = "[...document.querySelectorAll('.row img')].map((i) => (i.loading = 'eager', i.decode()))"
+    browser.run(f"Promise.all({broken})")
+    assert browser.run("[...document.querySelectorAll('.row img')].every((image) => image.naturalWidth > 0)")
+    assert browser.console == []
+
+
+@pytest.mark.slow
+def test_images_are_chosen_and_sorted(reported, browser):
+    study, _ = reported(CONTENT, "plain")
+    browser.window(1280, 1600)
+    browser.open(study.workspace / "report" / "index.html")
+    pick = (
+        "((field, value) => {{ const s = document.querySelector(field); s.value = value; "
+        "s.dispatchEvent(new Event('change', {{bubbles: true}})); }})({!r}, {!r})"
+    )
+    visible = (
+        "[...document.querySelectorAll('.row')].filter((row) => row.offsetParent)"
+        ".map((row) => [row.dataset.subject, row.dataset.method])"
+    )
+    browser.run(pick.format("[data-field=subject]", "S2"))
+    assert {subject for subject, _ in browser.run(visible)} == {"", "S2"}
+    browser.run(pick.format("[data-field=subject]", ""))
+    browser.run(pick.format("[data-field=method]", "deep"))
+    assert {method for _, method in browser.run(visible)} == {"", "deep"}
+    browser.run(pick.format("[data-field=dataset]", "letters"))
+    assert browser.run("document.querySelectorAll('.gallery:not([hidden])').length") == 1
+    browser.run(pick.format("[data-field=dataset]", "Photo<graphs>"))
+    values = {
+        alt: json.loads(text)["pixel_correlation"]
+        for alt, text in browser.run(
+            "[...document.querySelectorAll('.gallery img[data-scores]')].map((i) => [i.alt, i.dataset.scores])"
+        )
+    }
+    browser.run(pick.format("#sort", "pixel_correlation"))
+    shown = _alts(browser, ".gallery:not([hidden]) .row[data-method=deep]")
+    assert shown == sorted(shown, key=lambda alt: -values[alt])
+    stimuli = _alts(browser, ".gallery:not([hidden]) .row.stimulus")
+    assert [alt.split()[-1] for alt in stimuli] == [alt.split()[2].rstrip(",") for alt in shown]
+    browser.run("document.getElementById('direction').click()")
+    assert _alts(browser, ".gallery:not([hidden]) .row[data-method=deep]") == shown[::-1]
+    assert "sorted by Pixel correlation, smallest first" in browser.run("document.getElementById('chosen').textContent")
+    assert browser.console == []
+
+
+@pytest.mark.slow
+def test_the_keyboard_opens_an_image(reported, browser):
+    study, _ = reported(CONTENT, "plain")
+    browser.window(1280, 1600)
+    browser.open(study.workspace / "report" / "index.html")
+    title = "document.getElementById('viewer-title').textContent"
+    stimuli, made = _alts(browser, ".row.stimulus"), _alts(browser, ".row.reconstruction")
+    browser.run("document.querySelector('.row img[tabindex=\"0\"]').focus()")
+    browser.press("Enter")
+    browser.wait("document.getElementById('viewer').open")
+    assert browser.run(title) == stimuli[0]
+    browser.press("ArrowRight")
+    assert browser.run(title) == stimuli[1]
+    browser.press("ArrowLeft")
+    browser.press("ArrowDown")
+    assert browser.run(title) == made[0]
+    assert browser.run("document.getElementById('viewer-scores').children.length") >= 3
+    browser.press("Escape")
+    browser.wait("!document.getElementById('viewer').open")
+    browser.wait(f"document.activeElement.alt == {json.dumps(made[0])}")
+    assert browser.console == []
 
 
 def test_the_page_says_what_true_features_would_give(reported, make_study, run_verb):

@@ -15,22 +15,26 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    StrictBool,
-    StrictInt,
     field_validator,
     model_validator,
 )
 
 from hpc_recon.core import storage
 from hpc_recon.core import units as unit_choice
+from hpc_recon.core.control_options import ControlOf, Controls
 from hpc_recon.core.convert_options import Convert, seen_by
+from hpc_recon.core.decode_options import Decode
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.evaluate_options import Evaluate
 from hpc_recon.core.fit_options import Fit
 from hpc_recon.core.ingest_options import Ingest, Name, SubjectName
-from hpc_recon.core.options import IcnnOptions, PixelsOptions
+from hpc_recon.core.ingest_section import paths_as_list
+from hpc_recon.core.latent_options import LatentOptions, StimulusArray
+from hpc_recon.core.options import EndToEndOptions, IcnnOptions, PixelsOptions
 from hpc_recon.core.reference_options import Reference
+from hpc_recon.core.screen_options import ScreenOptions
 from hpc_recon.core.sizes import Sizes
+from hpc_recon.core.train_options import EndToEndTraining
 
 #: Architectures without weights: the image itself in colour, and its luminance.
 PIXEL_ARCHITECTURES = ("pixels", "pixels_gray")
@@ -73,18 +77,23 @@ class Simulate(Section):
     noise_scale: float = Field(1.0, gt=0, description="multiplies the preset's noise standard deviation")
 
 
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, (str, Path)) else value
-
-
 class FeatureFiles(Section):
-    """Features of a network that were computed elsewhere, read by `extract`: `<folder>/<layer>/<label>.mat`."""
+    """Features of a network that were computed elsewhere, read by `extract`: a tree of `.mat` files, or arrays."""
 
-    folders: Annotated[tuple[Path, ...], BeforeValidator(_as_list)] = Field(
-        min_length=1,
+    folders: Annotated[tuple[Path, ...], BeforeValidator(paths_as_list)] = Field(
+        (),
         description="folder of the layers' folders, or a list of such (the stimuli may be spread over them); the "
         "variable `feat` of a file is (1, C, H, W) or (1, K)",
     )
+    arrays: dict[Name, tuple[StimulusArray, ...]] = Field(
+        default_factory=dict, description="by layer, instead of folders: arrays with a row for each stimulus"
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> FeatureFiles:
+        if bool(self.folders) == bool(self.arrays):
+            raise ValueError("give either folders or arrays")
+        return self
 
 
 class Network(Section):
@@ -140,6 +149,9 @@ class Network(Section):
     def _files_or_code(self) -> Network:
         if self.features is not None and self.architecture in PIXEL_ARCHITECTURES:
             raise ValueError(f"{self.architecture} is the stimulus itself; leave out features")
+        absent = [x for x in self.layers if self.features and self.features.arrays and x not in self.features.arrays]
+        if absent:
+            raise ValueError(f"features.arrays has no layer {absent[0]!r}; give its arrays, or leave it out of layers")
         if self.architecture == FEATURES_ONLY:
             if self.features is None:
                 raise ValueError("architecture: features needs features: {folders: ...}, where its files lie")
@@ -153,47 +165,10 @@ class Network(Section):
         return self
 
 
-NormCorrection = Literal["none", "l2_norm", "channel_std", "mean_center", "train_mean_center"]
+class Screen(ScreenOptions):
+    """How networks and layers are ranked by decodability before they are extracted whole (`screen`)."""
 
-
-def _checked_average(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool) and value < 2:
-        raise ValueError("is true (all repeats), false (single trials), or a number of repeats from 2")
-    return value
-
-
-Average = Annotated[StrictBool | StrictInt, BeforeValidator(_checked_average)]
-
-
-class DecodedFiles(Section):
-    """Decoded features of one network that were computed elsewhere: `<folder>/<layer>/<subject>/<roi>/<label>.mat`.
-
-    Also `.../<roi>/decoded_features/<label>.mat`, and the names of the public archives of 2019.
-    """
-
-    folders: Annotated[tuple[Path, ...], BeforeValidator(_as_list)] = Field(
-        min_length=1, description="folder of the layers' folders, or a list of such (one a dataset, for example)"
-    )
-    subjects: dict[SubjectName, str] = Field(
-        default_factory=dict, description="what the files call a subject, where it differs: {S1: sub-01}"
-    )
-    rois: dict[Name, str] = Field(default_factory=dict, description="what the files call an ROI, where it differs")
-
-
-class Decode(Section):
-    """Decoded features of the test datasets."""
-
-    average: Average = Field(
-        True,
-        description="average the raw repeats of each test stimulus before z-scoring: true (all), false (single trials; "
-        "--single-trial), or N at a time, in their order, a rest too (--average N)",
-    )
-    norm_correction: NormCorrection = Field("none", description="how the shrunken norm of decoded features is restored")
-    files: dict[Name, DecodedFiles] = Field(
-        default_factory=dict,
-        description="by network: read decoded features from files instead of decoding; no brain samples and no "
-        "decoders are needed then, and the training dataset holds reference images",
-    )
+    networks: dict[Name, Network] = Field(default_factory=dict, description="candidates beside the study's networks")
 
 
 class Report(Section):
@@ -202,6 +177,11 @@ class Report(Section):
     title: str | None = Field(None, description="heading; default: the study's name")
     description: str = Field("", description="a paragraph below the heading")
     gallery: int = Field(24, ge=1, description="images shown per dataset at most")
+    rois: tuple[str, ...] = Field((), description="more regions whose images are shown, beside the first (VC, if any)")
+    megabytes: float = Field(60, ge=1, description="size of all embedded pictures at most; larger ones are reduced")
+    publishable: Path | None = Field(
+        None, description="text file, a label a line: whose images may be shown; all others are withheld"
+    )
 
 
 @dataclass(frozen=True)
@@ -226,7 +206,7 @@ ArraysUrl = Annotated[str | None, BeforeValidator(_checked_url), BeforeValidator
 
 UnitChoice = Annotated[int | unit_choice.EveryNth | unit_choice.UnitFile | None, BeforeValidator(unit_choice.parse)]
 
-Reconstruct = Annotated[IcnnOptions | PixelsOptions, Field(discriminator="method")]
+Reconstruct = Annotated[IcnnOptions | PixelsOptions | EndToEndOptions | LatentOptions, Field(discriminator="method")]
 
 
 class Study(Section):
@@ -257,11 +237,17 @@ class Study(Section):
     fit: Fit = Field(Fit(), description="how decoders are fitted")
     convert: Convert | None = Field(None, description="turn subjects' activity into that of other subjects")
     decode: Decode = Field(Decode(), description="how test data are decoded")
+    train: dict[Name, EndToEndTraining] = Field(
+        default_factory=dict, description="networks to train from brain samples to images, by a name of your own"
+    )
     reconstruct: dict[Name, Reconstruct] = Field(default_factory=dict, description="methods by a name of your own")
     evaluate: Evaluate = Field(
         Evaluate(), description="how intervals are computed, and which published sets of metrics are"
     )
     report: Report = Field(Report(), description="what the report shows")
+    controls: Controls = Field(Controls(), description="chains on brains that can tell nothing (docs/statistics.md)")
+    control_of: ControlOf | None = Field(None, description="written by `control`, into the studies that it derives")
+    screen: Screen = Field(Screen(), description="how networks and layers are ranked by `screen`")
 
     @property
     def training_dataset(self) -> str:
@@ -294,9 +280,24 @@ class Study(Section):
             if options.datasets is None or dataset in options.datasets
         ]
 
+    def trained_sets(self, name: str) -> list[tuple[str, str]]:
+        """Return every (split, ROI) for which an entry under `train:` is trained."""
+        options = self.train[name]
+        return [
+            (split, roi)
+            for split in self.splits()
+            if options.subjects is None or base_subject(split) in options.subjects
+            for roi in self.rois
+            if options.rois is None or roi in options.rois
+        ]
+
+    def layers_of(self, options: Reconstruct) -> tuple[str, ...]:
+        """Return the layers that an entry under `reconstruct:` reads: its own, else all of its network."""
+        return getattr(options, "layers", None) or self.networks[options.network].layers
+
     def runs(self, network: str) -> bool:
         """Return whether a network is run: to compute its features, or by a method under `reconstruct:`."""
-        used = any(options.network == network for options in self.reconstruct.values())
+        used = any(o.network == network and o.method != "latent" for o in self.reconstruct.values())
         return self.networks[network].features is None or used
 
     def layer_sets(self, *, decoded: bool = False) -> list[tuple[str, str, str, str]]:
@@ -329,8 +330,13 @@ class Study(Section):
         return len(unit_choice.from_file(self.units, layer or unit_choice.EVERY_LAYER, n_units))
 
     @property
-    def source_verb(self) -> Literal["simulate", "ingest"]:
+    def source_verb(self) -> Literal["simulate", "ingest", "control"]:
         """The command that makes the brain data."""
+        return "control" if self.control_of is not None else self.recording_verb
+
+    @property
+    def recording_verb(self) -> Literal["simulate", "ingest"]:
+        """The command that made the brain data, or those that a control's are made from."""
         return "simulate" if self.simulate is not None else "ingest"
 
     def splits(self) -> list[str]:

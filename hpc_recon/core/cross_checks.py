@@ -8,7 +8,8 @@ from hpc_recon.core import decoder_files
 from hpc_recon.core.config import FEATURES_ONLY, PIXEL_ARCHITECTURES, Network, Study
 from hpc_recon.core.icnn_options import DEFAULT
 from hpc_recon.core.ingest_options import CrossValidation, Ingest
-from hpc_recon.core.options import IcnnOptions
+from hpc_recon.core.latent_options import LatentOptions
+from hpc_recon.core.options import EndToEndOptions, IcnnOptions
 from hpc_recon.core.text import closest
 
 
@@ -37,6 +38,7 @@ def problems(study: Study) -> list[str]:
         if study.ingest.cross_validation is not None:
             found += _check_folds(study, study.ingest.cross_validation)
     found += _check_references(study)
+    found += _check_training(study)
     for name, options in study.reconstruct.items():
         found += _check_method(study, name, options)
     found += decoder_files.problems(study)
@@ -152,6 +154,10 @@ def _check_method(study: Study, name: str, options: Any) -> list[str]:
         ("subjects", options.subjects, study.subjects),
     ):
         problems += [f"{where}.{key}: unknown name {x!r}{closest(x, known)}" for x in chosen or () if x not in known]
+    if isinstance(options, EndToEndOptions):
+        return [*problems, *_check_end_to_end(study, where, options)]
+    if isinstance(options, LatentOptions):
+        return problems + _check_latent(study, where, options, network)
     if network.architecture == FEATURES_ONLY:
         return [
             *problems,
@@ -167,6 +173,65 @@ def _check_method(study: Study, name: str, options: Any) -> list[str]:
             f"{where}: method pixels needs a network with architecture: pixels or pixels_gray, "
             f"not {network.architecture!r}"
         )
+    return problems
+
+
+def _check_training(study: Study) -> list[str]:
+    problems = []
+    for name, options in study.train.items():
+        for key, chosen, known in (
+            ("rois", options.rois, study.rois),
+            ("subjects", options.subjects, study.subjects),
+        ):
+            unknown = [x for x in chosen or () if x not in known]
+            problems += [f"train.{name}.{key}: unknown name {x!r}{closest(x, known)}" for x in unknown]
+    if study.train and (study.decode.files or study.fit.files):
+        problems.append("train: networks learn from brain samples; leave out decode.files and fit.files")
+    return problems
+
+
+def _check_end_to_end(study: Study, where: str, options: EndToEndOptions) -> list[str]:
+    if options.model is None:
+        return [
+            f"{where}.weights: unknown subject {subject!r}{closest(subject, study.subjects)}"
+            for subject in options.weights
+            if subject not in study.subjects
+        ] + [
+            f"{where}.weights: no generator of {subject!r}; add one, or name the others under subjects"
+            for subject in options.subjects or study.subjects
+            if subject not in options.weights
+        ]
+    if options.model not in study.train:
+        return [f"{where}.model: unknown name {options.model!r}{closest(options.model, study.train)}"]
+    model = study.train[options.model]
+    problems = []
+    for key in ("subjects", "rois"):
+        trained = getattr(model, key)
+        wanted = getattr(options, key) or getattr(study, key)
+        absent = [x for x in wanted if trained is not None and x not in trained]
+        if absent:
+            problems.append(f"{where}.{key}: {', '.join(absent)} not trained by {options.model!r}; choose from its own")
+    return problems
+
+
+def _check_latent(study: Study, where: str, options: LatentOptions, network: Network) -> list[str]:
+    problems = [
+        f"{where}.layers: layer {layer!r} is not decoded{closest(layer, network.layers)}"
+        for layer in options.layers or ()
+        if layer not in network.layers
+    ]
+    if options.calibration == "train_statistics" and not study.fit.out_of_fold:
+        problems.append(
+            f"{where}: calibration: train_statistics comes from predictions out of fold; write fit: {{out_of_fold: "
+            "true}"
+        )
+    if study.decode.norm_correction != "none":
+        problems.append(
+            f"{where}: latents have a calibration of their own; write decode: {{norm_correction: none}}, not "
+            f"{study.decode.norm_correction}"
+        )
+    if study.units is not None:
+        problems.append(f"{where}: a generator needs every number of a latent; leave out units")
     return problems
 
 

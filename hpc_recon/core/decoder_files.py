@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from hpc_recon.core.ingest_options import Name, SubjectName
+from hpc_recon.core.ingest_section import paths_as_list
 from hpc_recon.core.text import closest
 
 if TYPE_CHECKING:
     from hpc_recon.core.config import Study
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, (str, Path)) else value
 
 
 class DecoderFiles(BaseModel):
@@ -28,7 +25,7 @@ class DecoderFiles(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    folders: Annotated[tuple[Path, ...], BeforeValidator(_as_list)] = Field(
+    folders: Annotated[tuple[Path, ...], BeforeValidator(paths_as_list)] = Field(
         min_length=1,
         description="folder of the layers' folders, or a list of such (the layers may be spread over them)",
     )

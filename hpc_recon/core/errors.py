@@ -58,3 +58,7 @@ class ClusterError(ReconError, RuntimeError):
 
 class MemoryBudgetError(MemoryError, ReconError):  # in this order: a MemoryError has a __new__ of its own
     """A run is projected to need more memory than it was given; refused before it starts."""
+
+
+class Unfinished(ReconError, RuntimeError):
+    """A tile kept what it did so far and stops before its end, because its job is about to end: no failure."""

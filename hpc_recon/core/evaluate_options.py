@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PresetName = Literal["mindeye", "brain-diffuser", "takagi", "kamitani"]
 #: Networks in which images are compared, by the weights that a preset names.
-MetricNetwork = Literal["alexnet", "inception", "efficientnet_v1", "efficientnet_v2", "swav"]
+MetricNetwork = Literal["alexnet", "inception", "efficientnet_v1", "efficientnet_v2", "swav", "clip", "alexnet_caffe"]
 #: Which presets use which network.
 USED_BY: dict[MetricNetwork, tuple[PresetName, ...]] = {
     "alexnet": ("mindeye", "brain-diffuser", "takagi"),
@@ -17,6 +17,8 @@ USED_BY: dict[MetricNetwork, tuple[PresetName, ...]] = {
     "efficientnet_v1": ("brain-diffuser",),
     "efficientnet_v2": ("mindeye",),
     "swav": ("mindeye", "brain-diffuser"),
+    "clip": ("mindeye", "brain-diffuser", "takagi"),
+    "alexnet_caffe": ("kamitani",),
 }
 
 
@@ -37,8 +39,9 @@ class Evaluate(BaseModel):
     )
     networks: dict[MetricNetwork, Path] = Field(
         default_factory=dict,
-        description="weights files (torch state dicts) of the networks in which presets compare images: alexnet, "
-        "inception, efficientnet_v1, efficientnet_v2, swav; metrics of others are listed as absent",
+        description="weights files (torch state dicts; alexnet_caffe may be a .caffemodel) of the networks in which "
+        "presets compare images: alexnet, inception, efficientnet_v1, efficientnet_v2, swav, clip, alexnet_caffe; "
+        "metrics of others are listed as absent",
     )
     ratings: tuple[Path, ...] = Field(
         (), description="files that raters of a page of `rate` saved, or folders of them (docs/rating.md)"

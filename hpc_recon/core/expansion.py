@@ -1,4 +1,4 @@
-"""One entry under `reconstruct:` that stands for several: `expand: cumulative`, `groups` or `layers`."""
+"""One entry under `reconstruct:` or `train:` that stands for several: `expand`, `ablations`, `seeds`, `display`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.icnn_options import DEFAULT
-from hpc_recon.core.options import IcnnOptions, PixelsOptions
+from hpc_recon.core.options import EndToEndOptions, IcnnOptions
+from hpc_recon.core.train_options import EndToEndTraining, parts
 
 if TYPE_CHECKING:
-    from hpc_recon.core.config import Study
+    from hpc_recon.core.config import Reconstruct, Study
 
 #: conv3_2 belongs to block 3.
 _BLOCK = re.compile(r"conv(\d+)_\d+")
@@ -48,7 +49,7 @@ def sets_of_layers(kind: str, layers: Sequence[str]) -> dict[str, tuple[str, ...
 
 
 def expanded(study: Study) -> Study:
-    """Return the study with every entry that has `expand` replaced by its parts: `icnn.DNN1`, `icnn.DNN1-2`, ...
+    """Return the study with every entry that stands for several replaced by these: `icnn.DNN1`, `icnn.DNN1-2`, ...
 
     A part has the layers of its set, and of `layer_weights`, `loss` and `masks` what belongs to them; `expand` is gone,
     so that expanding again changes nothing. Entries whose network is unknown stay as they are: loading names them.
@@ -58,21 +59,64 @@ def expanded(study: Study) -> Study:
     StudyError
         If a part has the name of another entry.
     """
-    found: dict[str, IcnnOptions | PixelsOptions] = {}
+    trained, origins = _trained(study)
+    found: dict[str, Reconstruct] = {}
     for name, options in study.reconstruct.items():
         network = study.networks.get(options.network)
-        if not isinstance(options, IcnnOptions) or options.expand is None or network is None:
-            parts: dict[str, IcnnOptions | PixelsOptions] = {name: options}
-        else:
+        members: dict[str, Reconstruct] = {name: options}
+        if isinstance(options, EndToEndOptions):
+            members = dict(_end_to_end_parts(name, options, origins))
+        elif isinstance(options, IcnnOptions) and options.expand is not None and network is not None:
             sets = sets_of_layers(options.expand, options.layers or network.layers)
-            parts = {f"{name}.{ending}": _part(options, name, ending, layers) for ending, layers in sets.items()}
-        for part, own in parts.items():
+            members = {f"{name}.{ending}": _part(options, name, ending, layers) for ending, layers in sets.items()}
+        for part, own in members.items():
             if part in found or (part != name and part in study.reconstruct):
                 raise StudyError(
                     "reconstruct", [f"expand makes {part!r} of {name!r}, but there is such an entry; rename it"]
                 )
             found[part] = own
-    return study.model_copy(update={"reconstruct": found})
+    return study.model_copy(update={"reconstruct": found, "train": trained})
+
+
+def _trained(study: Study) -> tuple[dict[str, EndToEndTraining], dict[str, list[str]]]:
+    """Return the entries of `train` with all that one stands for, and the names that each became."""
+    found: dict[str, EndToEndTraining] = {}
+    origins: dict[str, list[str]] = {}
+    for name, options in study.train.items():
+        members = parts(name, options)
+        taken = [part for part in members if part in found or (part != name and part in study.train)]
+        if taken:
+            raise StudyError("train", [f"{name!r} makes the entry {taken[0]!r}, but there is such an entry; rename it"])
+        found |= members
+        origins[name] = list(members)
+    return found, origins
+
+
+def _end_to_end_parts(name: str, options: EndToEndOptions, origins: dict[str, list[str]]) -> dict[str, EndToEndOptions]:
+    """Return one entry for each network, if `expand` asks for it, and each way to show its images."""
+    models: list[tuple[str, str | None]] = [("", options.model)]
+    if options.expand and options.model in origins:
+        models = [(own.removeprefix(options.model), own) for own in origins[options.model]]
+    shown = ("raw", "stretched") if options.display == "both" else (options.display,)
+    return {
+        f"{name}{ending}{f'.{display}' if len(shown) > 1 else ''}": options.model_copy(
+            update={
+                "model": model,
+                "expand": False,
+                "display": display,
+                "title": _title(options, name, ending, display),
+            }
+        )
+        for ending, model in models
+        for display in shown
+    }
+
+
+def _title(options: EndToEndOptions, name: str, ending: str, display: str) -> str | None:
+    """Return a title that says which network and display an entry is; None if there is nothing to say."""
+    more = [ending.strip(".")] if ending else []
+    more += [display] if options.display == "both" else []
+    return ", ".join([options.title or name, *more]) if more else options.title
 
 
 def _part(options: IcnnOptions, name: str, ending: str, layers: tuple[str, ...]) -> IcnnOptions:

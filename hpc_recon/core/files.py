@@ -15,6 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
+from hpc_recon.core.array import Array
 from hpc_recon.core.errors import WorkspaceError
 from hpc_recon.core.text import format_bytes
 
@@ -77,6 +80,13 @@ def write_atomic(path: Path, payload: bytes) -> Path:
 def write_json(path: Path, content: object) -> Path:
     """Write JSON atomically, indented, keys in the given order."""
     return write_atomic(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def write_npy(path: Path, array: Array) -> Path:
+    """Write a `.npy` file, as `replacing` does, without holding a second copy in memory."""
+    with replacing(path) as stream:
+        np.save(stream, array, allow_pickle=False)
+    return path
 
 
 def read_json(path: Path) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 if TYPE_CHECKING:
     from hpc_recon.core.options import IcnnOptions
@@ -48,7 +48,7 @@ class GeneratorLatent(Part):
         description="relu7, relu6, pool5, relu4, relu3, norm2, norm1 (docs/weights.md), small (64 px, for trials), or "
         "your own python:<package.module>:<function>, whose module has an attribute input_shape"
     )
-    weights: Annotated[Path | str, BeforeValidator(_file_or_word)] = Field(
+    weights: Annotated[Path | str, AfterValidator(_file_or_word)] = Field(
         description="a local file (torch state dict or .caffemodel), random:<seed>, or own (those that your python: "
         "function has loaded)"
     )

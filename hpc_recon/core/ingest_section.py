@@ -21,6 +21,15 @@ def as_list(value: Any) -> Any:
     return [value] if isinstance(value, (str, int, float, Path)) else value
 
 
+def paths_as_list(value: Any) -> Any:
+    """Return a single path as a list of one, anything else, numbers too, as it is.
+
+    >>> paths_as_list("lab/features"), paths_as_list(5)
+    (['lab/features'], 5)
+    """
+    return [value] if isinstance(value, (str, Path)) else value
+
+
 def as_texts(value: Any) -> Any:
     """Return one value or a list as a list of texts: what a table holds is text, and YAML reads 1 as a number.
 

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 from hpc_recon.core import cross_checks
-from hpc_recon.core.config import Study
+from hpc_recon.core.config import Network, Study
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.expansion import expanded
 from hpc_recon.core.validation import validate
@@ -146,12 +146,12 @@ def _absolute_files(study: Study, base: Path) -> Study:
             return {key: walk(item) for key, item in value.items()}
         return tuple(walk(item) for item in value) if isinstance(value, tuple) else value
 
-    networks = {key: walk(network) for key, network in study.networks.items()}
-    networks = {
-        key: network.model_copy(update={"weights": str((base / network.weights).resolve())})
-        if network.weights.partition(":")[0] not in ("random", "torchvision", "own")
-        else network
-        for key, network in networks.items()
-    }
+    def network(found: Network) -> Network:
+        builtin = found.weights.partition(":")[0] in ("random", "torchvision", "own")
+        own: Network = walk(found)
+        return own if builtin else own.model_copy(update={"weights": str((base / own.weights).resolve())})
+
     walked = {key: walk(getattr(study, key)) for key in type(study).model_fields if key != "workspace"}
-    return study.model_copy(update=walked | {"networks": networks})
+    networks, more = ({k: network(n) for k, n in own.items()} for own in (study.networks, study.screen.networks))
+    walked |= {"networks": networks, "screen": study.screen.model_copy(update={"networks": more})}
+    return study.model_copy(update=walked)

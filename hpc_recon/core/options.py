@@ -25,6 +25,7 @@ from hpc_recon.core.icnn_options import (
     with_preset,
 )
 from hpc_recon.core.text import checked_name
+from hpc_recon.core.train_options import FileOrWord
 
 Name = Annotated[str, AfterValidator(checked_name)]
 
@@ -179,3 +180,38 @@ class PixelsOptions(MethodOptions):
     """Decoded pixels, clipped to [0, 1] and saved; for networks whose architecture is `pixels` or `pixels_gray`."""
 
     method: Literal["pixels"] = Field(description="chooses this method")
+
+
+class EndToEndOptions(MethodOptions):
+    """Images from brain activity in one pass of a trained generator (Shen, Dwivedi, et al. 2019).
+
+    `network` is not run: its decoded features choose the nearest training image, a baseline of `evaluate`.
+    """
+
+    method: Literal["end_to_end"] = Field(description="chooses this method")
+    model: Name | None = Field(None, description="a name from `train:`, or give weights")
+    expand: bool = Field(
+        False, description="make an entry of this one for each that `ablations` and `seeds` of the model made"
+    )
+    weights: dict[str, FileOrWord] = Field(
+        default_factory=dict,
+        description="instead of model: by subject, a published generator, .caffemodel or a converted state dict",
+    )
+    display: Literal["raw", "stretched", "both"] = Field(
+        "raw",
+        description="raw (values clipped at 0 and 255), stretched (each image clipped at its 0.02nd and 99.98th "
+        "percentile and stretched to the whole range, as the published figures: scores then no longer see absolute "
+        "colours) or both, an entry <name>.raw and one <name>.stretched",
+    )
+    rescale: bool = Field(
+        True,
+        description="multiply z-scored activity by the root of the number of trials that an item averages, which "
+        "undoes what averaging does to its variance",
+    )
+    images_per_tile: int = Field(50, ge=1, description="images that one task makes")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> EndToEndOptions:
+        if (self.model is None) == (not self.weights):
+            raise ValueError("give either model (a name from train:) or weights, by subject")
+        return self

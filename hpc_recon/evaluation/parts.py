@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import MissingStore
-from hpc_recon.core.files import write_atomic
+from hpc_recon.core.files import write_npy
 from hpc_recon.stores import layout
 
 SCORES = "scores"
@@ -47,9 +46,7 @@ def folder(study: Study, path: tuple[str, ...]) -> Path:
 
 def write_similarity(where: Path, dataset: str, similarity: Array) -> Path:
     """Write the similarity of decoded items with the training stimuli, (items, stimuli), as float32."""
-    buffer = io.BytesIO()
-    np.save(buffer, np.asarray(similarity, np.float32), allow_pickle=False)
-    return write_atomic(where / f"similarity-{dataset}.npy", buffer.getvalue())
+    return write_npy(where / f"similarity-{dataset}.npy", np.asarray(similarity, np.float32))
 
 
 def nearest(study: Study, place: tuple[str, str, str], network: str) -> Array:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image
 
 from hpc_recon.core.array import Array
-from hpc_recon.core.evaluate_options import Evaluate, PresetName
+from hpc_recon.core.evaluate_options import Evaluate, MetricNetwork, PresetName
 from hpc_recon.core.tiles import ranges
-from hpc_recon.evaluation.presets import ARCHITECTURES, PIXEL_SIZE, used
+from hpc_recon.evaluation.presets import ARCHITECTURES, PIXEL_SIZE, PREPROCESSING, Comparison, used
 from hpc_recon.nets import metric_networks
 from hpc_recon.numerics import identification, image_scores, scores
 
@@ -53,10 +53,9 @@ def score(
             }
     for preset, network, comparisons in used(options):
         body = metric_networks.load(ARCHITECTURES[network], options.networks[network])
-        size, paths = comparisons[0].size, [c.path for c in comparisons]
-        of_true = _activations(body, paths, preset, true, size=size)
+        of_true = _activations(body, preset, network, comparisons, true)
         for key, made in candidates.items():
-            of_made = _activations(body, paths, preset, made, size=size)
+            of_made = _activations(body, preset, network, comparisons, made)
             for c in comparisons:
                 similarity = _correlation(of_made[c.path], of_true[c.path])
                 own = similarity[np.arange(len(target)), target]
@@ -68,27 +67,39 @@ def score(
 
 
 def _activations(
-    body: metric_networks.Body, paths: list[str], preset: PresetName, images: Array, *, size: int
+    body: metric_networks.Body,
+    preset: PresetName,
+    network: MetricNetwork,
+    comparisons: Sequence[Comparison],
+    images: Array,
 ) -> dict[str, Array]:
     """Return the activations of images at the size and with the resizing of a preset, (n, n_units) by module path."""
+    size, paths = comparisons[0].size, [c.path for c in comparisons]
+    preprocessing = PREPROCESSING.get(network, "imagenet")
     blocks = [
-        metric_networks.activations(body, paths, resized(preset, images[start:stop], size))
+        metric_networks.activations(
+            body, paths, resized(preset, images[start:stop], size, network=network), preprocessing=preprocessing
+        )
         for start, stop in ranges(len(images), _IMAGES)
     ]
     return {path: np.concatenate([block[path] for block in blocks]) for path in paths}
 
 
-def resized(preset: PresetName, images: Array, size: int) -> Array:
+def resized(preset: PresetName, images: Array, size: int, *, network: MetricNetwork | None = None) -> Array:
     """Return images (n, H, W, 3) in [0, 1] at `size` x `size` as the preset's code does, float32.
 
     `mindeye` resizes floats, to 256 pixels first: bilinear with antialiasing. The others resize 8-bit images with
-    Pillow: `brain-diffuser` bicubic for pixels and bilinear for networks, `takagi` bilinear, the shorter side first.
+    Pillow: `brain-diffuser` bicubic for pixels and bilinear for networks, `takagi` the shorter side first, bilinear or
+    (as the preprocessing published with CLIP) bicubic, `kamitani` Lanczos.
     """
     if preset == "mindeye":
         small = np.clip(metric_networks.bilinear(images, MINDEYE_SIZE), 0.0, 1.0)
         return metric_networks.bilinear(small, size)
     if preset == "takagi":
-        return _pillow(images, size, Image.Resampling.BILINEAR, crop=True)
+        filter_ = Image.Resampling.BICUBIC if network == "clip" else Image.Resampling.BILINEAR
+        return _pillow(images, size, filter_, crop=True)
+    if preset == "kamitani":
+        return _pillow(images, size, Image.Resampling.LANCZOS, crop=False)
     is_pixels = size == PIXEL_SIZE
     return _pillow(images, size, Image.Resampling.BICUBIC if is_pixels else Image.Resampling.BILINEAR, crop=False)
 

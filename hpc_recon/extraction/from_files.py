@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hpc_recon.core.config import FEATURES_ONLY, Network, Study
 from hpc_recon.core.errors import MissingStore, StudyError
 from hpc_recon.core.memory import array_bytes, shard_bytes
 from hpc_recon.core.tiles import Group, Need, Tile, ranges, store_seconds
-from hpc_recon.extraction import given_files, writing
+from hpc_recon.extraction import given_arrays, given_files, writing
 from hpc_recon.nets import zoo
 from hpc_recon.stores import images, layout
 
@@ -26,7 +27,7 @@ def unit_shapes(name: str, network: Network, image_size: tuple[int, int]) -> dic
     """Return the unit shape of each layer; that of files must be the architecture's where this is known."""
     if network.features is None:
         return zoo.unit_shapes(network, image_size=image_size)
-    stored = {layer: found.unit_shape for layer, found in given_files.look(name, network, None).items()}
+    stored = {layer: found.unit_shape for layer, found in _look(name, network, None).items()}
     if network.architecture == FEATURES_ONLY:
         return stored
     known = zoo.unit_shapes(network, image_size=image_size)
@@ -50,7 +51,7 @@ def unit_shapes(name: str, network: Network, image_size: tuple[int, int]) -> dic
 def plan(study: Study, name: str, n_stimuli: int) -> list[Tile]:
     """Return one tile a layer and 48 stimuli of a network whose features are read."""
     network, tiles = study.networks[name], []
-    for layer, found in given_files.look(name, network, _labels(study)).items():
+    for layer, found in _look(name, network, _table(study)).items():
         same = given_files.identity(layout.workspace_of(study), found)
         settings = given_files.settings(network, found, identity=same)
         group = Group("extract", (name, layer), settings, (f"{study.source_verb}/stimuli",))
@@ -60,6 +61,7 @@ def plan(study: Study, name: str, n_stimuli: int) -> list[Tile]:
             bytes_in, bytes_out = array_bytes(n, units), array_bytes(n, units + 3, itemsize=itemsize)
             need = Need(
                 host_bytes=bytes_in
+                + found.whole_bytes
                 + max(
                     shard_bytes(n, units, itemsize=itemsize),
                     array_bytes(n, units, itemsize=16),
@@ -74,10 +76,18 @@ def plan(study: Study, name: str, n_stimuli: int) -> list[Tile]:
     return tiles
 
 
-def _labels(study: Study) -> tuple[str, ...] | None:
-    """Return the labels of all stimuli; None where only their number is declared, which is a dry run."""
+def _look(name: str, network: Network, table: images.StimulusTable | None) -> Mapping[str, given_files.Given]:
+    """Find a network's files, or its arrays."""
+    assert network.features is not None, "asked of networks with files only"
+    if network.features.arrays:
+        return given_arrays.look(name, network, table)
+    return given_files.look(name, network, None if table is None else table.labels)
+
+
+def _table(study: Study) -> images.StimulusTable | None:
+    """Return all stimuli; None where only their number is declared, which is a dry run."""
     try:
-        return images.read_table(layout.workspace_of(study)).labels
+        return images.read_table(layout.workspace_of(study))
     except MissingStore:
         return None
 
@@ -86,9 +96,9 @@ def work(study: Study, tile: Tile) -> list[Path]:
     """Read the features of one layer and 48 stimuli from files; return what was written."""
     name, layer = tile.group.path
     network, workspace = study.networks[name], layout.workspace_of(study)
-    labels = images.read_table(workspace).labels
-    found = given_files.look(name, network.model_copy(update={"layers": (layer,)}), labels)[layer]
-    part = labels[tile.start : tile.stop]
+    table = images.read_table(workspace)
+    found = _look(name, network.model_copy(update={"layers": (layer,)}), table)[layer]
+    part = table.labels[tile.start : tile.stop]
     # What the files are is noted before they are read: a change in between is then seen by the next plan.
     source = given_files.record(workspace, found, part, start=tile.start)
     values = found.read(part)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -20,6 +21,48 @@ from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DataError, StudyError
 from hpc_recon.core.text import closest
 from hpc_recon.formats.feature_trees import FeatureTree
+
+
+class Given(Protocol):
+    """What is known of a layer that is read: as files of single stimuli, or as arrays (`given_arrays`)."""
+
+    @property
+    def network(self) -> str:
+        """Name of the network."""
+        ...
+
+    @property
+    def layer(self) -> str:
+        """Name of the layer."""
+        ...
+
+    @property
+    def unit_shape(self) -> tuple[int, ...]:
+        """Shape of one stimulus's features."""
+        ...
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        ...
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        """Files by name, those of which a record is kept."""
+        ...
+
+    @property
+    def whole_bytes(self) -> int:
+        """Bytes of what can only be read as a whole."""
+        ...
+
+    def recorded(self, labels: Sequence[str]) -> Sequence[str]:
+        """Return the names in `files` of those that hold some labels."""
+        ...
+
+    def read(self, labels: Sequence[str]) -> Array:
+        """Read the features of some stimuli, (n_labels, n_units) float32."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -43,6 +86,15 @@ class LayerFiles:
         """The file of each label, sorted by label."""
         found = {label: tree.files[self.layer][label] for tree, labels in self.trees for label in labels}
         return dict(sorted(found.items()))
+
+    @property
+    def whole_bytes(self) -> int:
+        """Nothing is read as a whole."""
+        return 0
+
+    def recorded(self, labels: Sequence[str]) -> Sequence[str]:
+        """Return the labels: each is a file."""
+        return labels
 
     def read(self, labels: Sequence[str], *, n_threads: int | None = None) -> Array:
         """Read the features of some stimuli, (n_labels, n_units) float32.
@@ -145,26 +197,26 @@ def _held(
     return held
 
 
-def identity(workspace: Path, found: LayerFiles) -> str:
+def identity(workspace: Path, found: Given) -> str:
     """Return what stays the same while the files hold what was read; see `file_records.identity`."""
     return file_records.identity(_records(workspace, found), found.files, redo=_redo(found))
 
 
-def record(workspace: Path, found: LayerFiles, labels: Sequence[str], *, start: int) -> Path:
+def record(workspace: Path, found: Given, labels: Sequence[str], *, start: int) -> Path:
     """Write which files the stimuli from row `start` were read from; see `file_records.record`."""
     folder = _records(workspace, found)
-    return file_records.record(folder, found.files, labels, name=f"{start:08d}", redo=_redo(found))
+    return file_records.record(folder, found.files, found.recorded(labels), name=f"{start:08d}", redo=_redo(found))
 
 
-def _records(workspace: Path, found: LayerFiles) -> Path:
+def _records(workspace: Path, found: Given) -> Path:
     return workspace / file_records.SOURCES / found.network / found.layer
 
 
-def _redo(found: LayerFiles) -> str:
+def _redo(found: Given) -> str:
     return f"`python -m hpc_recon.extract --study <study file> --redo --only '{found.network}/{found.layer}/*'`"
 
 
-def settings(network: Network, found: LayerFiles, *, identity: str) -> str:
+def settings(network: Network, found: Given, *, identity: str) -> str:
     """Return what the stored features of a layer depend on, as canonical JSON."""
     content = {
         "files": identity,

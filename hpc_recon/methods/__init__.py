@@ -7,6 +7,7 @@ options are a model in `core.options`.
 from __future__ import annotations
 
 METHODS = {
+    "latent": "hpc_recon.methods.latent",
     "icnn": "hpc_recon.methods.icnn",
     "pixels": "hpc_recon.methods.pixels",
 }

@@ -26,8 +26,7 @@ _ALWAYS = (
 
 def layers_of(study: Study, options: Options) -> tuple[str, ...]:
     """Return the layers that a method reads."""
-    chosen = options.layers if isinstance(options, IcnnOptions) else None
-    return chosen or study.networks[options.network].layers
+    return study.layers_of(options)
 
 
 def settings_of(options: Options) -> dict[str, Any]:
@@ -70,6 +69,7 @@ def images_per_tile(study: Study, shapes: Shapes, options: Options) -> int:
 def need(study: Study, shapes: Shapes, variant: str, *, n: int) -> Need:
     """Project a tile of `n` items."""
     options = study.reconstruct[variant]
+    assert isinstance(options, (IcnnOptions, PixelsOptions)), options.method
     network, layers = study.networks[options.network], layers_of(study, options)
     height, width = shapes.image_size()
     image = array_bytes(height, width, 3)

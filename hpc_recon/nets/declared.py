@@ -14,11 +14,16 @@ from hpc_recon.core.config import FEATURES_ONLY, Network, Study
 from hpc_recon.core.convert_options import is_converted
 from hpc_recon.core.errors import MissingStore
 from hpc_recon.core.icnn_options import GeneratorLatent
-from hpc_recon.core.options import IcnnOptions
+from hpc_recon.core.latent_options import LatentOptions
+from hpc_recon.core.options import EndToEndOptions, IcnnOptions
 from hpc_recon.core.sizes import Sizes
 from hpc_recon.formats.feature_trees import FeatureTree
+from hpc_recon.formats.row_arrays import RowArray
 from hpc_recon.nets import zoo
 from hpc_recon.nets.identity import weights_kind
+
+#: Instead of weights that are not there.
+_RANDOM = {"weights": "random:0", "sha256": None}
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,8 @@ class DeclaredShapes:
         described = self.networks[network]
         if described.architecture == FEATURES_ONLY:
             assert described.features is not None, "the study was validated"
+            for array in described.features.arrays.get(layer, ()):
+                return array.unit_shape or RowArray(array.file, array.key).shape()[1:]
             return FeatureTree(described.features.folders[0]).shape(layer)
         return zoo.unit_shapes(described, image_size=self.image_size())[layer]
 
@@ -107,7 +114,16 @@ def without_weights(study: Study) -> tuple[Study, list[str]]:
         if given is not None and not (given.folder or given.file or Path()).exists():
             changes[name] = {**changes.get(name, {}), "reference": None}
     networks = {name: network.model_copy(update=changes.get(name, {})) for name, network in study.networks.items()}
-    return (study.model_copy(update={"networks": networks}) if changes else study), list(changes)
+    if changes:
+        study = study.model_copy(update={"networks": networks})
+    compared = {
+        name: options.model_copy(update={"comparator": options.comparator.model_copy(update=_RANDOM)})
+        for name, options in study.train.items()
+        if isinstance(options.comparator.weights, Path) and not options.comparator.weights.is_file()
+    }
+    if compared:
+        study = study.model_copy(update={"train": {**study.train, **compared}})
+    return study, [*changes, *(f"train.{name}" for name in compared)]
 
 
 def without_generators(study: Study) -> tuple[Study, list[str]]:
@@ -117,6 +133,18 @@ def without_generators(study: Study) -> tuple[Study, list[str]]:
     """
     changed = dict(study.reconstruct)
     for name, options in study.reconstruct.items():
+        if isinstance(options, EndToEndOptions):
+            absent = [s for s, given in options.weights.items() if isinstance(given, Path) and not given.is_file()]
+            if absent:
+                weights = {**options.weights, **dict.fromkeys(absent, "random:0")}
+                changed[name] = options.model_copy(update={"weights": weights})
+            continue
+        if isinstance(options, LatentOptions):
+            file = options.generator.file
+            if file is not None and not file.is_file():
+                random = {"kind": "pggan", "weights": "random:0", "sha256": None}
+                changed[name] = options.model_copy(update={"generator": options.generator.model_copy(update=random)})
+            continue
         if not isinstance(options, IcnnOptions) or not isinstance(options.latent, GeneratorLatent):
             continue
         latent, changes = options.latent, dict[str, object]()
@@ -126,5 +154,5 @@ def without_generators(study: Study) -> tuple[Study, list[str]]:
             changes["upper_file"] = None
         if changes:
             changed[name] = options.model_copy(update={"latent": latent.model_copy(update=changes)})
-    absent = [name for name, options in changed.items() if options is not study.reconstruct[name]]
-    return (study.model_copy(update={"reconstruct": changed}) if absent else study), absent
+    different = [name for name, options in changed.items() if options is not study.reconstruct[name]]
+    return (study.model_copy(update={"reconstruct": changed}) if different else study), different

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,13 +14,18 @@ from hpc_recon.core.tiles import ranges
 from hpc_recon.nets import costs, devices, taps, zoo
 
 
-def compute(network: Network, layers: Sequence[str], *, pictures: Array) -> dict[str, tuple[Array, tuple[int, ...]]]:
+def compute(
+    network: Network, layers: Sequence[str], *, pictures: Array, units: Mapping[str, Array] | None = None
+) -> dict[str, tuple[Array, tuple[int, ...]]]:
     """Return the activations of `layers` and their unit shapes.
 
     Parameters
     ----------
     pictures
         (n, H, W, 3) uint8 RGB.
+    units
+        By layer the numbers of the units that are kept, (n_units,) int64; the others never leave the micro-batch.
+        Default: all.
 
     Returns
     -------
@@ -35,7 +40,9 @@ def compute(network: Network, layers: Sequence[str], *, pictures: Array) -> dict
     device = devices.choose()
     net = zoo.load(network, image_size=image_size, device=device)
     shapes = {layer: net.taps[layer].unit_shape for layer in layers}
-    result = {layer: np.empty((len(pictures), zoo.n_units(shape)), np.float32) for layer, shape in shapes.items()}
+    widths = {layer: zoo.n_units(shape) if units is None else len(units[layer]) for layer, shape in shapes.items()}
+    kept = {layer: torch.from_numpy(own).to(device) for layer, own in (units or {}).items()}
+    result = {layer: np.empty((len(pictures), width), np.float32) for layer, width in widths.items()}
     structure = zoo.structure(network, image_size=image_size)
     step = costs.micro_batch(structure, layers)
     with devices.settings(step * costs.forward_units(structure, layers)), torch.inference_mode():
@@ -43,7 +50,8 @@ def compute(network: Network, layers: Sequence[str], *, pictures: Array) -> dict
             # A copy: what is read from a store may be read-only, which torch does not accept.
             batch = torch.from_numpy(pictures[start:stop].transpose(0, 3, 1, 2).copy()).to(device)
             for layer, values in taps.activations(net, batch.float() / 255.0, layers).items():
-                result[layer][start:stop] = values.flatten(start_dim=1).cpu().numpy()
+                flat = values.flatten(start_dim=1)
+                result[layer][start:stop] = (flat[:, kept[layer]] if layer in kept else flat).cpu().numpy()
     return {layer: (values, shapes[layer]) for layer, values in result.items()}
 
 

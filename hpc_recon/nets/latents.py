@@ -50,13 +50,7 @@ def identity(latent: GeneratorLatent) -> dict[str, Any]:
     _check_name(latent)
     found: dict[str, Any] = {"generator": latent.generator, "output": _output(latent), "lower": latent.lower}
     if isinstance(latent.weights, Path):
-        sha256 = content(latent.weights, "latent.weights")
-        if latent.sha256 not in (None, sha256):
-            raise StudyError(
-                "reconstruct",
-                [f"the generator {latent.weights} has sha256 {sha256}, but the study expects {latent.sha256}"],
-            )
-        found["weights"] = f"sha256:{sha256}"
+        found["weights"] = expected_content(latent.weights, content(latent.weights, "latent.weights"), latent.sha256)
     else:
         _check_words(latent)
         found["weights"] = latent.weights
@@ -67,6 +61,19 @@ def identity(latent: GeneratorLatent) -> dict[str, Any]:
     else:
         found["upper"] = f"sha256:{content(latent.upper_file, 'latent.upper_file')}"
     return found
+
+
+def expected_content(path: Path, sha256: str, expected: str | None) -> str:
+    """Return how a fingerprint holds a generator's file, `sha256:<hex>`.
+
+    Raises
+    ------
+    StudyError
+        If the study expects another content.
+    """
+    if expected not in (None, sha256):
+        raise StudyError("reconstruct", [f"the generator {path} has sha256 {sha256}, but the study expects {expected}"])
+    return f"sha256:{sha256}"
 
 
 def content(path: Path, key: str) -> str:
@@ -126,12 +133,42 @@ def _describe(name: str) -> Shape:
         else:
             with torch.device("meta"):
                 module = generators.Generator(name)
+    shape = input_shape_of(module, name=name, example="(4096,) or (64, 8, 8)")
+    latent = torch.zeros(1, *shape, device="cpu" if own else "meta")
+    return measured(module, latent, name=name)
+
+
+def input_shape_of(module: nn.Module, *, name: str, example: str) -> tuple[int, ...]:
+    """Return the shape of one latent of a generator, its attribute `input_shape`.
+
+    Raises
+    ------
+    StudyError
+        If it is no shape; shows `example`.
+    """
     shape = getattr(module, "input_shape", None)
     if not isinstance(shape, (tuple, list)) or not shape or not all(isinstance(n, int) and n > 0 for n in shape):
         raise StudyError(
-            "reconstruct",
-            [f"the module of {name} needs an attribute input_shape, as (4096,) or (64, 8, 8), but it is {shape!r}"],
+            "reconstruct", [f"the module of {name} needs an attribute input_shape, as {example}, but it is {shape!r}"]
         )
+    return tuple(shape)
+
+
+def measured(module: nn.Module, latent: Tensor, *, name: str) -> Shape:
+    """Run a generator once, and return its sizes.
+
+    Parameters
+    ----------
+    latent
+        (1, *input_shape), on the device of the module; on the meta device nothing is allocated.
+    name
+        Of the generator, for the message.
+
+    Raises
+    ------
+    StudyError
+        If it does not return images (n, 3, H, W).
+    """
     n_activations = 0
 
     def count(_module: nn.Module, _inputs: Any, output: Any) -> None:
@@ -141,7 +178,7 @@ def _describe(name: str) -> Shape:
     handles = [m.register_forward_hook(count) for m in module.modules() if not list(m.children())]
     try:
         with torch.no_grad():
-            output = module(torch.zeros(1, *shape, device="cpu" if own else "meta"))
+            output = module(latent)
     finally:
         for handle in handles:
             handle.remove()
@@ -149,7 +186,7 @@ def _describe(name: str) -> Shape:
         what = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise StudyError("reconstruct", [f"{name} must return images (n, 3, height, width), but returned {what}"])
     n_parameters = sum(p.numel() for p in module.parameters())
-    return Shape(tuple(shape), (int(output.shape[2]), int(output.shape[3])), n_parameters, n_activations)
+    return Shape(tuple(latent.shape[1:]), (int(output.shape[2]), int(output.shape[3])), n_parameters, n_activations)
 
 
 def require_fit(latent: GeneratorLatent, size: tuple[int, int]) -> Shape:

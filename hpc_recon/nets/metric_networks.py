@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
-from hpc_recon.nets import architectures, devices, taps, weights
+from hpc_recon.nets import architectures, caffe, clip_image, devices, taps, weights
 from hpc_recon.nets.preprocess import Preprocess
 
 #: What `load` returns, for callers that do not know torch.
@@ -25,19 +25,25 @@ _SWAV_HEADS = ("projection_head.", "prototypes.")
 
 
 def load(architecture: str, path: Path) -> Body:
-    """Build one of torchvision's networks with the weights of a file, in evaluation mode.
+    """Build a network with the weights of a file, in evaluation mode: one of torchvision's, or one of those below.
 
-    Inception transforms its input as torchvision's own weights need it. `swav` is a ResNet-50 without its classifier;
-    the projection head and prototypes of a checkpoint are left out.
+    `clip` is CLIP's image encoder, `alexnet_caffe` Caffe's AlexNet (a `.caffemodel` or a state dict). Inception
+    transforms its input as torchvision's own weights need it. `swav` is a ResNet-50 without its classifier; the
+    projection head and prototypes of a checkpoint are left out.
 
     Raises
     ------
     DataError
         If the file does not hold the network's parameters.
     """
+    if architecture == "clip":
+        return clip_image.load(path).eval().requires_grad_(requires_grad=False)
     with torch.random.fork_rng(devices=[]):
         body = architectures.build("resnet50" if architecture == "swav" else architecture, torchvision_input=True)
-    state = weights.read_state(path)
+    if path.suffix == ".caffemodel" and architecture in caffe.ARCHITECTURES:
+        state = caffe.read_state(path, caffe.layer_names(body), body.state_dict())
+    else:
+        state = weights.read_state(path)
     if architecture == "swav":
         body.fc = nn.Identity()
         plain = {key.removeprefix("module."): value for key, value in state.items()}
@@ -48,14 +54,17 @@ def load(architecture: str, path: Path) -> Body:
     return body.eval().requires_grad_(requires_grad=False)
 
 
-def activations(body: Body, paths: Sequence[str], images: Array) -> dict[str, Array]:
+def activations(
+    body: Body, paths: Sequence[str], images: Array, *, preprocessing: str = "imagenet"
+) -> dict[str, Array]:
     """Return the outputs of modules, by path, (n, n_units) float32 in C order.
 
     Parameters
     ----------
     images
-        (n, H, W, 3) float in [0, 1], at the size of the network's input; normalised here with ImageNet's mean and
-        standard deviation.
+        (n, H, W, 3) float in [0, 1], at the size of the network's input.
+    preprocessing
+        What the network's weights expect, as of `preprocess.Preprocess`.
 
     Raises
     ------
@@ -68,7 +77,7 @@ def activations(body: Body, paths: Sequence[str], images: Array) -> dict[str, Ar
     """
     device = devices.choose()
     body.to(device)
-    prepare = Preprocess("imagenet").to(device)
+    prepare = Preprocess(preprocessing).to(device)
     size = (images.shape[1], images.shape[2])
     named = {path: taps.Tap(path, (-1,)) for path in paths}  # one row an image
     net = taps.Net(body, preprocess=prepare, size=size, taps=named)

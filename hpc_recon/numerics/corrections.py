@@ -23,7 +23,7 @@ import math
 from typing import Literal, get_args
 
 from hpc_recon.core.array import Array
-from hpc_recon.core.config import NormCorrection
+from hpc_recon.core.decode_options import NormCorrection
 from hpc_recon.core.errors import DataError
 from hpc_recon.numerics.xp import namespace
 

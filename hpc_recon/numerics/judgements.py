@@ -1,4 +1,4 @@
-"""What raters' choices say: shares by image, a test against guessing, and agreement."""
+"""Choices between images, of raters or by scores: shares by image, a test against guessing, and agreement."""
 
 from __future__ import annotations
 
@@ -80,6 +80,34 @@ def wins(votes: Array, trials: Array, *, n_images: int, n_variants: int) -> Arra
     count = np.bincount(cell, minlength=size)
     total = np.bincount(cell, weights=np.concatenate([1 - second, second]), minlength=size)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan).reshape(n_variants, n_images)
+
+
+def wins_of_scores(values: Array) -> Array:
+    """Return the share of opponents whose image scores lower, by variant and image: ties count half.
+
+    Parameters
+    ----------
+    values : (n_variants, n_images)
+        A score that is the higher the better; NaN where a variant has none: it is nobody's opponent there.
+
+    Returns
+    -------
+    (n_variants, n_images) float64; NaN where a variant has no score or no opponent
+
+    Examples
+    --------
+    >>> wins_of_scores(np.array([[3.0, 1.0], [2.0, 1.0], [1.0, np.nan]]))
+    array([[1. , 0.5],
+           [0.5, 0.5],
+           [0. , nan]])
+    """
+    values = np.asarray(values, np.float64)
+    known = np.isfinite(values)
+    own, other = values[:, None], values[None]  # (n_variants, n_variants, n_images)
+    both = known[:, None] & known[None] & ~np.eye(len(values), dtype=bool)[:, :, None]
+    points = np.where(both, (own > other) + 0.5 * (own == other), 0.0).sum(axis=1)
+    opponents = both.sum(axis=1)
+    return np.where(opponents > 0, points / np.maximum(opponents, 1), np.nan)
 
 
 def against_chance(values: Array, *, two_sided: bool = False) -> AgainstChance:

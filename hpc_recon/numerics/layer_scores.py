@@ -57,15 +57,16 @@ class LayerScores:
         return np.asarray(self.zscored.correlation()[np.arange(len(self.target)), self.target])
 
     def profile_summary(self) -> tuple[dict[str, float], int]:
-        """Return the mean ("") and quartiles ("_q25", "_q75") over units, and the number of units not constant.
+        """Return mean (""), quartiles ("_q25", "_q75"), share of r <= 0 ("_nonpositive") over units, and how many.
 
-        All NaN without such a unit.
+        Units that are constant do not count; all NaN without any other.
         """
         defined = self.profile[~np.isnan(self.profile)]
         if len(defined) == 0:
-            return dict.fromkeys(("", "_q25", "_q75"), float("nan")), 0
+            return dict.fromkeys(("", "_q25", "_q75", "_nonpositive"), float("nan")), 0
         low, high = np.quantile(defined, [0.25, 0.75])
-        return {"": float(defined.mean()), "_q25": float(low), "_q75": float(high)}, len(defined)
+        quartiles = {"_q25": float(low), "_q75": float(high)}
+        return {"": float(defined.mean()), **quartiles, "_nonpositive": float((defined <= 0).mean())}, len(defined)
 
     def identification(self) -> Identification:
         """Return the pairwise identification of each item among the stimuli, on raw features as published."""

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 #: Module of each method's images.
 MAKERS = {
+    "latent": "hpc_recon.reconstruction.latent",
     "icnn": "hpc_recon.reconstruction.from_features",
     "pixels": "hpc_recon.reconstruction.from_features",
+    "end_to_end": "hpc_recon.reconstruction.end_to_end",
 }
 
 

@@ -63,7 +63,7 @@ def _options(study: Study, variant: str) -> Options:
 
 def _n_recovered(study: Study, shapes: Shapes, variant: str) -> int:
     """Return how many items of the first image set of a variant are made from true features."""
-    options, places = study.reconstruct[variant], study.image_sets(variant)
+    options, places = _options(study, variant), study.image_sets(variant)
     if not isinstance(options, IcnnOptions) or options.needs_stimuli or not places:
         return 0
     return min(options.recovery, shapes.n_items(places[0][0], places[0][2]))
@@ -72,7 +72,7 @@ def _n_recovered(study: Study, shapes: Shapes, variant: str) -> int:
 def _group(study: Study, variant: str, below: tuple[str, ...], place: tuple[str, str, str]) -> Group:
     """Return the group `reconstruct/<variant>/<below>` of the images of one split, ROI and dataset."""
     split, roi, _ = place
-    options = study.reconstruct[variant]
+    options = _options(study, variant)
     network = study.networks[options.network]
     settings = {
         "options": planning.settings_of(options),
@@ -135,7 +135,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
     variant, *place = tile.group.path
     if tile.stage == "recovery":
         return _recover(study, tile)
-    options = study.reconstruct[variant]
+    options = _options(study, variant)
     wanted, rows = targets.read(study, tile, options, (place[0], place[1], place[2]))
     if not wanted.names:  # nothing of this tile shows a stimulus, and true features are asked for
         return []
@@ -179,7 +179,7 @@ def _recover(study: Study, tile: Tile) -> list[Path]:
     """Make the first items of a variant from true features; write how like their stimuli they are."""
     variant = tile.group.path[0]
     changes = {"source": "true", "reliability": "none", "snapshots": None, "keep_starts": False, "stretch": False}
-    options = study.reconstruct[variant].model_copy(update=changes)
+    options = _options(study, variant).model_copy(update=changes)
     wanted, rows = targets.read(study, tile, options, study.image_sets(variant)[0])
     if not wanted.names:
         return []

@@ -44,7 +44,7 @@ def read(study: Study, tile: Tile, options: Options, place: tuple[str, str, str]
     weights: dict[str, Array | None] = {}
     for layer in layers:
         if options.needs_stimuli:
-            features[layer] = _true(study, options.network, layer, rows, index[layer])
+            features[layer] = items.true_features(study, options.network, layer, rows, index[layer])
         else:
             features[layer] = _corrected(study, options, place, layer, wanted)
         if isinstance(options, IcnnOptions) and options.reliability != "none":
@@ -58,13 +58,6 @@ def read(study: Study, tile: Tile, options: Options, place: tuple[str, str, str]
         unit_weights=weights,
     )
     return targets, rows
-
-
-def _true(study: Study, network: str, layer: str, rows: Array, units: Array | None) -> Array:
-    """Return the features of the stimuli `rows`, (n, n_units) float32."""
-    distinct, place = np.unique(rows, return_inverse=True)
-    found: Array = arrays.read(layout.workspace_of(study), layout.features(network, layer), distinct, units)
-    return np.asarray(found[place], np.float32)
 
 
 def _weighed(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hpc_recon.core.config import Study
-from hpc_recon.core.files import write_atomic, write_json
+from hpc_recon.core.files import write_json, write_npy
 from hpc_recon.core.paths import require_inside
 from hpc_recon.methods.targets import Reconstruction
 from hpc_recon.stores import images, layout
@@ -25,9 +24,7 @@ def write_more(study: Study, path: Path, made: Reconstruction, i: int, *, row: i
     """Write the images of all starts and the animation of one item, where there are any."""
     files = []
     if made.start_images is not None:
-        payload = io.BytesIO()
-        np.save(payload, made.start_images[i], allow_pickle=False)
-        files.append(write_atomic(path.parent / "starts" / f"{path.stem}.npy", payload.getvalue()))
+        files.append(write_npy(path.parent / "starts" / f"{path.stem}.npy", made.start_images[i]))
     if made.snapshots is not None:
         workspace, size = layout.workspace_of(study), made.images.shape[1:3]
         # Black where nothing was shown.

@@ -5,18 +5,27 @@ from __future__ import annotations
 import io
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from hpc_recon.core.files import write_atomic
 
 #: Colours of the series: contrast on white and on near-black, distinct to colour-blind readers; markers differ too.
 COLOURS = ("#1f86b4", "#d9752b", "#379a6c", "#b35a92", "#8d8a2c", "#7277d3")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 #: Colours that the page replaces by its own: text, and the lines of the grid.
 _INK, _RULE = "#010203", "#040506"
+_DOTS = 200
+#: Ticks of the vertical axis, at most.
+_TICKS = 6
 _SIZE = (3.55, 2.75)  # inches of 72 px: about 256 px wide at least on a telephone, a third of the page on a laptop
 
 
@@ -35,13 +44,67 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Ink:
+    """Colours of text and of the lines of the grid."""
+
+    text: str
+    rule: str
+
+
+#: The page replaces these by its own; a file keeps its own.
+_PAGE, _FILE = Ink(_INK, _RULE), Ink("#222222", "#d9d9d9")
+Draw = Callable[[Axes, Ink], None]
+
+
+@dataclass(frozen=True)
 class Panel:
-    """One finished plot: `svg` is markup, `alt` says in words what it shows."""
+    """One finished plot: `svg` is markup for the page, `alt` says in words what it shows, `draw` draws it anew."""
 
     title: str
     subtitle: str
     svg: str
     alt: str
+    draw: Draw = field(compare=False, repr=False)
+
+
+def panel(title: str, draw: Draw, *, subtitle: str, alt: str) -> Panel:
+    """Draw a plot for the page."""
+    with _style():
+        figure = Figure(figsize=_SIZE, layout="constrained")
+        draw(figure.add_subplot(), _PAGE)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return Panel(title, subtitle, inline(buffer.getvalue()), alt, draw)
+
+
+def save(one: Panel, folder: Path, stem: str) -> list[Path]:
+    """Write a plot as `<stem>.png` (200 dots an inch) and `<stem>.pdf`, with its title; return the files."""
+    with _style():
+        figure = Figure(figsize=_SIZE, layout="constrained")
+        axes = figure.add_subplot()
+        one.draw(axes, _FILE)
+        axes.set_title(one.title, color=_FILE.text, fontsize=9, loc="left", pad=14)
+        figure.draw_without_rendering()  # laid out once, not for each file
+        figure.set_layout_engine("none")
+        files = []
+        for ending, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=ending, dpi=_DOTS, metadata=metadata)
+            files.append(write_atomic(folder / f"{stem}.{ending}", buffer.getvalue()))
+    return files
+
+
+def _style() -> AbstractContextManager[None]:
+    """Return the settings of all plots; names of methods and columns are text, not formulas, whatever they hold."""
+    return mpl.rc_context(
+        {
+            "font.size": 9,
+            "pdf.fonttype": 42,
+            "svg.fonttype": "none",
+            "svg.hashsalt": "hpc_recon",
+            "text.parse_math": False,
+        }
+    )
 
 
 def layer_panel(
@@ -66,17 +129,17 @@ def layer_panel(
     limits
         Ends of the vertical axis.
     """
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hpc_recon", "font.size": 9}):
-        figure = Figure(figsize=_SIZE, layout="constrained")
-        axes = figure.add_subplot()
-        places = _places(groups)
+    places = _places(groups)
+
+    def draw(axes: Axes, ink: Ink) -> None:
         for number, one in enumerate(series):
             _draw(axes, one, places, groups=groups, shift=(number - (len(series) - 1) / 2) * 0.09)
         axes.set_ylim(*limits)
-        _dress(axes, places, groups=groups, chance=chance)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return Panel(title, subtitle, _inline(buffer.getvalue()), _alt(title, series, groups))
+        _dress(axes, places, groups=groups, chance=chance, ink=ink)
+        if ink is _FILE and len(series) > 1:  # the page has one legend for all
+            axes.legend(frameon=False, fontsize=7, labelcolor=ink.text)
+
+    return panel(title, draw, subtitle=subtitle, alt=_alt(title, series, groups))
 
 
 def _places(groups: Sequence[tuple[str, Sequence[str]]]) -> list[float]:
@@ -106,15 +169,17 @@ def _draw(
             for where, (low, high) in zip(x, limits, strict=True):
                 if low is not None and high is not None:
                     axes.plot([where, where], [low, high], color=colour, linewidth=1.2, alpha=0.75)
-        axes.plot(x, y, color=colour, marker=marker, markersize=4, linewidth=1.4, markeredgewidth=0)
+        axes.plot(x, y, color=colour, marker=marker, markersize=4, linewidth=1.4, markeredgewidth=0, label=one.name)
 
 
-def _dress(axes: Axes, places: Sequence[float], *, groups: Sequence[tuple[str, Sequence[str]]], chance: float) -> None:
+def _dress(
+    axes: Axes, places: Sequence[float], *, groups: Sequence[tuple[str, Sequence[str]]], chance: float, ink: Ink
+) -> None:
     """Draw the chance line, ticks and grid."""
-    axes.axhline(chance, color=_INK, linewidth=1, linestyle=(0, (4, 3)), alpha=0.6)
+    axes.axhline(chance, color=ink.text, linewidth=1, linestyle=(0, (4, 3)), alpha=0.6)
     axes.set_xlim(-0.6, places[-1] + 0.6)
     axes.annotate("chance", (1, chance), xycoords=("axes fraction", "data"), xytext=(-2, 2), textcoords="offset points",
-                  color=_INK, alpha=0.7, fontsize=8, ha="right", va="bottom")  # fmt: skip
+                  color=ink.text, alpha=0.7, fontsize=8, ha="right", va="bottom")  # fmt: skip
     names = [layer for _, layers in groups for layer in layers]
     if len(names) > 10:
         axes.set_xticks(places, names, rotation=90)
@@ -122,22 +187,32 @@ def _dress(axes: Axes, places: Sequence[float], *, groups: Sequence[tuple[str, S
         axes.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor")
     else:
         axes.set_xticks(places, names)
-    axes.grid(axis="y", color=_RULE, linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(_RULE)
-    axes.tick_params(colors=_INK, length=0)
+    plain(axes, ink)
     if len(groups) > 1:
         start = 0
         for name, layers in groups:
             middle = (places[start] + places[start + len(layers) - 1]) / 2
-            axes.annotate(name, (middle, 1), xycoords=("data", "axes fraction"), xytext=(0, 2), color=_INK, alpha=0.75,
-                          textcoords="offset points", fontsize=8, ha="center", va="bottom")  # fmt: skip
+            axes.annotate(name, (middle, 1), xycoords=("data", "axes fraction"), xytext=(0, 2), color=ink.text,
+                          alpha=0.75, textcoords="offset points", fontsize=8, ha="center", va="bottom")  # fmt: skip
             start += len(layers)
 
 
-def _inline(svg: str) -> str:
+def plain(axes: Axes, ink: Ink, *, grid: Literal["x", "y", "both"] = "y") -> None:
+    """Leave a grid and the lower line of a plot, in the colours of the page or file."""
+    axes.yaxis.set_major_locator(
+        MaxNLocator(_TICKS, steps=(1, 2, 2.5, 5, 10))
+    )  # not as many as fit beside names of any length
+    axes.grid(axis=grid, color=ink.rule, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(ink.rule)
+    axes.tick_params(colors=ink.text, length=0)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set_color(ink.text)
+
+
+def inline(svg: str) -> str:
     """Return SVG for inside a page: no prolog, no fixed size, the page's ink, and no identifiers that could clash."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)

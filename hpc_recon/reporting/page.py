@@ -9,12 +9,14 @@ from importlib.resources import files
 from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
+from hpc_recon.reporting.figures import Panel
 from hpc_recon.reporting.layer_plots import LegendEntry, PanelRow
 from hpc_recon.reporting.pictures import Gallery
 from hpc_recon.reporting.runs import RunFigures
 from hpc_recon.reporting.score_tables import ChoiceRow, Table
+from hpc_recon.reporting.training import Trained
 from hpc_recon.reporting.validity_card import Card
-from hpc_recon.reporting.words import Verdict
+from hpc_recon.reporting.words import Verdict, metric_name
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,30 @@ class Page:
     card: Card | None = field(default=None)
     #: Decoding of converted activity beside decoding within a subject.
     conversion_tables: Sequence[Table] = field(default=())
+    #: Networks that were trained to make images.
+    trained: Sequence[Trained] = field(default=())
+    #: Longer tables: every score, tests, what people chose, variants against each other.
+    more_tables: Sequence[Table] = field(default=())
+    #: Figures over several methods or items; empty where a study has not the data.
+    figures: Sequence[Panel] = field(default=())
+    #: How large the pictures are, and what was left out.
+    gallery_note: str = field(default="")
+
+    @property
+    def metric_names(self) -> dict[str, str]:
+        """Names of the scores by which images can be sorted."""
+        found = dict.fromkeys(name for gallery in self.galleries for name in gallery.metrics)
+        return {name: metric_name(name) for name in found}
+
+    @property
+    def gallery_choices(self) -> list[tuple[str, str, list[str]]]:
+        """Field, title and values of what a reader may choose; only where there are several."""
+        fields = (("subject", "Subject"), ("roi", "Region"), ("method", "Method"))
+        found = [("dataset", "Images", [gallery.title for gallery in self.galleries])]
+        for name, title in fields:
+            values = [value for gallery in self.galleries for value in gallery.choices(name)]
+            found.append((name, title, list(dict.fromkeys(values))))
+        return [one for one in found if len(one[2]) > 1]
 
 
 def render(page: Page) -> str:
@@ -59,5 +85,6 @@ def render(page: Page) -> str:
     )
     template = environment.from_string(folder.joinpath("page.html.j2").read_text(encoding="utf-8"))
     style = folder.joinpath("style.css").read_text(encoding="utf-8")
-    # Drawn here from numbers and escaped by matplotlib: the only markup that is not escaped.
-    return template.render(page=page, style=Markup(style), svg=Markup)  # noqa: S704
+    script = folder.joinpath("gallery.js").read_text(encoding="utf-8")
+    # Drawn here from numbers and escaped by matplotlib, and files of ours: the only markup that is not escaped.
+    return template.render(page=page, style=Markup(style), script=Markup(script), svg=Markup)  # noqa: S704

@@ -141,6 +141,28 @@ def read_frame(path: Path, *, columns: tuple[str, ...]) -> pd.DataFrame:
     return frame
 
 
+def read_items(path: Path) -> pd.DataFrame:
+    """Read `scores/items.csv`: names as text, `n_averaged` and the columns of samples (vividness) as numbers.
+
+    Raises
+    ------
+    DamagedStore
+        If the file is absent, empty or lacks a column.
+    """
+    try:
+        text = {column: "str" for column in ITEM_COLUMNS if column != "n_averaged"}
+        frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={"n_averaged": [""]})
+        missing = [column for column in ITEM_COLUMNS if column not in frame.columns]
+        if missing:
+            raise ValueError(f"it lacks {', '.join(missing)}")
+        more = [column for column in frame.columns if column not in ITEM_COLUMNS]
+        return frame.assign(**{column: pd.to_numeric(frame[column].replace("", None)) for column in more})
+    except (OSError, ValueError) as error:
+        raise DamagedStore(
+            f"the table {path} cannot be read ({error}); make it anew with python -m hpc_recon.evaluate --redo"
+        ) from error
+
+
 def join(paths: Iterable[Path], *, columns: tuple[str, ...]) -> pd.DataFrame:
     """Join parts into one table in a fixed order; a baseline that several parts hold is kept once."""
     frames = [read_frame(path, columns=columns) for path in paths]

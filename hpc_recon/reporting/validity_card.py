@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpc_recon.core.config import Study
+from hpc_recon.reporting import control_lines
 from hpc_recon.reporting.words import dataset_title, join_words, number, percent
 
 Found = Mapping[str, Any]
@@ -63,13 +64,15 @@ class Card:
     rows: tuple[Row, ...]
 
 
-def card(found: Found, study: Study, *, roi: str) -> Card:
+def card(found: Found, study: Study, *, roi: str, controls: Found | None = None) -> Card:
     """Return the card of the first method of a study in one ROI.
 
     Parameters
     ----------
     found
         The content of `scores/validity.json`.
+    controls
+        The content of `scores/controls.json`; None where no control was run. A leak is the verdict, whatever else is.
     """
     variant = next(iter(study.reconstruct), None)
     mine = [e for e in found["verdicts"] if (e["variant"], e["roi"]) == (variant, roi)]
@@ -86,7 +89,11 @@ def card(found: Found, study: Study, *, roi: str) -> Card:
             if reached == len(sets)
             else f" {reached} of {len(sets)} sets of images have this verdict; more than half reach it or a better one."
         )
+    ran = controls or {}
+    if mine and control_lines.is_leak(ran, variant=variant, roi=roi):
+        verdict, meaning = control_lines.LEAK, control_lines.MEANING
     checks = [
+        *[Check(*line) for line in control_lines.lines(ran, study, variant=variant if mine else None, roi=roi)],
         *([_clusters(found, sets)] if sets else []),
         *[Check("open", "Not tested", text) for text in untested],
         *_recovery(found, variant),

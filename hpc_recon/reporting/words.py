@@ -26,7 +26,31 @@ METRIC_NAMES = {
     "ssim": "SSIM",
     "profile_correlation": "Profile correlation",
     "pattern_correlation": "Pattern correlation",
+    "identification_zscored": "Identification, z-scored",
+    "identification_stimulus_anchored": "Identification, stimulus kept",
+    "identification_top1": "Top 1",
+    "identification_top5": "Top 5",
+    "category_identification": "Category identification",
+    "ssim_identification": "Identification by SSIM",
+    "shape_identification": "Shape identification",
+    "colour_identification": "Colour identification",
+    "rmse": "RMSE",
+    "psnr": "PSNR, dB",
+    "human_identification": "Identification by people",
+    "human_shape": "Shape, by people",
+    "human_colour": "Colour, by people",
+    "winning_percentage": "Preferred by people",
 }
+
+
+def metric_name(metric: str) -> str:
+    """Return a score's name in words.
+
+    >>> metric_name("ssim"), metric_name("mindeye.alexnet2")
+    ('SSIM', 'mindeye: alexnet2')
+    """
+    preset, dot, own = metric.partition(".")
+    return METRIC_NAMES.get(metric, f"{preset}: {own.replace('_', ' ')}" if dot else metric.replace("_", " "))
 
 
 @dataclass(frozen=True)

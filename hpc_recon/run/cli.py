@@ -86,12 +86,21 @@ _RATINGS = click.option(
     multiple=True,
     help="files that raters of a page of `rate` saved, or folders of them; evaluate.ratings",
 )
+#: Whose images may be shown.
+_PUBLISHABLE = click.option(
+    "--publishable",
+    metavar="LIST",
+    default=None,
+    help="text file, a label a line: whose images the report may show; report.publishable",
+)
+PUBLISHABLE_VERBS = ("report", "pipeline")
 
 
 def more_options(verb: str, function: Function) -> Function:
     """Add the options of some verbs that are short for settings of the study."""
     options = [*(_AVERAGING if verb in AVERAGING_VERBS else ()), *([_REFERENCE] if verb in REFERENCE_VERBS else ())]
     options += [_RATINGS] if verb == "evaluate" else []
+    options += [_PUBLISHABLE] if verb in PUBLISHABLE_VERBS else []
     for option in reversed(options):
         function = option(function)
     return function
@@ -139,6 +148,7 @@ def options_of(values: dict[str, Any]) -> Any:
         Jobs,
         Options,
         default_study,
+        publishable_assignment,
         ratings_assignment,
         reference_assignments,
         units_assignment,
@@ -168,13 +178,14 @@ def options_of(values: dict[str, Any]) -> Any:
         raise StudyError("command line", problems)
     reference = reference_assignments(values["reference"], study) if values.get("reference") else ()
     ratings = [ratings_assignment(values["ratings"])] if values.get("ratings") else []
+    shown = [publishable_assignment(values["publishable"])] if values.get("publishable") else []
     return Options(
         study=study,
         cluster=values["cluster"],
         cluster_file=Path(values["cluster_file"]) if values["cluster_file"] else None,
         jobs=jobs,
         max_jobs=values["max_jobs"],
-        assignments=(*values["assignments"], *([units] if units else []), *averaging, *reference, *ratings),
+        assignments=(*values["assignments"], *([units] if units else []), *averaging, *reference, *ratings, *shown),
         xp=values["xp"],
         only=values["only"],
         limit=values["limit"],
@@ -194,9 +205,9 @@ def run(verbs: Sequence[str], values: dict[str, Any]) -> int:
         options = options_of(values)
         from hpc_recon.run import outlook
         from hpc_recon.run.session import DONE, run_verbs
-        from hpc_recon.run.verbs import step
+        from hpc_recon.run.verbs import computing
 
-        steps = [step(name) for name in verbs]
+        steps = [computing(name) for name in verbs]
         if options.dry_run:
             return outlook.dry_run(steps, options)
         code = run_verbs(steps, options)
@@ -212,6 +223,7 @@ def main(
     argv: Sequence[str] | None = None,
     *,
     instead: Mapping[str, tuple[str, Callable[[Any], int]]] | None = None,
+    after: Callable[[Any], int] | None = None,
 ) -> int:
     """Run one verb from the command line.
 
@@ -224,10 +236,14 @@ def main(
     instead
         Flags that do something else than to run the verb, by name: help, and a function of the `Options` that
         returns the exit code.
+    after
+        Called with the `Options` once everything is computed; not in a dry run. Returns the exit code.
     """
-    from hpc_recon.run.verbs import step
+    from hpc_recon.run.verbs import computing
 
-    @click.command(help=f"{step(verb).summary.capitalize()}.", context_settings={"help_option_names": ["-h", "--help"]})
+    @click.command(
+        help=f"{computing(verb).summary.capitalize()}.", context_settings={"help_option_names": ["-h", "--help"]}
+    )
     @common_options
     @partial(more_options, verb)
     def command(**values: Any) -> int:
@@ -237,7 +253,8 @@ def main(
         chosen = [action for flag, (_, action) in (instead or {}).items() if values.pop(flag)]
         if chosen:
             return guarded(lambda: chosen[0](options_of(values)))
-        return run([verb], values)
+        code = run([verb], values)
+        return code if after is None or code or values["dry_run"] else guarded(lambda: after(options_of(values)))
 
     if verb == "fit":
         decode = click.option("--decode", is_flag=True, help="decode while fitting; store predictions, no decoders")

@@ -98,6 +98,15 @@ def units_assignment(text: str) -> str:
     raise StudyError("--units", [f"is one of {forms}; got {text!r}"])
 
 
+def publishable_assignment(path: str) -> str:
+    """Turn `--publishable LIST` into an override of the study. A path starts at the current folder.
+
+    >>> publishable_assignment("/data/list.txt")
+    'report.publishable="/data/list.txt"'
+    """
+    return f"report.publishable={json.dumps(str(Path(path).expanduser().absolute()), ensure_ascii=False)}"
+
+
 def ratings_assignment(paths: Sequence[str]) -> str:
     """Turn `--ratings PATH` into an override of the study. A path starts at the current folder.
 

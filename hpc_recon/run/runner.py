@@ -19,13 +19,13 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from distributed import Client, Future, KilledWorker, Reschedule, get_worker
 
-from hpc_recon.core import receipts
+from hpc_recon.core import deadline, receipts
 from hpc_recon.core.config import Study
-from hpc_recon.core.errors import ReconError
+from hpc_recon.core.errors import ReconError, Unfinished
 from hpc_recon.core.files import is_storage_failure
 from hpc_recon.core.loading import load_study
 from hpc_recon.core.redaction import without_secrets
@@ -48,8 +48,8 @@ VERDICT_WITHIN = 3.0
 WINDOW = 256
 #: Seconds between two looks at jobs, signals and the lease.
 TICK = 0.5
-#: Unix time at which the worker's job ends; exported by the job script, which asks the clock of its own node.
-DEADLINE = "HPC_RECON_DEADLINE"
+#: Unix time at which the worker's job ends.
+DEADLINE = deadline.VARIABLE
 #: A tile starts only if this many times its projected seconds are left before the deadline.
 DEADLINE_FACTOR = 2.0
 #: Workers say here that a tile starts and what it took: `[tile id, address]`, `[tile id, peak bytes, warnings]`.
@@ -92,6 +92,10 @@ def call(module: str, study_path: str, tile: Tile, xp: str = "auto") -> None:
         try:
             with measure.recorded() as figures:
                 files = importlib.import_module(module).work(study, tile)
+        except Unfinished:
+            if worker is None:
+                raise
+            _leave(worker)
         except Exception as error:
             if is_out_of_memory(error):
                 error.add_note(failures.memory_note(tile, used=measure.peak_memory()))
@@ -111,11 +115,16 @@ def _worker() -> Any:
 
 def _leave_if_late(worker: Any, tile: Tile) -> None:
     """Leave, and give the tile back, if the job would end before the tile does; the node's own clock decides."""
-    deadline = os.environ.get(DEADLINE)
-    if deadline is not None and float(deadline) - time.time() < DEADLINE_FACTOR * tile.need.seconds:
-        worker.loop.add_callback(functools.partial(worker.close_gracefully, restart=False, reason="walltime"))
-        time.sleep(1.0)  # the scheduler must know that this worker leaves before it places the tile again
-        raise Reschedule
+    left = deadline.seconds_left()
+    if left is not None and left < DEADLINE_FACTOR * tile.need.seconds:
+        _leave(worker)
+
+
+def _leave(worker: Any) -> NoReturn:
+    """Close this worker, and have the scheduler place its tile elsewhere."""
+    worker.loop.add_callback(functools.partial(worker.close_gracefully, restart=False, reason="walltime"))
+    time.sleep(1.0)  # the scheduler must know that this worker leaves before it places the tile again
+    raise Reschedule
 
 
 @dataclass

@@ -61,16 +61,21 @@ STEPS = (
     _verb("convert", "convert one subject's brain activity into another's"),
     _verb("fit", "fit one decoder per unit: voxel selection, then ridge regression"),
     _verb("decode", "predict the features of the test datasets from brain activity"),
-    _verb("reconstruct", "make images from decoded features"),
+    _verb("train", "train networks that make images straight from brain activity"),
+    _verb("reconstruct", "make images from decoded features, or with a trained network"),
     _verb("evaluate", "score decoded features and images against truth and baselines"),
     _verb("report", "write one self-contained HTML page"),
 )
+#: Verbs that compute by tiles as the steps do, but stand outside the pipeline.
+ANALYSES = (_verb("screen", "rank networks and layers by decodability, from some units and training data alone"),)
 #: Commands that are not steps of their own.
 OTHERS = (
     _verb("pipeline", "run the chain of all verbs on one cluster"),
     _verb("status", "show what is done, failed and left"),
     _verb("export", "write features, decoders, samples or maps as files of other programs"),
+    _verb("generator", "make a generator from a study's images, or render latents"),
     _verb("rate", "make a page on which people judge images"),
+    _verb("control", "fit again on brains that can tell nothing: shuffled labels, noise"),
 )
 
 
@@ -86,6 +91,11 @@ def step(name: str, *, where: str = "--from/--through") -> Verb:
         if verb.name == name:
             return verb
     raise StudyError(where, [f"unknown verb {name!r}{closest(name, [verb.name for verb in STEPS])}"])
+
+
+def computing(name: str) -> Verb:
+    """Return a step or an analysis by name; errors as `step`."""
+    return next((verb for verb in ANALYSES if verb.name == name), None) or step(name)
 
 
 def read_shapes(study: Study) -> Shapes:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DamagedStore, DataError, MissingStore
-from hpc_recon.core.files import write_atomic
+from hpc_recon.core.files import write_atomic, write_npy
 from hpc_recon.core.text import SAFE_NAME_RULE, is_safe_name
 from hpc_recon.stores import arrays, checks, layout, metadata, tables
 
@@ -188,10 +188,9 @@ def write_picture(path: Path, image: Array) -> list[Path]:
         raise DataError(
             f"a picture's values are in [0, 1], got [{values.min()}, {values.max()}] ({path}); clip it first"
         )
-    picture, numbers = io.BytesIO(), io.BytesIO()
+    picture = io.BytesIO()
     Image.fromarray(np.rint(values * 255).astype(np.uint8)).save(picture, format="PNG")
-    np.save(numbers, values, allow_pickle=False)
-    return [write_atomic(path, picture.getvalue()), write_atomic(path.with_suffix(".npy"), numbers.getvalue())]
+    return [write_atomic(path, picture.getvalue()), write_npy(path.with_suffix(".npy"), values)]
 
 
 def write_animation(path: Path, stimulus: Array, pictures: Array) -> Path:

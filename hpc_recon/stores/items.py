@@ -14,7 +14,7 @@ from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study, base_subject
 from hpc_recon.core.convert_options import owner
 from hpc_recon.core.errors import DataError
-from hpc_recon.stores import brain, images, layout
+from hpc_recon.stores import arrays, brain, images, layout
 
 
 def read_shown(study: Study, split: str, dataset: str) -> brain.Items:
@@ -33,6 +33,21 @@ def read_shown(study: Study, split: str, dataset: str) -> brain.Items:
         conditions=tuple("" for _ in rows),
         columns={},
     )
+
+
+def true_features(study: Study, network: str, layer: str, rows: Array, units: Array | None = None) -> Array:
+    """Return the features of the stimuli that items show, (n, n_units) float32.
+
+    Parameters
+    ----------
+    rows
+        Of the stimulus table, in any order; repeats are read once.
+    units
+        Numbers of the units that are read, sorted; None: all.
+    """
+    distinct, place = np.unique(rows, return_inverse=True)
+    found: Array = arrays.read(layout.workspace_of(study), layout.features(network, layer), distinct, units)
+    return np.asarray(found[place], np.float32)
 
 
 def has_training_samples(study: Study, split: str) -> bool:

@@ -77,6 +77,11 @@ def stimuli() -> Ref:
     return Ref("stimuli.zarr/images", "ingest")
 
 
+def resized(size: int) -> Ref:
+    """Stimuli of all datasets at the size that a network is trained with, (n_stimuli, size, size, 3) uint8."""
+    return Ref(f"training.zarr/images-{size}", "train")
+
+
 def stimuli_columns() -> Ref:
     """Table of labels, datasets, categories and sources of the stimuli."""
     return Ref("stimuli.zarr/columns.json", "ingest")
@@ -88,6 +93,11 @@ def features(network: str, layer: str) -> Ref:
     `arrays.create` must be given `attributes={"unit_shape": [C, H, W]}` (or `[n_units]`).
     """
     return Ref(_join("features.zarr", network, layer), "extract")
+
+
+def screened(network: str, layer: str) -> Ref:
+    """Features of a sample of units, (n_training_stimuli, n_sampled) float32 or float16."""
+    return Ref(_join("screen.zarr", network, layer), "screen")
 
 
 def norms(network: str, layer: str) -> Ref:
@@ -171,6 +181,11 @@ def image_file(study: Study, variant: str, split: str, roi: str, dataset: str, i
 def recovery_file(study: Study, variant: str, item: str) -> Path:
     """Return the absolute path of an image made from true features; `_recovery` cannot be the name of a split."""
     return workspace_of(study) / _join("images", variant) / "_recovery" / f"{_safe(item)}.png"
+
+
+def model_folder(study: Study, name: str, split: str, roi: str) -> Path:
+    """Return the absolute folder of a trained network: checkpoints, tables of losses, pictures."""
+    return workspace_of(study) / _join("models", name, split, roi)
 
 
 def workspace_of(study: Study) -> Path:

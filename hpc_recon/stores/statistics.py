@@ -16,7 +16,7 @@ import numpy as np
 from hpc_recon.core.array import Array
 from hpc_recon.core.convert_options import owner
 from hpc_recon.core.errors import DamagedStore, MissingStore
-from hpc_recon.core.files import replacing
+from hpc_recon.core.files import write_npy
 from hpc_recon.core.paths import require_inside
 from hpc_recon.stores.checks import group_records, redo_command
 from hpc_recon.stores.layout import Ref
@@ -53,7 +53,8 @@ def write(workspace: Path, split: str, roi: str, arrays: Mapping[str, Array], *,
     for old in folder.glob("*.npy"):
         if old.stem not in arrays:
             old.unlink()
-    return [_save(workspace / place(split, roi, name, part=part).path, array) for name, array in arrays.items()]
+    where = {name: workspace / place(split, roi, name, part=part).path for name in arrays}
+    return [write_npy(where[name], np.ascontiguousarray(array)) for name, array in arrays.items()]
 
 
 def read(workspace: Path, split: str, roi: str, name: str, *, part: str = "", mapped: bool = False) -> Array:
@@ -95,10 +96,3 @@ def checksum(workspace: Path, split: str, roi: str, name: str, *, part: str = ""
 def has(workspace: Path, split: str, roi: str, name: str, *, part: str = "") -> bool:
     """Return whether a finished tile wrote an array."""
     return place(split, roi, name, part=part).path in group_records(workspace, made_by(split, roi, part=part))
-
-
-def _save(path: Path, array: Array) -> Path:
-    """Write a `.npy` file without holding a second copy in memory."""
-    with replacing(path) as stream:
-        np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
-    return path

@@ -153,7 +153,7 @@ FILES: dict[str, Any] = {"architecture": "features", "features": {"folders": "la
         ({"features": None}, "needs features: {folders: ...}"),
         ({"weights": "a.pt", "image_size": 64}, "nothing to run, so weights, image_size would have no effect"),
         ({"architecture": "pixels"}, "pixels is the stimulus itself"),
-        ({"features": {"folders": []}}, "at least 1 item"),
+        ({"features": {"folders": []}}, "give either folders or arrays"),
     ],
 )
 def test_features_from_files_need_what_they_need_and_nothing_else(change: dict[str, Any], message: str) -> None:

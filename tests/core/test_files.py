@@ -127,3 +127,13 @@ def test_digest_follows_the_content(tmp_path):
     assert files.sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     path.write_bytes(b"abcd")
     assert files.sha256(path).startswith("88d4266fd4e6338d")
+
+
+def test_an_array_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    path = files.write_npy(tmp_path / "new" / "x.npy", values)
+    np.testing.assert_array_equal(np.load(path, allow_pickle=False), values)
+    with pytest.raises(ValueError, match="allow_pickle"):
+        files.write_npy(path, np.array([object()], dtype=object))
+    np.testing.assert_array_equal(np.load(path, allow_pickle=False), values)
+    assert [found.name for found in path.parent.iterdir()] == ["x.npy"]

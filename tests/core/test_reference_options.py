@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from hpc_recon.core.config import NormCorrection
+from hpc_recon.core.decode_options import NormCorrection
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.reference_options import TRAINING, Reference, in_words
 

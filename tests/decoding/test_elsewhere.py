@@ -6,7 +6,7 @@ import numpy as np
 
 from hpc_recon import fit
 from hpc_recon.core import receipts
-from hpc_recon.core.config import Decode
+from hpc_recon.core.decode_options import Decode
 from hpc_recon.stores import arrays, brain, layout, shapes, statistics
 
 FILES = {"net": {"folders": "lab"}}

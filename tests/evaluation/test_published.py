@@ -40,12 +40,14 @@ def _array(picture):
 
 def test_each_preset_resizes_as_its_code_does(images):
     made, _ = images
-    for image, mind, diffuser, pixels, taka in zip(
+    for image, mind, diffuser, pixels, taka, clip, lab in zip(
         made,
         published.resized("mindeye", made, 224),
         published.resized("brain-diffuser", made, 224),
         published.resized("brain-diffuser", made, 425),
         published.resized("takagi", made, 99),
+        published.resized("takagi", made, 99, network="clip"),
+        published.resized("kamitani", made, 227, network="alexnet_caffe"),
         strict=True,
     ):
         tensor = torch.from_numpy(image.transpose(2, 0, 1).copy())
@@ -56,6 +58,9 @@ def test_each_preset_resizes_as_its_code_does(images):
         np.testing.assert_allclose(pixels, _array(_pil(image).resize((425, 425), Image.Resampling.BICUBIC)))
         shown = v2.Compose([v2.Resize(99), v2.CenterCrop(99)])(_pil(image))
         np.testing.assert_allclose(taka, _array(shown))
+        shown = v2.Compose([v2.Resize(99, v2.InterpolationMode.BICUBIC), v2.CenterCrop(99)])(_pil(image))
+        np.testing.assert_allclose(clip, _array(shown))
+        np.testing.assert_allclose(lab, _array(_pil(image).resize((227, 227), Image.Resampling.LANCZOS)))
 
 
 @pytest.mark.parametrize("preset", ["mindeye", "brain-diffuser"])
@@ -96,20 +101,28 @@ class _Tiny(nn.Module):
         torch.manual_seed(0)
         self.features = nn.Sequential(nn.Conv2d(3, 2, 9, stride=8), *(nn.Conv2d(2, 2, 1) for _ in range(12)))
         self.avgpool = nn.AdaptiveAvgPool2d(6)
-        self.classifier = nn.Sequential(nn.Flatten(), *(nn.Linear(72, 72) for _ in range(5)))
+        self.flatten = nn.Flatten()
+        self.classifier = nn.Sequential(*(nn.Linear(72, 72) for _ in range(6)))
+        self.transformer = nn.ModuleDict({"resblocks": nn.ModuleList(nn.Linear(72, 9) for _ in range(12))})
+        self.head = nn.Linear(72, 7)
         self.seen = []
 
     def forward(self, x):
         self.seen.append(tuple(x.shape[2:]))
-        return self.classifier(self.avgpool(self.features(x)))
+        pooled = self.flatten(self.avgpool(self.features(x)))
+        for block in self.transformer["resblocks"]:
+            block(pooled)
+        self.head(pooled)
+        return self.classifier(pooled)
 
 
 @pytest.mark.parametrize(
     ("preset", "networks", "sizes"),
     [
-        ("mindeye", ("alexnet", "inception", "efficientnet_v2", "swav"), {256, 342, 255, 224}),
-        ("brain-diffuser", ("alexnet", "inception", "efficientnet_v1", "swav"), {224}),
-        ("takagi", ("alexnet", "inception"), {299}),
+        ("mindeye", ("alexnet", "inception", "efficientnet_v2", "swav", "clip"), {256, 342, 255, 224}),
+        ("brain-diffuser", ("alexnet", "inception", "efficientnet_v1", "swav", "clip"), {224}),
+        ("takagi", ("alexnet", "inception", "clip"), {299, 224}),
+        ("kamitani", ("alexnet_caffe",), {227}),
     ],
 )
 def test_images_are_compared_in_networks(images, preset, networks, sizes, monkeypatch):
@@ -123,9 +136,15 @@ def test_images_are_compared_in_networks(images, preset, networks, sizes, monkey
     assert [path for _, path in loaded] == [f"{name}.pth" for name in networks]
     from hpc_recon.evaluation.presets import COMPARISONS
 
+    expects = {"clip": "clip", "alexnet_caffe": "caffe"}
     for c in COMPARISONS[preset]:
         of = [
-            metric_networks.activations(body, [c.path], published.resized(preset, x, c.size))[c.path].astype(float)
+            metric_networks.activations(
+                body,
+                [c.path],
+                published.resized(preset, x, c.size, network=c.network),
+                preprocessing=expects.get(c.network, "imagenet"),
+            )[c.path].astype(float)
             for x in (made, true)
         ]
         r = 1 - cdist(*of, "correlation")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -57,7 +59,7 @@ def test_inception_transforms_its_input_as_its_weights_need_it(monkeypatch):
 
     monkeypatch.setattr(metric_networks.architectures, "build", build)
     monkeypatch.setattr(metric_networks.weights, "read_state", lambda path: {})
-    metric_networks.load("inception_v3", "x.pt")
+    metric_networks.load("inception_v3", Path("x.pt"))
     assert asked == {"inception_v3": True}
 
 
@@ -81,3 +83,33 @@ def test_bilinear_is_torchvisions_with_antialiasing():
     for size in (20, 100):
         oracle = functional.resize(tensor, [size, size], antialias=True).numpy().transpose(0, 2, 3, 1)
         np.testing.assert_allclose(metric_networks.bilinear(_pictures(), size), oracle, atol=1e-6)
+
+
+def test_caffes_alexnet_from_a_state_dict_with_its_own_preprocessing(tmp_path):
+    from hpc_recon.nets import caffe
+
+    torch.manual_seed(0)
+    known = caffe.build("alexnet_caffe").eval()
+    torch.save(known.state_dict(), tmp_path / "alexnet.pt")
+    body = metric_networks.load("alexnet_caffe", tmp_path / "alexnet.pt")
+    pictures = _pictures(1, 227)
+    found = metric_networks.activations(body, ["features.0", "classifier.4"], pictures, preprocessing="caffe")
+    bgr = 255 * pictures[..., ::-1] - np.array([104.00698793, 116.66876762, 122.67891434])
+    x = torch.from_numpy(bgr.transpose(0, 3, 1, 2).copy()).float()
+    with torch.inference_mode():
+        np.testing.assert_allclose(found["features.0"][0], known.features[0](x).numpy().ravel(), rtol=1e-3, atol=1e-2)
+        assert found["classifier.4"].shape == (1, 1000)
+
+
+def test_clip_is_loaded_for_its_own_preprocessing(tmp_path):
+    from hpc_recon.nets.clip_image import ClipImage
+
+    torch.manual_seed(0)
+    state = ClipImage(width=64, depth=1, patch=8, size=16, embedding=5).state_dict()
+    state["proj"] = torch.randn(64, 5)
+    del state["head.weight"]
+    torch.save(state, tmp_path / "clip.pt")
+    body = metric_networks.load("clip", tmp_path / "clip.pt")
+    assert not body.training
+    found = metric_networks.activations(body, ["head"], _pictures(2, 16), preprocessing="clip")
+    assert found["head"].shape == (2, 5)

@@ -85,3 +85,26 @@ def test_kappa_at_its_ends():
 def test_kappa_needs_two_raters_and_a_trial(shape):
     with pytest.raises(DataError, match="agreement needs two raters"):
         judgements.fleiss_kappa(np.zeros(shape, int))
+
+
+def test_wins_of_scores_are_counted_pair_by_pair():
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 4, (5, 12)).astype(float)
+    values[2, 3] = values[0, 5] = np.nan
+    values[1:, 7] = np.nan
+    found = judgements.wins_of_scores(values)
+    for variant in range(5):
+        for image in range(12):
+            own = values[variant, image]
+            others = [x for k, x in enumerate(values[:, image]) if k != variant and not np.isnan(x)]
+            if np.isnan(own) or not others:
+                assert np.isnan(found[variant, image])
+            else:
+                oracle = sum(1.0 if own > x else 0.5 if own == x else 0.0 for x in others) / len(others)
+                assert found[variant, image] == pytest.approx(oracle)
+
+
+def test_eight_combinations_of_fifty_images_share_half_of_all_pairs():
+    """As published: 28 pairs x 50 images; one's win is the other's loss."""
+    values = np.random.default_rng(1).random((8, 50))
+    assert judgements.wins_of_scores(values).mean() == pytest.approx(0.5)

@@ -58,6 +58,7 @@ def test_the_profile_summary_leaves_out_constant_units(layer):
     assert n_defined == 59
     assert summary[""] == pytest.approx(profile.mean())
     assert summary["_q25"] == pytest.approx(np.quantile(profile, 0.25))
+    assert summary["_nonpositive"] == sum(r <= 0 for r in profile) / len(profile)
 
 
 def _columns(layer):

@@ -96,3 +96,16 @@ def test_without_images_there_is_no_verdict(found, study):
     card = validity_card.card(empty, study, roi="VC")
     assert (card.verdict, card.rows) == ("", ())
     assert "no verdict" in card.meaning
+
+
+def test_a_leak_outranks_the_verdict(found, make_study):
+    study = make_study(
+        reconstruct={"direct": {"method": "pixels", "network": "pixels"}},
+        datasets={"training": {"role": "training"}, "natural": {"role": "test"}, "shapes": {"role": "test"}},
+    )
+    leaking = {"controls": [], "leaks": [{"variant": "direct", "roi": "VC"}]}
+    card = validity_card.card(found, study, roi="VC", controls=leaking)
+    assert (card.verdict, card.meaning) == ("leak", validity_card.control_lines.MEANING)
+    plain = validity_card.card(found, study, roi="VC")
+    assert plain.verdict == "category only"
+    assert [check.name for check in plain.checks[:2]] == ["Shuffled labels", "Noise for a brain"]

@@ -8,7 +8,7 @@ import pytest
 from distributed import KilledWorker
 
 from hpc_recon.core import receipts
-from hpc_recon.core.errors import DataError
+from hpc_recon.core.errors import DataError, Unfinished
 from hpc_recon.core.loading import load_study
 from hpc_recon.run import runner
 from hpc_recon.run.failures import Epitaph
@@ -83,6 +83,21 @@ def test_a_worker_leaves_before_its_job_ends(tile_of, write_study, monkeypatch, 
     runner.call("fake_verb", str(path), tile)
     assert len(worker.asked) == 1
     assert len(worker.said) == 2
+
+
+def test_a_tile_that_stops_unfinished_is_placed_elsewhere(tile_of, write_study, monkeypatch, worker):
+    path = write_study()
+    workspace, tile = tile_of(path)
+
+    def work(study, tile):
+        raise Unfinished("the job ends in 9 s")
+
+    monkeypatch.setattr("fake_verb.work", work)
+    with pytest.raises(runner.Reschedule):
+        runner.call("fake_verb", str(path), tile)
+    assert len(worker.asked) == 1
+    assert [topic for topic, _ in worker.said] == [runner.STARTED_TOPIC]
+    assert not receipts.receipt_path(workspace, tile).exists()
 
 
 def test_out_of_memory_has_a_note_of_bytes_projected_and_used(tile_of, write_study):

@@ -1,0 +1,44 @@
+"""Options of the controls: chains that are fitted again on brains that can tell nothing, and so must end at chance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ControlName = Literal["shuffled", "noise"]
+CONTROLS: tuple[ControlName, ...] = ("shuffled", "noise")
+
+
+class Controls(BaseModel):
+    """What `control` runs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    names: tuple[ControlName, ...] = Field(
+        CONTROLS,
+        min_length=1,
+        description="shuffled (training stimuli exchange their labels, then everything is fitted again) and noise "
+        "(training and test samples are Gaussian noise of each voxel's mean and deviation)",
+    )
+    repeats: int = Field(
+        3, ge=3, le=20, description="independent shuffles (or draws of noise) of each subject; a leak shows in all"
+    )
+    units: int = Field(
+        1000,
+        ge=1,
+        description="units of each layer, at random; where `units` is given or pixels are decoded, that counts",
+    )
+    images: int = Field(24, ge=4, description="test stimuli of a dataset, at random, at most")
+
+
+class ControlOf(BaseModel):
+    """Written by `control` into the studies that it derives; nothing to write yourself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: ControlName = Field(description="which control this study is")
+    workspace: Path = Field(description="of the study that it is a control of")
+    subjects: dict[str, str] = Field(description="whose brain each subject's was made from")
+    images: int = Field(ge=4, description="test stimuli of a dataset at most")

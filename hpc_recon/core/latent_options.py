@@ -1,0 +1,161 @@
+"""Options of latents: where those of the stimuli lie, and how images are made from decoded ones (method `latent`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from hpc_recon.core.options import MethodOptions, Name
+
+
+class LatentSection(BaseModel):
+    """A part of the options of latents: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class StimulusArray(LatentSection):
+    """Features of many stimuli in one array: a row for each stimulus; further axes are the shape of its units."""
+
+    file: Path = Field(description=".npy, .npz, .mat (v5 or v7.3), .h5 or .hdf5")
+    key: str | None = Field(None, description="variable, dataset path or npz entry; not used for .npy")
+    labels: Path | None = Field(None, description="text file with the label of each row, a line each")
+    dataset: Name | None = Field(
+        None,
+        description="instead of labels: row i belongs to the i-th of this dataset's stimuli, as ingest has sorted them",
+    )
+    unit_shape: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        None, min_length=1, description="shape of a row, as [512]; compared, and lets --dry-run go without the file"
+    )
+
+    @model_validator(mode="after")
+    def _one_source_of_labels(self) -> StimulusArray:
+        if (self.labels is None) == (self.dataset is None):
+            raise ValueError("give either labels (a text file) or dataset (whose stimuli the rows are)")
+        return self
+
+
+def _file_or_word(value: object) -> object:
+    """Return a text that is neither `own` nor `random:<seed>` as a path."""
+    is_word = isinstance(value, str) and (value == "own" or value.startswith("random:"))
+    return Path(value) if isinstance(value, str) and not is_word else value
+
+
+class LatentGenerator(LatentSection):
+    """What renders latents."""
+
+    kind: str = Field(
+        description="pggan (progressive growing), linear (mean and components, as eigenfaces), decoder (that of an "
+        "autoencoder of `generator`), or your own python:<package.module>:<function>, a torch module with an attribute "
+        "input_shape that returns RGB"
+    )
+    weights: Annotated[Path | str, AfterValidator(_file_or_word)] = Field(
+        "own",
+        description="torch state dict; random:<seed> (pggan); or own (those that your python: function has loaded)",
+    )
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="expected sha256 of the weights file")
+    resolution: int = Field(
+        1024, ge=4, le=1024, description="pggan of random weights, or before its file is there: pixels of an image"
+    )
+    n_inputs: int = Field(512, ge=1, description="the same: numbers of a latent, where the kind does not say")
+    output: tuple[float, float] | None = Field(
+        None, description="values of black and white in the module's output; default: [-1, 1] (linear, decoder: [0, 1])"
+    )
+
+    @model_validator(mode="after")
+    def _known(self) -> LatentGenerator:
+        own = self.kind.startswith("python:")
+        if not own and self.kind not in ("pggan", "linear", "decoder"):
+            raise ValueError(f"kind must be pggan, linear, decoder or python:<package.module>:<function>: {self.kind}")
+        word = str(self.weights)
+        if word == "own" and not own:
+            raise ValueError(f"weights: own belongs to a python: generator; give the file of {self.kind}'s weights")
+        if word.startswith("random:") and self.kind != "pggan":
+            raise ValueError(f"weights: {word} is there for pggan alone; give a file")
+        if self.output is not None and not self.output[0] < self.output[1]:
+            raise ValueError(f"output is [black, white], and black is the smaller; got {list(self.output)}")
+        return self
+
+    @property
+    def file(self) -> Path | None:
+        """The weights file, None where there is none."""
+        word = str(self.weights)
+        return None if word == "own" or word.startswith("random:") else Path(self.weights)
+
+    @property
+    def levels(self) -> tuple[float, float]:
+        """Values of black and white in the output."""
+        return self.output or ((0.0, 1.0) if self.kind in ("linear", "decoder") else (-1.0, 1.0))
+
+
+class Attribute(LatentSection):
+    """A direction in latent space along which an attribute grows (the normal of a boundary)."""
+
+    file: Path = Field(description=".npy of as many numbers as a latent, any length: it is brought to length 1")
+    conditions: tuple[Name, ...] = Field(
+        (), description="other attributes that shall stay as they are: this direction is made orthogonal to theirs"
+    )
+
+
+class Edits(LatentSection):
+    """A strip of images on the way along an attribute."""
+
+    attributes: tuple[Name, ...] = Field(min_length=1, description="names from `attributes`, a row of the strip each")
+    steps: tuple[float, ...] = Field(
+        (-3.0, -1.5, 0.0, 1.5, 3.0), min_length=2, description="how far along each direction, in latent units"
+    )
+    images: int = Field(4, ge=1, description="items of each dataset that have strips")
+    show: bool = Field(
+        False, description="show the strips in report/latents.html; by default they stay files, as faces should"
+    )
+
+
+def _as_generator(value: object) -> object:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+class LatentOptions(MethodOptions):
+    """Decoded latents, rendered by a generator (Dado 2020: faces from the latents of their own generator)."""
+
+    method: Literal["latent"] = Field(description="chooses this method")
+    layers: tuple[Name, ...] | None = Field(
+        None, description="layers of the network that make up the latent, in this order; default: all"
+    )
+    generator: Annotated[LatentGenerator, BeforeValidator(_as_generator)] = Field(
+        description="what renders latents: kind and weights"
+    )
+    source: Literal["decoded", "true"] = Field(
+        "decoded", description="true: the true latents of the stimuli, to try a generator"
+    )
+    calibration: Literal["none", "norm", "train_statistics", "test_statistics"] = Field(
+        "none",
+        description="of decoded latents: norm (length sqrt(numbers of a latent)), train_statistics (mean and deviation "
+        "of each number as in training, from fit.out_of_fold), or test_statistics (z-scored across the test items: an "
+        "item then depends on the others, so it warns)",
+    )
+    attributes: dict[Name, Attribute] = Field(
+        default_factory=dict, description="directions in latent space on which decoded and true latents are scored"
+    )
+    edits: Edits | None = Field(None, description="strips of images along attributes; default: none")
+    images_per_tile: int = Field(8, ge=1, description="images that one task renders, one after the other")
+
+    @model_validator(mode="after")
+    def _attributes(self) -> LatentOptions:
+        named = [*(self.edits.attributes if self.edits is not None else ())]
+        named += [other for own in self.attributes.values() for other in own.conditions]
+        unknown = sorted(set(named) - set(self.attributes))
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is not under attributes ({', '.join(self.attributes) or 'none there'})")
+        own = [name for name, attribute in self.attributes.items() if name in attribute.conditions]
+        if own:
+            raise ValueError(f"attribute {own[0]!r} cannot be a condition of itself")
+        if self.source == "true" and self.calibration != "none":
+            raise ValueError("calibration is for decoded latents; with source: true leave it out")
+        return self
+
+    @property
+    def needs_stimuli(self) -> bool:
+        """Whether images are made from true latents, which items without a stimulus do not have."""
+        return self.source == "true"

@@ -1,0 +1,262 @@
+"""Controls: studies derived from a study, with brains that can tell nothing, and these brains.
+
+A derived study is an ordinary one in `<workspace>/controls/<name>`. Its subjects are repeats of the subjects of the
+study (`S1-shuffled1`, ...), its stimuli and features are links.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from hpc_recon.core import receipts
+from hpc_recon.core.array import Array
+from hpc_recon.core.config import Reconstruct, Report, Study
+from hpc_recon.core.control_options import ControlName, ControlOf, Controls
+from hpc_recon.core.errors import MissingStore, StudyError
+from hpc_recon.core.evaluate_options import Evaluate
+from hpc_recon.core.options import EndToEndOptions, IcnnOptions, PixelsOptions
+from hpc_recon.core.sampling import seed_of
+from hpc_recon.core.sizes import DatasetSize, Sizes
+from hpc_recon.stores import brain, layout, linking, shapes
+
+FOLDER = "controls"
+#: Arrays of the study that its controls read as they are.
+_LINKED = ("stimuli.zarr", "features.zarr", "norms.zarr", "reference.zarr")
+
+
+def workspace_of(study: Study, name: ControlName) -> Path:
+    """Return the workspace of a control."""
+    return layout.workspace_of(study) / FOLDER / name
+
+
+def require_possible(study: Study) -> None:
+    """Raise unless the study can be fitted again.
+
+    Raises
+    ------
+    StudyError
+        If decoders or decoded features come from files, arrays lie elsewhere, it is itself a control, or there is no
+        test dataset to identify.
+    """
+    problems = []
+    if study.control_of is not None:
+        problems.append(f"this study is a control of {study.control_of.workspace}; give the study of that workspace")
+    if study.fit.files or study.decode.files:
+        problems.append(
+            "controls are fitted again, but decoders or decoded features of this study are read from files (fit.files, "
+            "decode.files); there are none without training samples"
+        )
+    if study.arrays is not None:
+        problems.append(
+            f"controls use features by hard links, but arrays lie in {study.arrays}; run the study with its arrays in "
+            "a folder workspace"
+        )
+    if not _identified(study):
+        problems.append("controls are identified, but no test dataset has identification: true; set one")
+    if problems:
+        raise StudyError(study.name, problems)
+
+
+def _identified(study: Study) -> list[str]:
+    return [name for name in study.test_datasets() if study.datasets[name].identification]
+
+
+def derive(study: Study, name: ControlName) -> Study:
+    """Return the study of a control, with an absolute workspace.
+
+    Raises
+    ------
+    MissingStore
+        If the brain or the features of the study are not there yet.
+    """
+    options = study.controls
+    subjects = {f"{s}-{name}{r + 1}": s for s in study.subjects for r in range(options.repeats)}
+    datasets = {n: d for n, d in study.datasets.items() if d.role == "training" or n in _identified(study)}
+    methods = _methods(study, subjects, list(datasets))
+    pixels = any(isinstance(method, PixelsOptions) for method in methods.values())
+    ingest = study.ingest
+    if ingest is not None:
+        mapped = {
+            copy: ingest.subjects[s].model_copy(
+                update={"datasets": {n: d for n, d in ingest.subjects[s].datasets.items() if n in datasets}}
+            )
+            for copy, s in subjects.items()
+        }
+        stimuli = {n: s for n, s in ingest.stimuli.items() if n in datasets}
+        ingest = ingest.model_copy(update={"subjects": mapped, "stimuli": stimuli, "cross_validation": None})
+    changes = {
+        "name": f"{study.name}-{name}"[:60],
+        "workspace": workspace_of(study, name),
+        "subjects": tuple(subjects),
+        "datasets": datasets,
+        "ingest": ingest,
+        "units": study.units if study.units is not None or pixels else options.units,
+        "sizes": _sizes(study, list(datasets)),
+        "reconstruct": methods,
+        "evaluate": Evaluate(confidence=study.evaluate.confidence, resamples=study.evaluate.resamples),
+        "report": Report(),
+        "controls": Controls(),
+        "control_of": ControlOf(
+            name=name, workspace=layout.workspace_of(study), subjects=subjects, images=options.images
+        ),
+    }
+    return study.model_copy(update=changes)
+
+
+def _methods(study: Study, subjects: dict[str, str], datasets: list[str]) -> dict[str, Reconstruct]:
+    """Return the methods for the derived subjects and the datasets that are left, without what only shows them.
+
+    Methods that are trained are left out: their networks would have to be trained again.
+    """
+    found: dict[str, Reconstruct] = {}
+    for name, options in study.reconstruct.items():
+        if isinstance(options, EndToEndOptions):
+            continue
+        kept = None if options.datasets is None else tuple(d for d in options.datasets if d in datasets)
+        own = options.subjects
+        mine = None if own is None else tuple(copy for copy, s in subjects.items() if s in own)
+        if kept == () or mine == ():
+            continue
+        changes: dict[str, object] = {"datasets": kept, "subjects": mine}
+        if isinstance(options, IcnnOptions):
+            changes |= {"recovery": 0, "snapshots": None, "keep_starts": False}
+        found[name] = options.model_copy(update=changes)
+    return found
+
+
+def _sizes(study: Study, datasets: list[str]) -> Sizes:
+    """Return what the control's stores will hold, from those of the first subject."""
+    known, workspace, subject = shapes.read(study), layout.workspace_of(study), study.subjects[0]
+    found = {}
+    for name in datasets:
+        owner = next((s for s in study.subjects if _has(study, s, name)), subject)
+        labels = brain.read_labels(workspace, owner, name)
+        if name != study.training_dataset:
+            chosen = _chosen(study, owner, name, study.controls.images)
+            labels = tuple(label for label in labels if label in chosen)
+        found[name] = DatasetSize(stimuli=max(1, len(set(labels))), samples=max(1, len(labels)))
+    voxels = {roi: known.n_voxels(subject, roi) for roi in study.rois}
+    return Sizes(image_size=known.image_size(), voxels=voxels, datasets=found)
+
+
+def _has(study: Study, subject: str, dataset: str) -> bool:
+    return dataset == study.training_dataset or dataset in study.test_datasets(subject)
+
+
+def _chosen(study: Study, subject: str, dataset: str, images: int) -> set[str]:
+    """Return the labels of the test stimuli of a control: all, or a random sample, the same in each repeat."""
+    items = brain.read_item_table(study, subject, dataset)
+    labels = list(dict.fromkeys(items.labels[i] for i in items.scored))
+    if len(labels) <= images:
+        return set(labels)
+    rng = np.random.default_rng(seed_of(study.seed, "control images", dataset))
+    return set(rng.choice(labels, size=images, replace=False).tolist())
+
+
+def content(study: Study) -> dict[str, str]:
+    """Return the digests of all in the workspace of a control's study that the control rests on.
+
+    Raises
+    ------
+    MissingStore
+        If something of it is not computed yet; names the command.
+    """
+    assert study.control_of is not None
+    workspace = study.control_of.workspace
+    source = study.recording_verb
+    found: dict[str, str] = {}
+    prefixes = [f"{source}/stimuli", *(f"{source}/{s}" for s in dict.fromkeys(study.control_of.subjects.values()))]
+    for prefix in (*prefixes, *(f"extract/{network}" for network in study.networks)):
+        digests = receipts.group_digests(workspace, prefix)
+        if not digests or not receipts.Listing(workspace, prefix).any_done(prefix):
+            verb = prefix.partition("/")[0]
+            raise MissingStore(
+                f"controls are made of {prefix}, of which nothing is computed yet in {workspace}; run "
+                f"{layout.command(verb)} first"
+            )
+        found |= digests
+    return found
+
+
+def link(study: Study) -> None:
+    """Link stimuli and features of its study, with their receipts, into the workspace of a control.
+
+    Raises
+    ------
+    DataError
+        If the file system has no hard links.
+    """
+    assert study.control_of is not None
+    there, here = study.control_of.workspace, layout.workspace_of(study)
+    source = study.recording_verb
+    for name in (*_LINKED, "receipts/extract", f"receipts/{source}/stimuli"):
+        linking.link_tree(there / name, here / name)
+    # The study's own stimuli, under the name of the command that makes the brains of this one.
+    linking.link_tree(there / f"receipts/{source}/stimuli", here / "receipts/control/stimuli")
+
+
+def write_brain(study: Study, subject: str, *, made_by: str) -> list[Path]:
+    """Write the brain of one subject of a control: samples of each dataset, and the masks of the ROIs.
+
+    Returns
+    -------
+    list of Path
+        Every file written.
+    """
+    of = study.control_of
+    assert of is not None
+    there, here, original = of.workspace, layout.workspace_of(study), of.subjects[subject]
+    whole = study.model_copy(update={"workspace": there})
+    training = brain.read_brain(there, original, study.training_dataset)
+    mean = training.samples.mean(axis=0, dtype=np.float64)
+    scale = training.samples.std(axis=0, ddof=1, dtype=np.float64)
+    files: list[Path] = []
+    for dataset in study.datasets:
+        is_training = dataset == study.training_dataset
+        if not is_training and dataset not in study.test_datasets(subject):
+            continue
+        own = training if is_training else _selected(whole, of, original, dataset)
+        rng = np.random.default_rng(seed_of(study.seed, "control", of.name, subject, dataset))
+        if of.name == "noise":
+            noise = mean + scale * rng.standard_normal(own.samples.shape)
+            own = brain.Brain(noise.astype(np.float32), own.labels, own.columns, own.conditions)
+        elif is_training:
+            own = brain.Brain(own.samples, exchanged(own.labels, rng=rng), own.columns, own.conditions)
+        files += brain.write_brain(here, subject, dataset, own, made_by=made_by)
+    for roi in study.rois:
+        if roi != brain.ALL_VOXELS or brain.has_mask(there, original, roi):
+            mask: Array = brain.read_roi(there, original, roi)
+            files += brain.write_roi(here, subject, roi, mask, made_by=made_by)
+    return files
+
+
+def _selected(study: Study, of: ControlOf, subject: str, dataset: str) -> brain.Brain:
+    """Return the samples of a test dataset that show one of the stimuli chosen."""
+    own = brain.read_brain(of.workspace, subject, dataset)
+    chosen = _chosen(study, subject, dataset, of.images)
+    kept = [i for i, label in enumerate(own.labels) if label in chosen]
+    if not kept:
+        raise StudyError(
+            study.name, [f"datasets.{dataset}: no sample of {subject} shows a stimulus; set identification: false"]
+        )
+    columns = {name: [values[i] for i in kept] for name, values in own.columns.items()}
+    return brain.Brain(own.samples[kept], tuple(own.labels[i] for i in kept), columns)
+
+
+def exchanged(labels: tuple[str, ...], *, rng: np.random.Generator) -> tuple[str, ...]:
+    """Return labels exchanged among stimuli: all samples of one get the label of another, and none keeps its own.
+
+    Sattolo's algorithm: a random permutation that is one cycle.
+
+    >>> exchanged(("a", "b", "a"), rng=np.random.default_rng(0))
+    ('b', 'a', 'b')
+    """
+    known = list(dict.fromkeys(labels))
+    given = known.copy()
+    for i in range(len(given) - 1, 0, -1):
+        j = int(rng.integers(i))
+        given[i], given[j] = given[j], given[i]
+    new = dict(zip(known, given, strict=True))
+    return tuple(new[label] for label in labels)

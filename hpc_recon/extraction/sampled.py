@@ -1,0 +1,166 @@
+"""Features of a sample of units and of training stimuli alone, for `screen`: straight from the taps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hpc_recon.core import file_records
+from hpc_recon.core.array import Array
+from hpc_recon.core.config import Network, Study
+from hpc_recon.core.memory import array_bytes
+from hpc_recon.core.sampling import seed_of
+from hpc_recon.core.tiles import Group, Need, Tile, canonical, ranges, store_seconds
+from hpc_recon.extraction import from_files, given_files
+from hpc_recon.nets import costs, features, weights, zoo
+from hpc_recon.nets.identity import identity
+from hpc_recon.stores import arrays, images, layout
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One network of a comparison."""
+
+    name: str
+    network: Network
+    #: Sampled unit numbers of each layer, (n,) int64 ascending.
+    units: Mapping[str, Array]
+
+
+def candidate(study: Study, name: str, network: Network, image_size: tuple[int, int]) -> Candidate:
+    """Return a network with the sample of its units: that which a study with `units: N` decodes.
+
+    Raises
+    ------
+    StudyError
+        If the architecture or a layer is wrong, or files of features do not fit.
+    """
+    units = {}
+    shapes = from_files.unit_shapes(name, network, image_size)
+    for layer in network.layers:
+        n_units = zoo.n_units(shapes[layer])
+        rng = np.random.default_rng(seed_of(study.seed, "units", name, layer))
+        drawn = rng.choice(n_units, size=min(study.screen.units, n_units), replace=False)
+        units[layer] = np.sort(drawn).astype(np.int64)
+    return Candidate(name, network, units)
+
+
+def group(study: Study, wanted: Candidate, labels: tuple[str, ...] | None) -> Group:
+    """Return the group of a network's sampled features.
+
+    Parameters
+    ----------
+    labels
+        Of the training stimuli; None where they are not known yet, which is a dry run.
+    """
+    network, source = wanted.network, dict[str, object]()
+    if network.features is None:
+        source = dict(identity(network))
+    else:
+        for layer, found in given_files.look(wanted.name, network, labels).items():
+            source[layer] = given_files.identity(layout.workspace_of(study), found)
+    settings = {
+        "source": source,
+        "dtype": network.dtype,
+        "transform": network.transform,
+        "units": {layer: len(own) for layer, own in wanted.units.items()},
+        "seed": study.seed,
+        "training": study.training_dataset,
+        "samples": study.fit.samples,
+    }
+    upstream = (f"{study.source_verb}/stimuli", *(f"{study.source_verb}/{subject}" for subject in study.subjects))
+    return Group("screen", ("features", wanted.name), canonical(settings), upstream)
+
+
+def tiles(
+    study: Study, wanted: Candidate, *, n_stimuli: int, labels: tuple[str, ...] | None, image_size: tuple[int, int]
+) -> list[Tile]:
+    """Return one tile of 48 training stimuli after another."""
+    own = group(study, wanted, labels)
+    return [
+        Tile(own, "features", start, stop, _need(wanted, stop - start, image_size))
+        for start, stop in ranges(n_stimuli, layout.STIMULI_PER_SHARD)
+    ]
+
+
+def _need(wanted: Candidate, n: int, image_size: tuple[int, int]) -> Need:
+    network, units = wanted.network, sum(len(own) for own in wanted.units.values())
+    written = array_bytes(n, units)
+    if network.features is not None:
+        whole = max(zoo.n_units(s) for s in from_files.unit_shapes(wanted.name, network, image_size).values())
+        read = array_bytes(n, whole)
+        return Need(
+            host_bytes=2 * read + 2 * written + 2 * file_records.AT_ONCE * from_files.FILE_COPIES * array_bytes(whole),
+            bytes_in=read * len(wanted.units),
+            bytes_out=written,
+            files_out=len(wanted.units),
+            seconds=store_seconds(written)
+            + len(wanted.units) * (n * from_files.FILE_SECONDS + read / from_files.FILE_BYTES_PER_SECOND),
+        )
+    structure, layers = zoo.structure(network, image_size=image_size), tuple(wanted.units)
+    batch = costs.micro_batch(structure, layers) * costs.forward_bytes(structure, layers)
+    parameters = 4 * structure.n_parameters
+    return Need(
+        host_bytes=costs.TORCH_BYTES + 2 * parameters + batch + 2 * written,
+        device_bytes=parameters + batch,
+        bytes_in=n * image_size[0] * image_size[1] * 3 + parameters,
+        bytes_out=written,
+        files_out=len(layers),
+        seconds=store_seconds(written) + n * costs.forward_seconds(structure, layers),
+    )
+
+
+def create(study: Study, wanted: Candidate, *, n_stimuli: int) -> None:
+    """Create the arrays of a network's sampled features; missing weights are an error before anything is computed."""
+    if wanted.network.features is None:
+        weights.require(wanted.network)
+    for layer, own in wanted.units.items():
+        arrays.create(
+            layout.workspace_of(study),
+            layout.screened(wanted.name, layer),
+            shape=(n_stimuli, len(own)),
+            dtype=wanted.network.dtype,
+            geometry=layout.feature_geometry(n_stimuli, len(own)),
+            made_by=f"screen/features/{wanted.name}",
+        )
+
+
+def write(study: Study, tile: Tile, wanted: Candidate, rows: Array) -> list[Path]:
+    """Compute or read the sampled features of one tile, and write them.
+
+    Parameters
+    ----------
+    rows
+        Of all training stimuli in the stimulus table, int64 ascending; only those of the tile are looked at.
+
+    Raises
+    ------
+    DataError
+        If a feature is not finite; names the layer, and nothing is written.
+    """
+    workspace, files = layout.workspace_of(study), list[Path]()
+    found = dict(_values(study, wanted, rows[tile.start : tile.stop]))
+    for layer, values in found.items():
+        features.require_finite(values, layer=f"{wanted.name}/{layer}", dtype=wanted.network.dtype)
+    for layer, values in found.items():
+        ref = layout.screened(wanted.name, layer)
+        files += arrays.write(workspace, ref, (tile.start, 0), values.astype(wanted.network.dtype))
+    return files
+
+
+def _values(study: Study, wanted: Candidate, rows: Array) -> Iterator[tuple[str, Array]]:
+    """Yield the sampled features (n_rows, n) float32 of each layer."""
+    workspace, network = layout.workspace_of(study), wanted.network
+    if network.features is None:
+        pictures = images.read_images(workspace, rows)
+        found = features.compute(network, network.layers, pictures=pictures, units=wanted.units)
+        yield from ((layer, values) for layer, (values, _) in found.items())
+        return
+    every = images.read_table(workspace).labels
+    labels = tuple(every[row] for row in rows)
+    for layer, files in given_files.look(wanted.name, network, labels).items():
+        values = files.read(labels)[:, wanted.units[layer]]
+        yield layer, np.abs(values) if network.transform == "abs" else values

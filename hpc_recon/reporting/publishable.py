@@ -1,0 +1,85 @@
+"""Which images may be shown: a list of labels; everything made from, or like, another stimulus is withheld."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpc_recon.core.config import Study
+from hpc_recon.core.errors import DataError, StudyError
+from hpc_recon.reporting import tables
+from hpc_recon.stores import images
+
+
+@dataclass(frozen=True)
+class Publishable:
+    """The labels that may be shown; None: all of them."""
+
+    labels: frozenset[str] | None = None
+
+    def allows(self, *labels: str) -> bool:
+        """Return whether pictures of all these stimuli may be shown."""
+        return self.labels is None or self.labels.issuperset(labels)
+
+
+def read(study: Study, labels: Collection[str]) -> Publishable:
+    """Read the list of a study; without one, everything may be shown.
+
+    Parameters
+    ----------
+    labels
+        All labels of the workspace, and names of items that show no stimulus.
+
+    Raises
+    ------
+    StudyError
+        If the file does not exist.
+    DataError
+        If it is no text, or names a label that nothing has: a list that is out of date must not be trusted.
+    """
+    path = study.report.publishable
+    if path is None:
+        return Publishable()
+    listed = labels_of(path)
+    unknown = sorted(listed - set(labels))
+    if unknown:
+        raise DataError(
+            f"every publishable label is that of a stimulus of the workspace, but {path} names "
+            f"{', '.join(map(repr, unknown[:5]))}{f' and {len(unknown) - 5} more' if len(unknown) > 5 else ''}; "
+            f"correct or remove these lines"
+        )
+    return Publishable(listed)
+
+
+def known(workspace: Path) -> set[str]:
+    """Return all labels of a workspace, and the names of its test items, which may show no stimulus."""
+    names = set(images.read_table(workspace).labels)
+    path = workspace / "scores" / "items.csv"
+    if path.exists():
+        frame = tables.read_items(path)
+        names.update(frame["image"], frame["label"])
+    return names
+
+
+def labels_of(path: Path) -> frozenset[str]:
+    """Return the labels in a file: one a line, spaces around them and empty lines aside.
+
+    Raises
+    ------
+    StudyError
+        If the file does not exist.
+    DataError
+        If it is no text.
+    """
+    if not path.is_file():
+        raise StudyError(
+            "report.publishable", [f"the file {path} does not exist; give a text file with one label a line"]
+        )
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"a list of publishable labels is UTF-8 text, but {path} is not ({error}); save it as UTF-8"
+        ) from error
+    return frozenset(line.strip() for line in lines if line.strip())

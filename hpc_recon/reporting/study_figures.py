@@ -1,0 +1,208 @@
+"""Figures over methods, layers and items, as Shen et al. (2019) show them; each exists where a study has its data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from scipy import stats
+
+from hpc_recon.core.array import Array
+from hpc_recon.core.config import Study
+from hpc_recon.core.options import IcnnOptions
+from hpc_recon.reporting import tables
+from hpc_recon.reporting.figures import COLOURS, MARKERS, Ink, Panel, Series, layer_panel, panel, plain, save
+from hpc_recon.reporting.layer_plots import PanelRow
+from hpc_recon.reporting.score_tables import method_title
+from hpc_recon.reporting.words import Entry, dataset_title, metric_name
+
+#: Scores of images that are drawn, and what guessing gives.
+_SCORES = {"identification": 0.5, "pixel_correlation": 0.0}
+#: Fewer points make no scatter.
+_LEAST_POINTS = 3
+#: Columns of items that tell where a sample was recorded, not what it is of.
+_PLACES = ("run", "session", "block", "n_averaged")
+
+
+def collect(
+    summary: Mapping[str, Any], study: Study, items: pd.DataFrame, images: pd.DataFrame, *, roi: str
+) -> list[Panel]:
+    """Return the figures that the study has data for.
+
+    Parameters
+    ----------
+    summary
+        `scores/summary.json`.
+    items, images
+        `scores/items.csv` and `scores/images.csv`.
+    roi
+        Whose images are shown.
+    """
+    return [
+        *methods(summary, study, roi=roi),
+        *layers(summary, study, roi=roi),
+        *columns(study, items, images, roi=roi),
+    ]
+
+
+def methods(summary: Mapping[str, Any], study: Study, *, roi: str) -> list[Panel]:
+    """Draw scores of images by method, a line a dataset: layer combinations, with and without a generator.
+
+    One panel a score, pooled over subjects by their mean; none for a single method.
+    """
+    if len(study.reconstruct) < 2:
+        return []
+    names = [method_title(study, variant) for variant in study.reconstruct]
+    found = []
+    for metric, chance in _SCORES.items():
+        series = []
+        for style, dataset in enumerate(study.test_datasets()):
+            own = [_mean(_of_images(summary, roi, dataset, variant, metric)) for variant in study.reconstruct]
+            if any(one is not None for one in own):
+                middle, lower, upper = ([None if one is None else one[k] for one in own] for k in range(3))
+                series.append(Series(dataset_title(study, dataset), middle, lower, upper, style))
+        if series:
+            values = [v for one in series for part in (one.mean, one.low, one.high) for v in part if v is not None]
+            low, high = min([*values, chance]), max([*values, chance + 0.1])
+            limits = (low - 0.04 * (high - low), high + 0.04 * (high - low))
+            subtitle = "by method; whiskers: interval over images, where there is one subject"
+            found.append(
+                layer_panel(metric_name(metric), series, groups=[("", names)], chance=chance, limits=limits,
+                            subtitle=subtitle)
+            )  # fmt: skip
+    return found
+
+
+def layers(summary: Mapping[str, Any], study: Study, *, roi: str) -> list[Panel]:
+    """Draw how well a layer is decoded against how good the images from it alone are, a point a layer.
+
+    One panel a dataset with three such methods or more (`expand: layers`), over the mean of all subjects.
+    """
+    alone = {
+        variant: (options.network, chosen[0])
+        for variant, options in study.reconstruct.items()
+        if isinstance(options, IcnnOptions)
+        and len(chosen := study.layers_of(options)) == 1
+        and not options.needs_stimuli
+    }
+    found = []
+    for dataset in study.test_datasets():
+        points = []
+        for variant, (network, layer) in alone.items():
+            decoded = _mean(
+                [e for e in summary["layers"]
+                 if (e["split"], e["roi"], e["dataset"], e["network"], e["layer"], e["metric"])
+                 == ("all", roi, dataset, network, layer, "profile_correlation")]
+            )  # fmt: skip
+            made = _mean(_of_images(summary, roi, dataset, variant, "identification"))
+            if decoded is not None and made is not None:
+                points.append((layer, decoded[0], made[0]))
+        if len(points) >= _LEAST_POINTS:
+            found.append(_scatter(points, dataset_title(study, dataset)))
+    return found
+
+
+def columns(study: Study, items: pd.DataFrame, images: pd.DataFrame, *, roi: str) -> list[Panel]:
+    """Draw identification of images against what samples say of themselves (vividness), with Spearman's r.
+
+    One panel a column, dataset and method, items of all subjects; none where the column is the same for all items.
+    """
+    place = ["subject", "split", "dataset", "image"]
+    more = [c for c in items.columns if c not in (*tables.ITEM_COLUMNS, *_PLACES)]
+    found = []
+    for name in more:
+        for variant in study.reconstruct:
+            own = images[(images["variant"] == variant) & (images["metric"] == "identification")]
+            own = own[(own["roi"] == roi) & (own["split"] == "all")]
+            joined = own.merge(items[[*place, name]], on=place).dropna(subset=[name, "value"])
+            for dataset, group in joined.groupby("dataset", sort=False):
+                x, y = group[name].to_numpy(float), group["value"].to_numpy(float)
+                if len(x) >= _LEAST_POINTS and np.ptp(x) > 0 and np.ptp(y) > 0:
+                    where = f"{dataset_title(study, str(dataset))}, {method_title(study, variant)}"
+                    found.append(_against(x, y, name, where))
+    return found
+
+
+def _of_images(summary: Mapping[str, Any], roi: str, dataset: str, variant: str, metric: str) -> list[Entry]:
+    wanted = ("all", roi, dataset, variant, metric)
+    keys = ("split", "roi", "dataset", "variant", "metric")
+    return [e for e in summary["images"] if tuple(e[key] for key in keys) == wanted]
+
+
+def _mean(entries: Sequence[Entry]) -> tuple[float, float | None, float | None] | None:
+    """Return mean and limits of one subject; of several the mean alone; None without any."""
+    known = [e for e in entries if e["mean"] is not None]
+    if len(known) == 1:
+        return known[0]["mean"], known[0]["low"], known[0]["high"]
+    return (float(np.mean([e["mean"] for e in known])), None, None) if known else None
+
+
+def _scatter(points: Sequence[tuple[str, float, float]], title: str) -> Panel:
+    x, y = (np.array([point[k] for point in points]) for k in (1, 2))
+    mean = (float(x.mean()), float(y.mean()))
+
+    def draw(axes: Axes, ink: Ink) -> None:
+        axes.plot(x, y, linestyle="", marker=MARKERS[0], color=COLOURS[0], markersize=5, markeredgewidth=0)
+        axes.plot(*mean, linestyle="", marker="x", color=COLOURS[1], markersize=7, markeredgewidth=1.6)
+        for (name, *_), a, b in zip(points, x, y, strict=True):
+            axes.annotate(name, (a, b), xytext=(4, 3), textcoords="offset points", fontsize=8, color=ink.text)
+        axes.annotate("mean", mean, xytext=(4, -10), textcoords="offset points", fontsize=8, color=ink.text)
+        axes.margins(0.18)
+        axes.set_xlabel("profile correlation of the layer")
+        axes.set_ylabel("identification of its images")
+        plain(axes, ink, grid="both")
+
+    told = "; ".join(f"{name} {a:.2f}, {b:.2f}" for name, a, b in points)
+    subtitle = "decoding of a layer against images from it alone"
+    return panel(title, draw, subtitle=subtitle, alt=f"Profile correlation and identification, {title}: {told}.")
+
+
+def _against(x: Array, y: Array, name: str, where: str) -> Panel:
+    title = f"{name.capitalize()} and identification"
+    found = stats.spearmanr(x, y)
+    told = f"Spearman's r {found.statistic:.2f}, p {found.pvalue:.2g}, {len(x)} images"
+
+    def draw(axes: Axes, ink: Ink) -> None:
+        axes.plot(x, y, linestyle="", marker=MARKERS[0], color=COLOURS[0], markersize=4.5, markeredgewidth=0, alpha=0.8)
+        axes.axhline(0.5, color=ink.text, linewidth=1, linestyle=(0, (4, 3)), alpha=0.6)
+        axes.set_xlabel(name)
+        axes.set_ylabel("identification")
+        axes.margins(0.06)
+        plain(axes, ink, grid="both")
+
+    return panel(title, draw, subtitle=f"{where}: {told}", alt=f"{title}, {where}: {told}.")
+
+
+def write(folder: Path, rows: Sequence[tuple[str, Sequence[PanelRow]]], more: Sequence[Panel]) -> list[Path]:
+    """Write every figure of a report as PNG and PDF into `folder`; return the files.
+
+    Parameters
+    ----------
+    rows
+        Panels over layers by ROI.
+    more
+        What `collect` returned.
+    """
+    files = []
+    for roi, own in rows:
+        for row in own:
+            for one in row.panels:
+                place = "-".join(part for part in (roi, row.title) if part)
+                files += save(one, folder, f"layers-{place}-{_stem(one.title)}")
+    for number, one in enumerate(more, start=1):
+        files += save(one, folder, f"figure-{number}-{_stem(one.title)}")
+    return files
+
+
+def _stem(title: str) -> str:
+    """Return a title as part of a file's name.
+
+    >>> _stem("Profile correlation, z-scored")
+    'profile-correlation-z-scored'
+    """
+    kept = "".join(c if c.isalnum() else " " for c in title.lower())
+    return "-".join(kept.split())

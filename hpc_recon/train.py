@@ -1,0 +1,67 @@
+"""Train networks that make images straight from brain activity: one network a subject, ROI and entry of `train:`.
+
+Stage `images`: stimuli are resized once, where an entry asks for another size. Then the steps of each network, in parts
+of `steps_per_tile`: a part begins at the checkpoint of the one before, and networks are trained side by side. A part
+that is killed goes on from its own last checkpoint. Every part leaves `models/<entry>/<split>/<roi>/step-<n>.pt`, the
+table of its losses and a picture of examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hpc_recon.core.config import Study
+from hpc_recon.core.tiles import Shapes, Tile
+
+
+def plan(study: Study, shapes: Shapes) -> list[Tile]:
+    """Return the tiles that resize stimuli, then the parts of every network's training.
+
+    Raises
+    ------
+    MissingStore
+        If stimuli or brain samples do not exist yet.
+    StudyError
+        If a comparator's weights are missing, or it does not have the layers.
+    """
+    if not study.train:
+        return []
+    from hpc_recon.training import planning
+
+    return planning.plan(study, shapes)
+
+
+def prepare(study: Study) -> None:
+    """Create the arrays of resized stimuli, and look whether there are as many samples as an entry asks for.
+
+    Raises
+    ------
+    DataError
+        If there are not.
+    """
+    from hpc_recon.stores import shapes as store_shapes
+    from hpc_recon.training import data, pictures
+
+    pictures.prepare(study, store_shapes.read(study))
+    for name in study.train:
+        for split, roi in study.trained_sets(name):
+            data.training_samples(study, name, split, roi)
+
+
+def work(study: Study, tile: Tile) -> list[Path]:
+    """Resize stimuli, or train one part; return the files."""
+    from hpc_recon.training import parts, pictures
+
+    return pictures.write(study, tile) if tile.stage == "images" else parts.work(study, tile)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    from hpc_recon.run import cli
+
+    return cli.main("train", argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

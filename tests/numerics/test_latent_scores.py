@@ -1,0 +1,69 @@
+"""Scores of latents against arithmetic by hand, scipy and known distributions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+from skimage.metrics import structural_similarity
+
+from hpc_recon.numerics import latent_scores
+
+RNG = np.random.default_rng(11)
+
+
+def test_similarity_by_hand_and_of_zeros_where_latents_are_standard_normal():
+    assert latent_scores.similarity(np.array([[1.0, 3.0]]), np.array([[1.0, 1.0]]))[0] == pytest.approx(1 / 3)
+    true = RNG.normal(size=(500, 512))
+    zeros = latent_scores.similarity(np.zeros_like(true), true).mean()
+    unrelated = latent_scores.similarity(RNG.normal(size=true.shape), true).mean()
+    assert zeros == pytest.approx(0.50, abs=0.002)  # 1 / (1 + 1)
+    assert unrelated == pytest.approx(1 / 3, abs=0.002)  # the error of two unrelated ones is 2
+
+
+def test_similarity_rewards_shrinkage_and_the_cosine_does_not():
+    true = RNG.normal(size=(50, 64))
+    decoded = true + 2 * RNG.normal(size=true.shape)
+    assert latent_scores.similarity(0.2 * decoded, true).mean() > latent_scores.similarity(decoded, true).mean() + 0.2
+    np.testing.assert_allclose(latent_scores.cosine(0.2 * decoded, true), latent_scores.cosine(decoded, true))
+
+
+def test_cosines_by_hand():
+    a, b = np.array([[1.0, 0], [0, 0]]), np.array([[1.0, 1], [0, 2]])
+    np.testing.assert_allclose(latent_scores.cosines(a, b), [[0.5**0.5, 0], [0, 0]])
+    np.testing.assert_allclose(latent_scores.cosine(a, b), [0.5**0.5, 0])
+
+
+def test_correlation_by_number_is_scipys():
+    a, b = RNG.normal(size=(9, 4)), RNG.normal(size=(9, 4))
+    b[:, 3] = 2
+    found = latent_scores.by_number(a, b)
+    np.testing.assert_allclose(found[:3], [scipy.stats.pearsonr(a[:, j], b[:, j])[0] for j in range(3)])
+    assert np.isnan(found[3])
+
+
+def test_the_line_of_an_attribute_is_scipys():
+    true = RNG.normal(size=30)
+    decoded = 0.4 * true + 1 + 0.1 * RNG.normal(size=30)
+    found, known = latent_scores.line(decoded, true), scipy.stats.linregress(true, decoded)
+    assert (found.r, found.slope, found.intercept) == pytest.approx((known.rvalue, known.slope, known.intercept))
+    assert np.isnan(latent_scores.line(decoded, np.ones(30)).r)
+
+
+def test_shuffled_pairs_are_beaten_by_right_ones_alone():
+    def score(a, b):
+        return float(latent_scores.cosine(a, b).mean())
+
+    true = RNG.normal(size=(12, 30))
+    good = latent_scores.permutation_p(true + RNG.normal(size=true.shape), true, score, n=99, rng=RNG)
+    assert good == pytest.approx(0.01)
+    p = [latent_scores.permutation_p(RNG.normal(size=(8, 5)), true[:8, :5], score, n=19, rng=RNG) for _ in range(200)]
+    assert np.mean(np.array(p) <= 0.2) == pytest.approx(0.2, abs=0.09)  # three standard errors of 200 uniform values
+
+
+def test_ssim_of_faces_is_skimages_with_its_own_defaults():
+    a, b = RNG.random((2, 12, 12, 3)), RNG.random((2, 12, 12, 3))
+    whole = [np.rint(255 * x).astype(np.uint8) for x in (a, b)]
+    known = [structural_similarity(whole[0][i], whole[1][i], channel_axis=2) for i in range(2)]
+    np.testing.assert_allclose(latent_scores.ssim_uniform(a, b), known)
+    assert latent_scores.ssim_uniform(a, a) == pytest.approx(1)

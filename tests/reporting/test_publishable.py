@@ -1,0 +1,39 @@
+"""The list of labels whose images may be shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from hpc_recon.core.errors import DataError, StudyError
+from hpc_recon.reporting import publishable
+
+
+def test_without_a_list_everything_may_be_shown(make_study):
+    assert publishable.read(make_study(), ["a"]).allows("a", "b")
+
+
+def test_a_list_allows_what_it_names_alone(make_study, tmp_path):
+    (tmp_path / "list.txt").write_text(" a \n\nb\n")
+    study = make_study(report={"publishable": "list.txt"})  # beside the study file
+    found = publishable.read(study, ["a", "b", "c"])
+    assert found.allows("a", "b")
+    assert not found.allows("a", "c")
+
+
+def test_an_empty_list_allows_nothing(make_study, tmp_path):
+    (tmp_path / "list.txt").write_text("")
+    assert not publishable.read(make_study(report={"publishable": "list.txt"}), ["a"]).allows("a")
+
+
+def test_a_label_that_nothing_has_is_an_error(make_study, tmp_path):
+    (tmp_path / "list.txt").write_text("a\nwrong\n")
+    with pytest.raises(DataError, match=r"list\.txt names 'wrong'; correct or remove"):
+        publishable.read(make_study(report={"publishable": "list.txt"}), ["a"])
+
+
+def test_a_file_that_is_not_there_or_no_text_is_an_error(tmp_path):
+    with pytest.raises(StudyError, match=r"(?s)report\.publishable.*does not exist"):
+        publishable.labels_of(tmp_path / "none.txt")
+    (tmp_path / "list.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match="UTF-8"):
+        publishable.labels_of(tmp_path / "list.txt")

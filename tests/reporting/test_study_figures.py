@@ -1,0 +1,141 @@
+"""Figures over methods, layers and items: what is drawn, from which numbers, and when there is nothing to draw."""
+
+from __future__ import annotations
+
+import matplotlib.image
+import pandas as pd
+import pytest
+
+from hpc_recon.reporting import study_figures
+from hpc_recon.reporting.figures import Ink
+from hpc_recon.reporting.tables import IMAGE_COLUMNS, ITEM_COLUMNS
+
+LAYERS = ("conv1_1", "conv2_1", "conv3_1")
+
+
+@pytest.fixture
+def study(make_study):
+    alone = {f"only_{layer}": {"method": "icnn", "network": "vgg", "layers": [layer]} for layer in LAYERS}
+    return make_study(
+        {
+            "name": "tiny",
+            "subjects": ["S1", "S2"],
+            "datasets": {"training": {"role": "training"}, "natural": {"role": "test"}, "imagery": {"role": "test"}},
+            "simulate": {"n_training": 10},
+            "networks": {"vgg": {"architecture": "vgg11_quarter", "layers": list(LAYERS)}},
+            "reconstruct": {"all": {"method": "icnn", "network": "vgg", "title": "All layers"}, **alone},
+        }
+    )
+
+
+def summary(study, subjects=("S1",)):
+    place = {"split": "all", "roi": "VC", "network": "vgg"}
+    images = [
+        {**place, "subject": s, "dataset": "natural", "variant": v, "metric": m, "mean": 0.6 + 0.1 * i + 0.02 * k,
+         "low": 0.5, "high": 0.95}
+        for i, v in enumerate(study.reconstruct) for k, s in enumerate(subjects)
+        for m in ("identification", "pixel_correlation")
+    ]  # fmt: skip
+    layers = [
+        {**place, "subject": s, "dataset": "natural", "layer": layer, "metric": "profile_correlation",
+         "mean": 0.3 - 0.1 * i, "low": None, "high": None}
+        for i, layer in enumerate(LAYERS) for s in subjects
+    ]  # fmt: skip
+    return {"images": images, "layers": layers}
+
+
+class Recorder:
+    """An `Axes` that remembers what was plotted."""
+
+    def __init__(self):
+        self.points, self.texts = [], []
+
+    def plot(self, x, y, **_):
+        self.points.append((x, y))
+
+    def annotate(self, text, *_, **__):
+        self.texts.append(text)
+
+    def __getattr__(self, name):
+        return self if name in ("spines", "xaxis", "yaxis", "label") else lambda *_, **__: self
+
+    def __getitem__(self, _):
+        return self
+
+
+def test_methods_are_compared_score_by_score(study):
+    one, other = study_figures.methods(summary(study), study, roi="VC")
+    assert (one.title, other.title) == ("Identification", "Pixel correlation")
+    assert "from 0.60 (All layers) to 0.90 (only_conv3_1)" in one.alt
+    single = study.model_copy(update={"reconstruct": {"all": study.reconstruct["all"]}})
+    assert study_figures.methods(summary(study), single, roi="VC") == []
+
+
+def test_names_are_text_and_not_formulas(study, tmp_path):
+    titled = study.reconstruct["all"].model_copy(update={"title": r"$\foo$ & <b>"})
+    renamed = study.model_copy(update={"reconstruct": {**study.reconstruct, "all": titled}})
+    (one, _) = study_figures.methods(summary(study), renamed, roi="VC")
+    assert r"$\foo$ &amp; &lt;b&gt;" in one.svg
+    assert len(study_figures.write(tmp_path, [], [one])) == 2
+
+
+def test_several_subjects_are_averaged_without_an_interval(study):
+    (one, _) = study_figures.methods(summary(study, ("S1", "S2")), study, roi="VC")
+    assert "from 0.61 (All layers) to 0.91" in one.alt
+    assert study_figures._mean([{"mean": 0.4, "low": 0, "high": 1}, {"mean": 0.6, "low": 0, "high": 1}]) == (
+        0.5, None, None
+    )  # fmt: skip
+
+
+def test_layers_alone_are_points_of_decoding_and_image_quality(study):
+    (found,) = study_figures.layers(summary(study), study, roi="VC")
+    axes = Recorder()
+    found.draw(axes, Ink("#000000", "#cccccc"))
+    x, y = axes.points[0]
+    assert x.tolist() == pytest.approx([0.3, 0.2, 0.1])
+    assert y.tolist() == pytest.approx([0.7, 0.8, 0.9])
+    assert axes.points[1] == pytest.approx((0.2, 0.8))
+    assert axes.texts == [*LAYERS, "mean"]
+    assert "conv2_1 0.20, 0.80" in found.alt
+
+
+def tables(vividness):
+    items = [
+        {"subject": "S1", "split": "all", "dataset": "imagery", "image": f"i{k}", "label": f"i{k}", "shows": "stimulus",
+         "n_averaged": 2, "run": k, "vividness": value}
+        for k, value in enumerate(vividness)
+    ]  # fmt: skip
+    images = [
+        {"subject": "S1", "split": "all", "roi": "VC", "dataset": "imagery", "variant": "all", "network": "vgg",
+         "image": f"i{k}", "metric": "identification", "value": value, "n": 3}
+        for k, value in enumerate((0.2, 0.5, 0.9, 1.0))
+    ]  # fmt: skip
+    columns = [*ITEM_COLUMNS, "run", "vividness"]
+    return pd.DataFrame(items, columns=columns), pd.DataFrame(images, columns=list(IMAGE_COLUMNS))
+
+
+def test_vividness_is_set_against_identification(study):
+    (found,) = study_figures.columns(study, *tables((1.0, 2.0, 4.0, 3.0)), roi="VC")
+    assert found.title == "Vividness and identification"
+    assert "Spearman's r 0.80" in found.subtitle  # 1 - 6 * 2 / (4 * 15)
+    assert study_figures.columns(study, *tables((2.0,) * 4), roi="VC") == []
+    assert study_figures.columns(study, *tables((1.0, 2.0, 4.0, 3.0)), roi="V1") == []
+
+
+def test_figures_are_files_too_and_equal_each_time(study, tmp_path):
+    panels = study_figures.collect(summary(study), study, *tables((1.0, 2.0, 4.0, 3.0)), roi="VC")
+    assert [panel.title for panel in panels] == [
+        "Identification", "Pixel correlation", "natural", "Vividness and identification"
+    ]  # fmt: skip
+    files = study_figures.write(tmp_path / "a", [], panels[2:])
+    again = study_figures.write(tmp_path / "b", [], panels[2:])
+    assert [path.name for path in files] == [
+        "figure-1-natural.png", "figure-1-natural.pdf", "figure-2-vividness-and-identification.png",
+        "figure-2-vividness-and-identification.pdf",
+    ]  # fmt: skip
+    for one, other in zip(files, again, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+    picture = matplotlib.image.imread(files[0])
+    assert picture.shape[1] > 600
+    assert picture[..., :3].std() > 0
+    assert files[1].read_bytes().startswith(b"%PDF")
