@@ -270,9 +270,10 @@ class Study(Section):
     def image_sets(self, variant: str) -> list[tuple[str, str, str]]:
         """Return every (split, ROI, dataset) whose images a method under `reconstruct:` makes."""
         options = self.reconstruct[variant]
+        splits = self.splits() if options.method == "end_to_end" else self.decoded_splits()  # it reads no decoders
         return [
             (split, roi, dataset)
-            for split in self.decoded_splits()
+            for split in splits
             if options.subjects is None or base_subject(split) in options.subjects
             for roi in self.rois
             if options.rois is None or roi in options.rois
