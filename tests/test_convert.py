@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import signal
@@ -14,9 +15,10 @@ import numpy as np
 import pytest
 import yaml
 
-from hpc_recon import convert, decode, evaluate, extract, fit, pipeline, reconstruct, report, simulate
+from hpc_recon import convert, decode, evaluate, extract, fit, pipeline, simulate
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.loading import load_study
+from hpc_recon.reporting import conversion
 from hpc_recon.stores import arrays, brain, images, layout
 
 CONTENT = {
@@ -41,9 +43,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def study(folder, run_verb):
-    """The study through `report`."""
+    """The study through `evaluate`."""
     made = load_study(folder / "study.yaml", [])
-    for verb in (simulate, extract, convert, fit, decode, reconstruct, evaluate, report):
+    for verb in (simulate, extract, convert, fit, decode, evaluate):
         run_verb(verb, made)
     return made
 
@@ -74,12 +76,11 @@ def test_scores_are_told_within_converted_and_pooled(study):
     }
 
 
-def test_the_page_shows_them_side_by_side(study):
-    page = (study.workspace / "report" / "index.html").read_text()
-    assert "Converted activity" in page
-    assert "Photographs, decoded features, decoders of S2" in page
-    assert "converted from S1" in page
-    assert "with 1 other" in page
+def test_tables_of_the_report_have_a_line_for_each(study):
+    summary = json.loads((study.workspace / "scores" / "summary.json").read_text())
+    (table,) = conversion.tables(summary, study, roi="VC")
+    assert table.title == "Photographs, decoded features, decoders of S2"
+    assert [row.note for row in table.rows] == ["within", "with 1 other", "converted from S1"]
 
 
 def test_what_cannot_be_paired_is_said_before_anything_is_fitted(study):
@@ -99,7 +100,7 @@ def test_the_chain_has_the_step_only_with_the_section():
 
 def test_killed_and_started_again(study, tmp_path):
     """The converter has its receipt when all processes die; only the rest is computed then."""
-    content = CONTENT | {"workspace": str(tmp_path / "runs"), "convert": CONTENT["convert"] | {"permutations": 40_000}}
+    content = CONTENT | {"workspace": str(tmp_path / "runs"), "convert": CONTENT["convert"] | {"permutations": 4000}}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
     for name in ("brain.zarr", "stimuli.zarr", "features.zarr", "receipts/simulate"):
         shutil.copytree(study.workspace / name, tmp_path / "runs" / name)
@@ -118,5 +119,4 @@ def test_killed_and_started_again(study, tmp_path):
     assert again.returncode == 0, again.stdout + again.stderr
     assert {p: p.stat().st_mtime_ns for p in kept} == kept, "the fitted converter is not fitted again"
     np.testing.assert_array_equal(arrays.read(tmp_path / "runs", weights), arrays.read(study.workspace, weights))
-    third = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "convert: nothing to do, all 5 tiles are done" in third.stdout + third.stderr
+    assert "4 tiles done, 0 failed, 0 left" in again.stdout + again.stderr

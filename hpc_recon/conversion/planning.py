@@ -16,8 +16,9 @@ from hpc_recon.stores import brain
 
 #: Options of the section on which fitted converters depend; the rest concerns what is made with them.
 _FITTED = ("method", "blocks", "hemispheres", "n_voxels", "alpha", "folds", "samples", "stimuli", "shuffle")
-#: Values permuted a second on one core (measured: 24 trials of 50 stimuli, 1,024 voxels).
-_PERMUTED_PER_SECOND = 2.5e8
+#: Values permuted a second of one core: of profiles (24 trials of 50 stimuli, 1,024 voxels: 1.1e9 measured), and of
+#: patterns (24 trials of 5,000 voxels, 50 stimuli: 4.1e8), whose voxels are permuted for few stimuli at a time.
+_PROFILES_PER_SECOND, _PATTERNS_PER_SECOND = 1.1e9, 4.1e8
 
 
 def tiles(study: Study, shapes: Shapes) -> list[Tile]:
@@ -146,7 +147,8 @@ def _ceiling(study: Study, shapes: Shapes, target: str) -> Tile:
     settings |= {"rois": [*study.rois, *options.areas]}
     group = Group("convert", ("ceilings", target), canonical(settings), (study.brain_key(target),))
     rois = dict.fromkeys((*study.rois, *options.areas))
-    values = sum(counts) * (n_voxels + sum(shapes.n_voxels(target, roi) for roi in rois))
+    in_rois = sum(shapes.n_voxels(target, roi) for roi in rois)
+    permuted = sum(counts) * (n_voxels / _PROFILES_PER_SECOND + in_rois / _PATTERNS_PER_SECOND)
     training = shapes.n_samples(target, study.training_dataset)
     need = Need(
         host_bytes=4 * array_bytes(max(counts), n_voxels, itemsize=8)
@@ -157,7 +159,7 @@ def _ceiling(study: Study, shapes: Shapes, target: str) -> Tile:
         bytes_out=array_bytes(n_voxels, 4),
         files_out=len(datasets),
         seconds=store_seconds(array_bytes(sum(counts) + training, n_voxels))
-        + options.permutations * values / _PERMUTED_PER_SECOND,
+        + options.permutations * permuted,
     )
     return Tile(group, "ceilings", 0, 1, need)
 
