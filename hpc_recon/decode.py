@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from hpc_recon.core import reference_options, threads
 from hpc_recon.core.config import Study
+from hpc_recon.core.convert_options import owner
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.memory import array_bytes, writing_bytes
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges, store_seconds
@@ -145,7 +146,7 @@ def _plan_correct(study: Study, shapes: Shapes) -> list[Tile]:
 
 def _groups(study: Study, shapes: Shapes) -> Iterator[tuple[Group, str, str]]:
     """Yield the group of each split, ROI, network and layer, with the network's own name and the layer's."""
-    for split, roi, network, layer in study.layer_sets():
+    for split, roi, network, layer in study.layer_sets(decoded=True):
         settings: dict[str, object] = {
             "datasets": study.test_datasets(split),
             "average": study.decode.average,
@@ -155,11 +156,16 @@ def _groups(study: Study, shapes: Shapes) -> Iterator[tuple[Group, str, str]]:
         if study.decode.norm_correction != "none":
             settings["reference"] = "training" if reference is None else "folder" if reference.folder else "file"
         path = (split, roi, study.decoded_name(network), layer)
-        upstream = [f"fit/{'/'.join(path)}", f"fit/{split}/{roi}/_brain", shapes.made_by(network, layer)]
+        decoders = owner(split)
+        upstream = [
+            f"fit/{'/'.join((decoders, *path[1:]))}",
+            f"fit/{decoders}/{roi}/_brain",
+            shapes.made_by(network, layer),
+        ]
         if study.decode.files:
             settings["files"] = _identity(study, path, network=network)
         else:
-            upstream.insert(2, f"{study.source_verb}/{split}")
+            upstream.insert(2, study.brain_key(split))
         if "reference" in settings and reference is not None:
             upstream.append(f"extract/{network}/_reference")
         yield Group("decode", path, canonical(settings), tuple(upstream)), network, layer

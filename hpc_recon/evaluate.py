@@ -41,7 +41,7 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     """Return a tile a layer, a tile a set of images, one that joins their tables, and one for what raters judged."""
     features = [
         _features_tile(study, shapes, (split, roi), network=network, layer=layer)
-        for split, roi, network, layer in study.layer_sets()
+        for split, roi, network, layer in study.layer_sets(decoded=True)
     ]
     images = [
         _images_tile(study, shapes, variant, (split, roi, dataset))
@@ -274,7 +274,7 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
     folder = _workspace(study) / parts.SCORES
     layers = [
         parts.folder(study, ("features", split, roi, study.decoded_name(network), layer))
-        for split, roi, network, layer in study.layer_sets()
+        for split, roi, network, layer in study.layer_sets(decoded=True)
     ]
     image_parts = [
         parts.folder(study, ("images", variant, *place)) / "scores.csv"
@@ -339,7 +339,7 @@ def _write_items(study: Study, path: Path) -> Path:
 
     found = [
         ({**tables.split_fields(split), "dataset": dataset}, read_shown(study, split, dataset))
-        for split in study.splits()
+        for split in study.decoded_splits()
         for dataset in study.test_datasets(split)
     ]
     rows: list[dict[str, str | float | int]] = [

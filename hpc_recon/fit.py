@@ -57,7 +57,7 @@ def prepare(study: Study) -> None:
         return
     shapes, n_stimuli = store_shapes.read(study), {}
     if study.fit.samples or study.fit.statistics_by or study.fit.needs_folds:
-        n_stimuli = {split: inputs.training_stimuli(study, split) for split in study.splits()}
+        n_stimuli = {split: inputs.training_stimuli(study, split) for split in study.fitted_splits()}
     if study.fit.needs_folds:
         for split, n in n_stimuli.items():
             inputs.folds_of_stimuli(study, split, n)

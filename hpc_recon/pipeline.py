@@ -11,15 +11,17 @@ import click
 from hpc_recon.run import cli
 
 
-def chain(source: str, *, start: str | None, through: str | None, trains: bool = False) -> list[str]:
+def chain(
+    source: str, *, start: str | None, through: str | None, trains: bool = False, converts: bool = False
+) -> list[str]:
     """Return the verbs of a pipeline from `start` through `through`, both included.
 
     Parameters
     ----------
     source
         `simulate` or `ingest`: what the study says makes the brain data.
-    trains
-        Whether the study has a section `train`; without it that verb is left out.
+    trains, converts
+        Whether the study has a section `train`, `convert`; without it that verb is left out.
 
     Raises
     ------
@@ -33,12 +35,18 @@ def chain(source: str, *, start: str | None, through: str | None, trains: bool =
     if source == "control":
         raise StudyError("--study", ["this study was derived by `control`; run `python -m hpc_recon.control` instead"])
     other = {"simulate": "ingest", "ingest": "simulate"}[source]
-    names = [verb.name for verb in STEPS if verb.name != other and (trains or verb.name != "train")]
+    names = [
+        verb.name
+        for verb in STEPS
+        if verb.name != other and (trains or verb.name != "train") and (converts or verb.name != "convert")
+    ]
     for option, name in (("--from", start), ("--through", through)):
         if name is not None and step(name, where=option).name == other:
             raise StudyError(option, [f"this study makes its data with {source!r}, not {name!r}"])
         if name == "train" and not trains:
             raise StudyError(option, ["this study trains nothing; give it a section train, or name another verb"])
+        if name == "convert" and not converts:
+            raise StudyError(option, ["this study converts nothing; give it a section convert, or name another verb"])
     first = names.index(start) if start else 0
     last = names.index(through) if through else len(names) - 1
     if first > last:
@@ -54,7 +62,8 @@ def _run(values: dict[str, Any]) -> int:
 
         options = cli.options_of(values)
         study = load_study(options.study, options.assignments)
-        return cli.run(chain(study.source_verb, start=start, through=through, trains=bool(study.train)), values)
+        has = {"trains": bool(study.train), "converts": study.convert is not None}
+        return cli.run(chain(study.source_verb, start=start, through=through, **has), values)
 
     return cli.guarded(action)
 

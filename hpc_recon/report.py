@@ -72,6 +72,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
     """Gather what the page shows, and write it."""
     from hpc_recon import __version__
     from hpc_recon.reporting import (
+        conversion,
         facts,
         galleries,
         layer_plots,
@@ -122,6 +123,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         card=validity_card.card(
             _scores(workspace, "validity.json"), study, roi=roi, controls=_controls(workspace, tile)
         ),
+        conversion_tables=conversion.tables(summary, study, roi=roi),
         more_tables=_more_tables(study, summary, roi),
         figures=figures,
         trained=training.collect(workspace, with_pictures=study.report.publishable is None),

@@ -96,7 +96,7 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"s3://{name}"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_verb() -> RunVerb:
     """Return a function that runs all tiles of a verb in this process and writes their receipts, as the runner does."""
 

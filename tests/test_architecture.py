@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hpc_recon"
 
-STEPS = {"simulate", "ingest", "extract", "fit", "decode", "train", "reconstruct", "evaluate", "report"}
+STEPS = {"simulate", "ingest", "extract", "convert", "fit", "decode", "train", "reconstruct", "evaluate", "report"}
 ANALYSES = {"screen"}
 VERBS = STEPS | ANALYSES | {"status", "pipeline", "export", "generator", "rate", "control"}
 #: A library may import the libraries to its right and nothing else of the package.
@@ -25,6 +25,7 @@ LIBRARIES: dict[str, set[str]] = {
     "nets": {"formats", "core"},
     "run": {"core"},
     "exchange": {"formats", "bold", "stores", "core"},
+    "conversion": {"numerics", "stores", "core"},
     "decoding": {"numerics", "stores", "core"},
     "evaluation": {"nets", "numerics", "stores", "core"},
     "extraction": {"nets", "numerics", "stores", "formats", "core"},

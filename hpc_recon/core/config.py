@@ -22,6 +22,7 @@ from pydantic import (
 from hpc_recon.core import storage
 from hpc_recon.core import units as unit_choice
 from hpc_recon.core.control_options import ControlOf, Controls
+from hpc_recon.core.convert_options import Convert, seen_by
 from hpc_recon.core.decode_options import Decode
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.evaluate_options import Evaluate
@@ -234,6 +235,7 @@ class Study(Section):
     )
     sizes: Sizes | None = Field(None, description="what the data will hold; for --dry-run before they are there")
     fit: Fit = Field(Fit(), description="how decoders are fitted")
+    convert: Convert | None = Field(None, description="turn subjects' activity into that of other subjects")
     decode: Decode = Field(Decode(), description="how test data are decoded")
     train: dict[Name, EndToEndTraining] = Field(
         default_factory=dict, description="networks to train from brain samples to images, by a name of your own"
@@ -263,14 +265,15 @@ class Study(Section):
         folds = self.ingest.cross_validation
         if folds is not None and split != base_subject(split):
             return [folds.test_dataset]
-        return [name for name in tests if name in self.ingest.subjects[base_subject(split)].datasets]
+        return [name for name in tests if name in self.ingest.subjects[seen_by(split)].datasets]
 
     def image_sets(self, variant: str) -> list[tuple[str, str, str]]:
         """Return every (split, ROI, dataset) whose images a method under `reconstruct:` makes."""
         options = self.reconstruct[variant]
+        splits = self.splits() if options.method == "end_to_end" else self.decoded_splits()  # it reads no decoders
         return [
             (split, roi, dataset)
-            for split in self.splits()
+            for split in splits
             if options.subjects is None or base_subject(split) in options.subjects
             for roi in self.rois
             if options.rois is None or roi in options.rois
@@ -298,11 +301,11 @@ class Study(Section):
         used = any(o.network == network and o.method != "latent" for o in self.reconstruct.values())
         return self.networks[network].features is None or used
 
-    def layer_sets(self) -> list[tuple[str, str, str, str]]:
-        """Return every (split, ROI, network, layer) that has decoders of its own."""
+    def layer_sets(self, *, decoded: bool = False) -> list[tuple[str, str, str, str]]:
+        """Return every (split, ROI, network, layer) that has decoders of its own, or that is decoded."""
         return [
             (split, roi, name, layer)
-            for split in self.splits()
+            for split in (self.decoded_splits() if decoded else self.fitted_splits())
             for roi in self.rois
             for name, network in self.networks.items()
             for layer in network.layers
@@ -349,6 +352,18 @@ class Study(Section):
             if folds is not None:
                 names += [f"{subject}.r{r + 1}f{f + 1:02d}" for r in range(folds.repeats) for f in range(folds.folds)]
         return names
+
+    def fitted_splits(self) -> list[str]:
+        """Return the splits that have decoders: those of `splits`, and those of pooled training samples."""
+        return [*self.splits(), *(self.convert.pooled(self.subjects) if self.convert else ())]
+
+    def decoded_splits(self) -> list[str]:
+        """Return the splits that are decoded: those of `fitted_splits`, and those of converted test samples."""
+        return [*self.fitted_splits(), *(self.convert.converted(self.subjects) if self.convert else ())]
+
+    def brain_key(self, split: str) -> str:
+        """Return the key of the group that makes the brain samples of a split."""
+        return f"{self.source_verb if split in self.splits() else 'convert'}/{split}"
 
     def decoded_name(self, network: str) -> str:
         """Return the name under which a network's decoders are stored.

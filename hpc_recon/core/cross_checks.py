@@ -42,7 +42,22 @@ def problems(study: Study) -> list[str]:
     for name, options in study.reconstruct.items():
         found += _check_method(study, name, options)
     found += decoder_files.problems(study)
+    found += _check_convert(study) if study.convert is not None else []
     return [*found, *(_check_decoded_files(study) if study.decode.files else ())]
+
+
+def _check_convert(study: Study) -> list[str]:
+    """Return what does not go with converters: their decoders are the targets', fitted here and stored."""
+    assert study.convert is not None, "asked by the caller"
+    wrong = {
+        "fit.decode": study.fit.decode,
+        "fit.files": bool(study.fit.files),
+        "fit.samples": bool(study.fit.samples),
+        "decode.files": bool(study.decode.files),
+        "ingest.cross_validation": study.ingest is not None and study.ingest.cross_validation is not None,
+    }
+    found = [f"convert does not go with {name}; leave one of them out" for name, given in wrong.items() if given]
+    return found + study.convert.problems(study.subjects)
 
 
 def _check_decoded_files(study: Study) -> list[str]:

@@ -74,7 +74,7 @@ def tiles(study: Study, shapes: Shapes) -> list[Tile]:
 
 
 def _brain_group(study: Study, split: str, roi: str, name: str, **settings: object) -> Group:
-    upstream = [f"{study.source_verb}/{split}", f"{study.source_verb}/stimuli"]
+    upstream = [study.brain_key(split), f"{study.source_verb}/stimuli"]
     if name != "_brain":
         upstream.append(f"fit/{split}/{roi}/_brain")
     if name == "_all_voxels" and study.fit.needs_folds:
@@ -88,7 +88,7 @@ def _brain_group(study: Study, split: str, roi: str, name: str, **settings: obje
 def _statistics(study: Study, shapes: Shapes) -> Iterator[Tile]:
     by = study.fit.statistics_by
     settings = {} if by is None else {"statistics_by": by}
-    for split in study.splits():
+    for split in study.fitted_splits():
         for roi in study.rois:
             s = sizes_of(study, shapes, split, roi)
             host = needs.statistics_tile_bytes(
@@ -110,7 +110,7 @@ def _folds(study: Study, shapes: Shapes) -> Iterator[Tile]:
     from hpc_recon.numerics import folds
 
     n_folds, n_threads = study.fit.folds, threads.available()
-    for split in study.splits():
+    for split in study.fitted_splits():
         for roi in study.rois:
             s = sizes_of(study, shapes, split, roi)
             own = folds.fold_bytes(
@@ -136,7 +136,7 @@ def _maps(study: Study, shapes: Shapes) -> Iterator[Tile]:
     from hpc_recon.numerics import all_voxels
 
     alphas, n_threads = study.fit.alpha_candidates, threads.available()
-    for split in study.splits():
+    for split in study.fitted_splits():
         for roi in study.rois:
             s = sizes_of(study, shapes, split, roi)
             out = array_bytes(len(alphas), s.n_voxels, s.n_stimuli)
@@ -312,7 +312,7 @@ def layer_groups(study: Study, shapes: Shapes) -> Iterator[tuple[Group, str, str
     """Yield the group of each split, ROI, network and layer, with the network's own name and the layer's."""
     for split, roi, network, layer in study.layer_sets():
         path = (split, roi, study.decoded_name(network), layer)
-        upstream = [f"fit/{split}/{roi}/_brain", f"{study.source_verb}/{split}", shapes.made_by(network, layer)]
+        upstream = [f"fit/{split}/{roi}/_brain", study.brain_key(split), shapes.made_by(network, layer)]
         if study.fit.has_grids:
             upstream.append(f"fit/{split}/{roi}/_folds")
         if study.fit.n_voxels == "all":

@@ -92,6 +92,7 @@ def derive(study: Study, name: ControlName) -> Study:
         "subjects": tuple(subjects),
         "datasets": datasets,
         "ingest": ingest,
+        "convert": None,
         "units": study.units if study.units is not None or pixels else options.units,
         "sizes": _sizes(study, list(datasets)),
         "reconstruct": methods,

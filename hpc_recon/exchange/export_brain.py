@@ -40,7 +40,7 @@ def samples(study: Study, selection: Selection) -> Iterator[Batch]:
     for split in selection.splits(study):
         if split not in study.subjects:
             continue  # a fold holds samples of its subject
-        source = source_of(workspace, [f"{study.source_verb}/{split}", f"{study.source_verb}/stimuli"])
+        source = source_of(workspace, [study.brain_key(split), f"{study.source_verb}/stimuli"])
         for dataset in study.datasets:
             ref = layout.samples(split, dataset)
             if not selection.has_dataset(dataset) or not _has(workspace, ref):

@@ -91,7 +91,7 @@ def maps(study: Study, selection: Selection, *, units: Sequence[int] = ()) -> It
         for roi in selection.chosen_rois(study):
             for layer in selection.layers_of(study):
                 where = (split, roi, name, layer)
-                source = source_of(workspace, ["/".join(("fit", *where)), f"{study.source_verb}/{split}"])
+                source = source_of(workspace, ["/".join(("fit", *where)), study.brain_key(split)])
                 rows = _rows(study, network, layer, shapes.n_units(network, layer), units)
                 stem = "/".join(part for part in (subject, roi, fold, layer) if part is not None)
                 names = ["selected", "weight", *(f"unit-{unit}" for unit in units)]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpc_recon.core.config import FEATURES_ONLY, Network, Study
+from hpc_recon.core.convert_options import is_converted
 from hpc_recon.core.errors import MissingStore
 from hpc_recon.core.icnn_options import GeneratorLatent
 from hpc_recon.core.latent_options import LatentOptions
@@ -87,7 +88,7 @@ class DeclaredShapes:
         return f"extract/{network}"
 
     def _require_whole(self, split: str) -> None:
-        if "." in split:
+        if "." in split and not is_converted(split):
             raise MissingStore(
                 f"nothing is stored of {split}, and the sizes of folds of a cross-validation cannot be declared; run "
                 "ingest first"

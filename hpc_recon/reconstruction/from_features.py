@@ -12,6 +12,7 @@ import numpy as np
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
+from hpc_recon.core.convert_options import owner
 from hpc_recon.core.options import IcnnOptions, PixelsOptions
 from hpc_recon.core.tiles import Group, Shapes, Tile, canonical, ranges
 from hpc_recon.methods import METHODS, planning
@@ -85,13 +86,13 @@ def _group(study: Study, variant: str, below: tuple[str, ...], place: tuple[str,
     name, layers = study.decoded_name(options.network), planning.layers_of(study, options)
     upstream = [f"{study.source_verb}/stimuli"]
     if not study.decode.files:
-        upstream.append(f"{study.source_verb}/{split}")
+        upstream.append(study.brain_key(split))
     if below == (RECOVERY,) or options.needs_stimuli:
         upstream.append(f"extract/{options.network}")
     else:
         upstream += [f"decode/{split}/{roi}/{name}/{layer}" for layer in layers]
         if isinstance(options, IcnnOptions) and options.reliability != "none":
-            upstream += [f"fit/{split}/{roi}/_out_of_fold/{name}/{layer}" for layer in layers]
+            upstream += [f"fit/{owner(split)}/{roi}/_out_of_fold/{name}/{layer}" for layer in layers]
     if below == (RECOVERY,):
         settings["place"] = list(place)
     return Group("reconstruct", (variant, *below), canonical(settings), tuple(upstream))

@@ -10,6 +10,7 @@ import numpy as np
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study, base_subject
+from hpc_recon.core.convert_options import is_converted, seen_by
 from hpc_recon.core.errors import MissingStore, StudyError
 from hpc_recon.core.files import read_json
 from hpc_recon.reporting import pictures, publishable, score_tables, tables, words
@@ -128,6 +129,9 @@ def _all(study: Study, show: _Show) -> list[Gallery]:
         walls, title = [wall for wall in found if wall.variants], words.dataset_title(study, dataset)
         made.append(_gallery(study, title, walls))
         made.append(_gallery(study, f"{title}: no stimulus", walls, is_open=False, with_stimuli=False))
+        pairs = [s for s in study.decoded_splits() if is_converted(s) and dataset in study.test_datasets(s)]
+        converted = [_Wall(study, [split], roi, dataset, show) for split in pairs for roi in rois]
+        made.append(_gallery(study, f"{title}: converted", [w for w in converted if w.variants], is_open=False))
     folds = [s for s in study.splits() if s != base_subject(s) and s.partition(".")[2].startswith("r1f")]
     if folds:
         dataset = study.test_datasets(folds[0])[0]
@@ -187,6 +191,8 @@ class _Wall:
         self._table = images.read_table(self._workspace)
         self._row = {label: row for row, label in enumerate(self._table.labels)}
         self.subject = base_subject(splits[0]) if splits else ""
+        if splits and is_converted(splits[0]):
+            self.subject = f"{seen_by(splits[0])} to {self.subject}"
         wanted = [(split, roi, dataset) for split in splits]
         self.variants = [v for v in study.reconstruct if wanted and set(wanted) <= set(study.image_sets(v))]
         #: Item -> the split whose decoders did not see it; nearest training image of each variant.

@@ -49,6 +49,8 @@ class Page:
     total_time: str = field(default="")
     #: What the images are evidence of; None: not shown.
     card: Card | None = field(default=None)
+    #: Decoding of converted activity beside decoding within a subject.
+    conversion_tables: Sequence[Table] = field(default=())
     #: Networks that were trained to make images.
     trained: Sequence[Trained] = field(default=())
     #: Longer tables: every score, tests, what people chose, variants against each other.

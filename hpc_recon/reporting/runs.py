@@ -14,7 +14,7 @@ from hpc_recon.core.text import format_bytes, format_seconds
 #: Where nothing was recorded.
 NOTHING = "\N{EN DASH}"
 #: In pipeline order.
-VERBS = ("simulate", "ingest", "extract", "fit", "decode", "train", "reconstruct", "evaluate")
+VERBS = ("simulate", "ingest", "extract", "convert", "fit", "decode", "train", "reconstruct", "evaluate")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpc_recon.core.config import Study
-from hpc_recon.reporting.tables import BASELINES
+from hpc_recon.core.convert_options import WITH, in_words
+from hpc_recon.reporting.tables import BASELINES, CROSS_VALIDATION
 from hpc_recon.reporting.words import (
     BASELINE_NAMES,
     METRIC_NAMES,
@@ -153,7 +154,9 @@ def layer_table(summary: Mapping[str, Any], study: Study, *, roi: str) -> Table 
         quartiles = [found.get(f"profile_correlation_q{q}") for q in (25, 75)]
         profile["low"], profile["high"] = (None if q is None else q["mean"] for q in quartiles)
         cells = (cell(profile), *(cell(found.get(m)) for m in LAYER_METRICS[1:]))
-        which = dataset_title(study, dataset) if split == "all" else "cross-validation"
+        which = dataset_title(study, dataset)
+        if split != "all":
+            which = in_words(split) if split == CROSS_VALIDATION else f"{which}, {in_words(split)}"
         rows.append(Line(layer, f"{network}, {which}, {subject}", "reconstruction", cells))
     columns = tuple(METRIC_NAMES[m] for m in LAYER_METRICS)
     return Table("All layers", "", columns, tuple(rows)) if rows else None
@@ -178,7 +181,8 @@ def choice_rows(choices: Iterable[tuple[tuple[str, ...], Mapping[str, Any]]]) ->
     """
     pooled: dict[tuple[str, bool, str, str, str], list[Mapping[str, Any]]] = {}
     for (split, roi, name, layer), content in choices:
-        subject, _, fold = split.partition(".")
+        subject, _, fold = ("", "", "") if WITH in split else split.partition(".")
+        subject = subject or split
         pooled.setdefault((subject, bool(fold), roi, name, layer), []).append(content)
     rows = []
     for (subject, is_fold, roi, name, layer), contents in pooled.items():

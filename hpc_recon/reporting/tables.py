@@ -197,8 +197,12 @@ def summarise(features: pd.DataFrame, images: pd.DataFrame, *, interval: MakeInt
 
 
 def pool_folds(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Name every fold `cross_validation` and average what then has equal keys (an image's repeats)."""
-    pooled = frame.assign(split=frame["split"].where(frame["split"] == "all", CROSS_VALIDATION))
+    """Name every fold `cross_validation` and average what then has equal keys (an image's repeats).
+
+    Splits of converted and of pooled samples (`from-S1`, `with-2`) are no folds, and stay what they are.
+    """
+    is_fold = frame["split"].astype(str).str.fullmatch(r"r\d+f\d+").astype(bool)
+    pooled = frame.assign(split=frame["split"].mask(is_fold, CROSS_VALIDATION))
     return pooled.groupby(keys, sort=False, as_index=False).agg(value=("value", "mean"), n=("n", "max"))
 
 

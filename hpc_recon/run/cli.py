@@ -94,6 +94,22 @@ _PUBLISHABLE = click.option(
     help="text file, a label a line: whose images the report may show; report.publishable",
 )
 PUBLISHABLE_VERBS = ("report", "pipeline")
+#: Converted samples among the training samples, and the verbs whose results depend on it.
+_POOL = click.option(
+    "--pool",
+    metavar="N",
+    type=click.IntRange(1),
+    multiple=True,
+    help="decoders on a subject's own and N others' converted samples too (may be repeated); convert.pool",
+)
+POOL_VERBS = ("convert", "fit", "decode", "reconstruct", "evaluate", "report", "pipeline")
+#: One pair of a study with converters.
+_VIA = click.option(
+    "--via",
+    metavar="SOURCE-TARGET",
+    default=None,
+    help="only the samples of SOURCE that were converted into TARGET, with the decoders of TARGET",
+)
 
 
 def more_options(verb: str, function: Function) -> Function:
@@ -101,6 +117,8 @@ def more_options(verb: str, function: Function) -> Function:
     options = [*(_AVERAGING if verb in AVERAGING_VERBS else ()), *([_REFERENCE] if verb in REFERENCE_VERBS else ())]
     options += [_RATINGS] if verb == "evaluate" else []
     options += [_PUBLISHABLE] if verb in PUBLISHABLE_VERBS else []
+    options += [_POOL] if verb in POOL_VERBS else []
+    options += [_VIA] if verb == "decode" else []
     for option in reversed(options):
         function = option(function)
     return function
@@ -144,6 +162,7 @@ def options_of(values: dict[str, Any]) -> Any:
     """
     from hpc_recon.core.errors import StudyError
     from hpc_recon.core.text import parse_bytes
+    from hpc_recon.run import conversion_flags
     from hpc_recon.run.options import (
         Jobs,
         Options,
@@ -174,20 +193,26 @@ def options_of(values: dict[str, Any]) -> Any:
     if average and single:
         problems.append(f"--single-trial and --average {average} exclude each other; give one of them")
     averaging = ["decode.average=false"] if single else [f"decode.average={average}"] if average else []
+    if values.get("via") and values["only"]:
+        problems.append(f"--via {values['via']} and --only {values['only']} both choose tiles; give one of them")
     if problems:
         raise StudyError("command line", problems)
     reference = reference_assignments(values["reference"], study) if values.get("reference") else ()
     ratings = [ratings_assignment(values["ratings"])] if values.get("ratings") else []
     shown = [publishable_assignment(values["publishable"])] if values.get("publishable") else []
+    pooled = [conversion_flags.pool_assignment(values["pool"])] if values.get("pool") else []
+    more = (*([units] if units else []), *averaging, *reference, *ratings, *shown, *pooled)
+    assignments = (*values["assignments"], *more)
+    only = conversion_flags.via_pattern(values["via"], study, assignments) if values.get("via") else values["only"]
     return Options(
         study=study,
         cluster=values["cluster"],
         cluster_file=Path(values["cluster_file"]) if values["cluster_file"] else None,
         jobs=jobs,
         max_jobs=values["max_jobs"],
-        assignments=(*values["assignments"], *([units] if units else []), *averaging, *reference, *ratings, *shown),
+        assignments=assignments,
         xp=values["xp"],
-        only=values["only"],
+        only=only,
         limit=values["limit"],
         retry_failed=values["retry_failed"],
         redo=values["redo"],

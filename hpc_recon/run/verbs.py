@@ -58,6 +58,7 @@ STEPS = (
     _verb("simulate", "make a synthetic study with known truth: stimuli, brains, ROIs"),
     _verb("ingest", "read a lab's brain samples and stimuli into the workspace"),
     _verb("extract", "compute the features of all stimuli with a network"),
+    _verb("convert", "convert one subject's brain activity into another's"),
     _verb("fit", "fit one decoder per unit: voxel selection, then ridge regression"),
     _verb("decode", "predict the features of the test datasets from brain activity"),
     _verb("train", "train networks that make images straight from brain activity"),

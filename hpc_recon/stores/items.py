@@ -12,6 +12,7 @@ import numpy as np
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study, base_subject
+from hpc_recon.core.convert_options import owner
 from hpc_recon.core.errors import DataError
 from hpc_recon.stores import arrays, brain, images, layout
 
@@ -82,7 +83,7 @@ def training_rows(study: Study, split: str, *, required: bool = True) -> Array:
                 "image to start from or to compare with, and no spread to restore; give its images under ingest.stimuli"
             )
         return rows
-    labels = brain.read_labels(workspace, split, study.training_dataset)
+    labels = brain.read_labels(workspace, owner(split), study.training_dataset)
     return np.unique(brain.stimulus_rows(workspace, labels))
 
 

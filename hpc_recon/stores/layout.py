@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpc_recon.core.config import Study
+from hpc_recon.core.convert_options import WITH, is_converted, owner
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.text import SAFE_NAME_RULE, is_safe_name
 
@@ -29,6 +30,7 @@ RESERVED = (ROI_FOLDER, POSITIONS)
 
 DECODER_PARTS = ("voxel", "weight", "stats", "alpha")
 OUT_OF_FOLD_PARTS = ("features", "stats")
+CONVERTER_PARTS = ("source", "target", "voxel", "weight")
 DECODED_PARTS = ("features", "gain", "offset")
 
 
@@ -115,17 +117,17 @@ def reference_table(network: str) -> Ref:
 
 def samples(split: str, dataset: str) -> Ref:
     """Brain samples of a dataset, (n_samples, n_voxels) float32."""
-    return Ref(_join("brain.zarr", split, _dataset(dataset), "samples"), "ingest")
+    return Ref(_join("brain.zarr", split, _dataset(dataset), "samples"), _brain_verb(split))
 
 
 def samples_columns(split: str, dataset: str) -> Ref:
     """Table of the labels and columns of a dataset's samples."""
-    return Ref(f"{_join('brain.zarr', split, _dataset(dataset))}/columns.json", "ingest")
+    return Ref(f"{_join('brain.zarr', split, _dataset(dataset))}/columns.json", _brain_verb(split))
 
 
 def roi_mask(split: str, roi: str) -> Ref:
     """Which voxels belong to an ROI, (n_voxels,) bool; its attribute `n_voxels` counts the members."""
-    return Ref(_join("brain.zarr", split, ROI_FOLDER, roi), "ingest")
+    return Ref(_join("brain.zarr", split, ROI_FOLDER, roi), _brain_verb(split))
 
 
 def positions(split: str) -> Ref:
@@ -134,15 +136,35 @@ def positions(split: str) -> Ref:
 
 
 def decoder(split: str, roi: str, decoded_name: str, layer: str, part: str) -> Ref:
-    """Decoders of a layer: `voxel`, `weight` (n_units, k), `stats` (n_units, 3), `alpha` (n_units, 1)."""
+    """Decoders of a layer: `voxel`, `weight` (n_units, k), `stats` (n_units, 3), `alpha` (n_units, 1).
+
+    Those of a split of converted samples are its target's.
+    """
     _one_of(part, DECODER_PARTS)
-    return Ref(_join("decoders.zarr", split, roi, decoded_name, layer, part), "fit")
+    return Ref(_join("decoders.zarr", owner(split), roi, decoded_name, layer, part), "fit")
 
 
 def out_of_fold(split: str, roi: str, decoded_name: str, layer: str, part: str = "features") -> Ref:
     """Training stimuli predicted without them: `features` (n_stimuli, n_units), `stats` (n_units, 2)."""
     _one_of(part, OUT_OF_FOLD_PARTS)
-    return Ref(_join("out_of_fold.zarr", split, roi, decoded_name, layer, part), "fit")
+    return Ref(_join("out_of_fold.zarr", owner(split), roi, decoded_name, layer, part), "fit")
+
+
+def converter(split: str, block: str, part: str) -> Ref:
+    """A block of a converter: `source` (n_source, 3), `target` (n_target, 4), `voxel` and `weight` (n_target, k).
+
+    Parameters
+    ----------
+    split
+        Of converted samples: `<target>.from-<source>`.
+    """
+    _one_of(part, CONVERTER_PARTS)
+    return Ref(_join("converters.zarr", split, block, part), "convert")
+
+
+def conversion_file(study: Study, *folders: str, name: str) -> Path:
+    """Return the absolute path of a small file about converters, below the folder `conversion`."""
+    return workspace_of(study) / _join("conversion", *folders) / name
 
 
 def decoded(split: str, roi: str, dataset: str, decoded_name: str, layer: str, part: str = "features") -> Ref:
@@ -260,6 +282,10 @@ def cut(n: int, per_chunk: int, chunks_per_shard: int) -> tuple[int, int]:
 
 def _units(n_units: int) -> tuple[int, int]:
     return cut(n_units, UNITS_PER_CHUNK, UNITS_PER_SHARD // UNITS_PER_CHUNK)
+
+
+def _brain_verb(split: str) -> str:
+    return "convert" if is_converted(split) or WITH in split else "ingest"
 
 
 def _dataset(name: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from hpc_recon.core.array import Array
+from hpc_recon.core.convert_options import owner
 from hpc_recon.core.errors import DamagedStore, MissingStore
 from hpc_recon.core.files import write_npy
 from hpc_recon.core.paths import require_inside
@@ -27,16 +28,16 @@ _PART = re.compile(r"(|maps(-fold-\d+)?|fold-\d+|sums-[A-Za-z0-9._+-]+)")
 
 
 def place(split: str, roi: str, name: str, *, part: str = "") -> Ref:
-    """Return where one of the arrays of a part lies."""
+    """Return where one of the arrays of a part lies; converted samples are z-scored as their target's."""
     if not _NAME.fullmatch(name) or not _PART.fullmatch(part):
         raise ValueError(f"there are no statistics {name!r} of the part {part!r}")
-    folder = f"brain_statistics/{split}/{roi}" + (f"/{part}" if part else "")
+    folder = f"brain_statistics/{owner(split)}/{roi}" + (f"/{part}" if part else "")
     return Ref(f"{folder}/{name}.npy", "fit")
 
 
 def made_by(split: str, roi: str, *, part: str = "") -> str:
     """Return the key of the group that makes a part."""
-    return f"fit/{split}/{roi}/{_GROUPS[part.partition('-')[0]]}"
+    return f"fit/{owner(split)}/{roi}/{_GROUPS[part.partition('-')[0]]}"
 
 
 def write(workspace: Path, split: str, roi: str, arrays: Mapping[str, Array], *, part: str = "") -> list[Path]:

@@ -111,3 +111,17 @@ def test_decoded_features_from_files_replace_decoding(write, mistakes, good, tmp
     ):
         assert any(message in line for line in found), (message, found)
     assert len(found) == 5
+
+
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    [
+        ("convert: {pairs: [S1-S3]}", "convert.pairs: 'S1-S3' is not <source>-<target> of the subjects S1, S2"),
+        ("convert: {}\nfit: {decode: true}", "convert does not go with fit.decode; leave one of them out"),
+        ("convert: {pool: [2]}", "convert.pool: 2 sources are asked for"),
+    ],
+)
+def test_mistakes_of_converters(mistakes, good, section: str, expected: str) -> None:
+    old = "fit: {alpha: {grid: [1, 10]}, n_voxels: 50}\n"
+    found = mistakes(good.replace(old, section + "\n"))
+    assert any(expected in line for line in found), found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -119,3 +120,14 @@ def test_empty_parts_leave_no_headings(content):
     for heading in ("Images", "Scores of the images", "Warnings", "Chosen by"):
         assert f"<h2>{heading}" not in html
     assert "No receipts were found" in html
+
+
+def test_tables_of_converters_are_shown_where_there_are_some(content):
+    assert "Converted activity" not in page.render(content)
+    line = score_tables.Line("conv1_1", HOSTILE, "reconstruction", (score_tables.Cell("0.75"),))
+    table = score_tables.Table(f"Decoders of {HOSTILE}", "", ("Profile correlation",), (line,))
+    html = page.render(replace(content, conversion_tables=[table]))
+    check(html)
+    assert "Converted activity" in html
+    assert "<script>alert" not in html
+    assert "0.75" in html

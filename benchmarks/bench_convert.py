@@ -1,0 +1,131 @@
+"""How near does converted decoding come to decoding within a subject, and what does a converter of real size cost?
+
+Two questions. `growth`: a study of two subjects or more whose chain ran through `decode`: S1 converted into S2 with
+several numbers of paired samples and penalties, decoded with the decoders of S2: profile correlation of each layer and
+identification (all layers' units, each z-scored over the items), and both as a share of S2's own. `pair`: random data
+of the size of one hemisphere of two published subjects: seconds, seconds of processor and memory of fitting.
+
+    python benchmarks/bench_convert.py pair --toy
+    python benchmarks/bench_convert.py growth --study STUDY.yaml --samples 300 600 1800 --alphas 1e3 1e4 1e5
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+from give import give
+from machine import machine
+
+from hpc_recon.core import sampling
+from hpc_recon.core.loading import load_study
+from hpc_recon.numerics import converter, decoder, scores
+from hpc_recon.numerics.stats import mean_and_scale, standardise
+
+#: Samples, source voxels, target voxels of a hemisphere: half of 11,726 and of 11,114.
+PAIR = {False: (6000, 5863, 5557), True: (120, 60, 50)}
+
+
+def pair(toy):
+    """Return what fitting one hemisphere block of a pair takes, random data included in the memory."""
+    n, n_source, n_target = PAIR[toy]
+    rng = np.random.default_rng(0)
+    X, Y = (rng.standard_normal((n, k), dtype=np.float32) for k in (n_source, n_target))
+    started, processor = time.perf_counter(), time.process_time()
+    block = converter.fit_block(X, Y, alpha=1000.0)
+    fitted = time.perf_counter() - started, time.process_time() - processor
+    some = X[: min(n, 1200)]
+    started = time.perf_counter()
+    found = block.predict(some)
+    residual = float(np.corrcoef(found[:, 0], Y[: len(found), 0])[0, 1])
+    return {
+        "samples, source voxels, target voxels": [n, n_source, n_target],
+        "seconds": fitted[0],
+        "processor seconds": fitted[1],
+        "seconds of converting": time.perf_counter() - started,
+        "bytes of weights": block.weight.nbytes,
+        "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "r of a training voxel": residual,
+    }
+
+
+def growth(study, samples, alphas):
+    """Return scores of converted decoding by number of samples and penalty, and those within the target."""
+    from hpc_recon.conversion import fitting
+    from hpc_recon.stores import brain
+
+    source, target = study.subjects[:2]
+    split = f"{target}.from-{source}"
+    training = {s: brain.read_brain(study.workspace, s, study.training_dataset).samples for s in (source, target)}
+    dataset = study.test_datasets()[0]
+    shown = {s: brain.read_items(study, s, dataset).samples for s in (source, target)}
+    mean, scale = mean_and_scale(training[target])
+
+    def score(patterns):
+        return _scores(study, target, dataset, standardise(patterns, mean=mean, scale=scale, dtype=np.float32))
+
+    own = score(shown[target])
+    found = []
+    for n in samples:
+        some = study.model_copy(update={"convert": study.convert.model_copy(update={"samples": n})})
+        paired = fitting.pairs(some, split)
+        X, Y = training[source][paired.source], training[target][paired.target]
+        for alpha in alphas:
+            made = score(converter.fit_block(X, Y, alpha=alpha).predict(shown[source]))
+            ratios = {layer: made["layers"][layer] / own["layers"][layer] for layer in own["layers"]}
+            found.append({"samples": n, "alpha": alpha, "least ratio": min(ratios.values()), "ratios": ratios, **made})
+    return {"within": own, "converted": found}
+
+
+def _scores(study, target, dataset, Z):
+    """Return the mean profile correlation of each layer, and identification over the units of all layers."""
+    from hpc_recon.stores import arrays, items, layout
+
+    (network,) = study.networks
+    name, layers, decoded, true = study.decoded_name(network), {}, [], []
+    rows = items.read_shown(study, target, dataset).rows
+    for layer in study.networks[network].layers:
+        parts = (
+            arrays.read(study.workspace, layout.decoder(target, "VC", name, layer, part))
+            for part in ("voxel", "weight", "stats")
+        )
+        predicted = decoder.predict_units(Z, decoder.from_table(*parts))
+        n_units = arrays.describe(study.workspace, layout.features(network, layer)).shape[1]
+        units = sampling.unit_sample(study, network, layer, n_units)
+        wanted = items.true_features(study, network, layer, rows, units)
+        known = scores.profile_correlation(predicted, wanted)
+        layers[layer] = float(np.nanmean(known))
+        usable = np.isfinite(known)
+        decoded.append(_profiles(predicted[:, usable]))
+        true.append(_profiles(wanted[:, usable]))
+    similarity = np.corrcoef(np.hstack(decoded), np.hstack(true))[: len(Z), len(Z) :]
+    found = scores.pairwise_identification(similarity)
+    return {"layers": layers, "identification": float(np.mean(found.accuracy))}
+
+
+def _profiles(values):
+    return (values - values.mean(axis=0)) / values.std(axis=0)
+
+
+def main(argv=None):
+    """Run the benchmark; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("question", choices=("pair", "growth"))
+    parser.add_argument("--toy", action="store_true", help="tiny data, to see that it runs")
+    parser.add_argument("--study", help="of `growth`")
+    parser.add_argument("--samples", type=int, nargs="+", default=[300, 600, 1200])
+    parser.add_argument("--alphas", type=float, nargs="+", default=[1e2, 1e3, 1e4, 1e5])
+    parser.add_argument("--output", type=Path)
+    args = parser.parse_args(argv)
+    if args.question == "pair":
+        found = pair(args.toy)
+    else:
+        found = growth(load_study(Path(args.study), []), args.samples, args.alphas)
+    return give({"machine": machine(), args.question: found}, args.output)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Converters between subjects: what one tile of `convert` reads, computes and writes."""

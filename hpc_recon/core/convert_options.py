@@ -1,0 +1,193 @@
+"""The section `convert` of a study: one person's activity turned into another's, and the splits that come of it.
+
+A split of a converted person is called `<target>.from-<source>`: the target's decoders, the source's test samples. A
+split with decoders of several persons' samples is called `<target>.with-<n>`: the target's own training samples and the
+converted ones of n others. No subject's name has a full stop, so neither can be a subject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from hpc_recon.core.ingest_options import Name
+
+#: What follows the target's name in a split of converted samples, and in one of pooled samples.
+FROM, WITH = ".from-", ".with-"
+#: Methods whose maps are orthogonal: no penalty, and no choice of voxels.
+ORTHOGONAL = ("procrustes", "hyperalignment")
+
+
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+class Convert(BaseModel):
+    """Converters from one subject's brain to another's (Ho et al. 2022): fitted on the training stimuli both saw."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pairs: Literal["all"] | tuple[str, ...] = Field(
+        "all", description="all (every ordered pair of subjects), or a list of <source>-<target>: [S1-S2, S3-S2]"
+    )
+    method: Literal["ridge", "procrustes", "hyperalignment"] = Field(
+        "ridge",
+        description="ridge (the neural code converter), procrustes (an orthogonal map), or hyperalignment (orthogonal "
+        "maps by way of a template of three levels, of the two subjects)",
+    )
+    blocks: tuple[Name, ...] = Field(
+        ("VC",),
+        min_length=1,
+        description="ROIs, each converted into itself; a target voxel of several belongs to the first of them",
+    )
+    hemispheres: tuple[Name, ...] = Field(
+        (),
+        description="ROIs that hold a hemisphere each: each block is cut by them, no weight crosses; default: none",
+    )
+    n_voxels: int | Literal["all"] = Field(
+        "all", description="source voxels of largest |correlation| for each target voxel, or all of the block"
+    )
+    alpha: Annotated[tuple[Annotated[float, Field(gt=0)], ...] | Literal["published"], BeforeValidator(_as_tuple)] = (
+        Field(
+            "published",
+            description="ridge penalty on z-scored data: a number, a list (chosen for each block by cross-validation "
+            "that holds out stimuli), or published (the median of the authors' for this number of samples)",
+        )
+    )
+    folds: int = Field(5, ge=2, description="folds in which a list of alpha is judged")
+    samples: int | None = Field(
+        None,
+        ge=2,
+        description="paired training samples: whole repeats first, then stimuli spread evenly over the categories; "
+        "default: all",
+    )
+    stimuli: Literal["same", "common"] = Field(
+        "same",
+        description="same: it is an error if training stimuli or their repeats differ between two subjects; common: "
+        "what both have is used",
+    )
+    shuffle: bool = Field(
+        False, description="pair each source sample with a target sample of another stimulus: a control without signal"
+    )
+    pool: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (),
+        description="also fit decoders of each target on its own samples and the converted ones of so many others, in "
+        "the order of subjects: [1, 2, 4]",
+    )
+    areas: tuple[Name, ...] = Field(
+        (), description="ROIs between which weights are summed, and in which accuracy is told; the study's rois are too"
+    )
+    permutations: int = Field(
+        10_000, ge=100, description="permutations for the threshold of the noise ceiling of conversion accuracy"
+    )
+
+    @model_validator(mode="after")
+    def _combinations(self) -> Convert:
+        if isinstance(self.n_voxels, int) and self.n_voxels < 1:
+            raise ValueError(f"n_voxels is a number from 1, or all; got {self.n_voxels}")
+        given = {"n_voxels": self.n_voxels != "all", "alpha": self.alpha != "published"}
+        wrong = [name for name, is_given in given.items() if is_given]
+        if self.method in ORTHOGONAL and wrong:
+            raise ValueError(f"method: {self.method} has no {' and no '.join(wrong)}; leave that out")
+        for key in ("pairs", "blocks", "hemispheres", "pool", "areas"):
+            values = getattr(self, key)
+            if values != "all" and len(set(values)) != len(values):
+                raise ValueError(f"{key} repeats: {', '.join(map(str, values))}")
+        return self
+
+    def ordered(self, subjects: Sequence[str]) -> list[tuple[str, str]]:
+        """Return (source, target) of every pair; names that are no pair are left out (`problems` tells them)."""
+        every = [(source, target) for target in subjects for source in subjects if source != target]
+        if self.pairs == "all":
+            return every
+        # To oneself is allowed where it is asked for: a check of the method.
+        known = {f"{source}-{target}": (source, target) for source in subjects for target in subjects}
+        return [known[pair] for pair in self.pairs if pair in known]
+
+    def converted(self, subjects: Sequence[str]) -> list[str]:
+        """Return the splits of converted samples: `S2.from-S1`, ..."""
+        return [f"{target}{FROM}{source}" for source, target in self.ordered(subjects)]
+
+    def pooled(self, subjects: Sequence[str]) -> list[str]:
+        """Return the splits of pooled training samples: `S2.with-1`, ..., of targets with so many sources."""
+        return [
+            f"{target}{WITH}{n}"
+            for target in subjects
+            for n in self.pool
+            if n <= len(self.sources(f"{target}{WITH}", subjects))
+        ]
+
+    def sources(self, split: str, subjects: Sequence[str]) -> list[str]:
+        """Return the subjects whose converted samples are pooled in a split, in the order of the study."""
+        target, _, n = split.partition(WITH)
+        own = {source for source, to in self.ordered(subjects) if to == target and source != target}
+        found = [subject for subject in subjects if subject in own]
+        return found[: int(n)] if n else found
+
+    def problems(self, subjects: Sequence[str]) -> list[str]:
+        """Return what does not go with the study's subjects, a line each."""
+        found = []
+        known = {f"{source}-{target}" for source in subjects for target in subjects}
+        if self.pairs == "all" and len(subjects) < 2:
+            found.append("convert.pairs: all pairs of one subject are none; give two subjects or more, or name a pair")
+        found += [
+            f"convert.pairs: {pair!r} is not <source>-<target> of the subjects {', '.join(subjects)}"
+            for pair in (() if self.pairs == "all" else self.pairs)
+            if pair not in known
+        ]
+        named = [f"{source}-{target}" for source in subjects for target in subjects]
+        found += [
+            f"convert.pairs: {pair!r} can be read in two ways, because names of subjects have a hyphen; rename one"
+            for pair in (() if self.pairs == "all" else self.pairs)
+            if named.count(pair) > 1
+        ]
+        most = max((len(self.sources(f"{target}{WITH}", subjects)) for target in subjects), default=0)
+        found += [
+            f"convert.pool: {n} sources are asked for, but no subject has more than {most}; add pairs, or leave it out"
+            for n in self.pool
+            if n > most
+        ]
+        return found
+
+
+def is_converted(split: str) -> bool:
+    """Return whether a split holds converted samples.
+
+    >>> is_converted("S2.from-S1"), is_converted("S2.r1f03")
+    (True, False)
+    """
+    return FROM in split
+
+
+def owner(split: str) -> str:
+    """Return the split whose decoders and training samples a split uses: the target of a converted one, else itself.
+
+    >>> owner("S2.from-S1"), owner("S2.with-3"), owner("S1")
+    ('S2', 'S2.with-3', 'S1')
+    """
+    return split.partition(FROM)[0]
+
+
+def seen_by(split: str) -> str:
+    """Return the subject whose brain was measured while the test stimuli of a split were shown.
+
+    >>> seen_by("S2.from-S1"), seen_by("S2.with-3"), seen_by("S1.r1f03")
+    ('S1', 'S2', 'S1')
+    """
+    return split.partition(FROM)[2] or split.partition(".")[0]
+
+
+def in_words(split: str) -> str:
+    """Return how a report calls what is not a subject's own split, without the subject's name.
+
+    >>> in_words("from-S1"), in_words("with-3"), in_words("cross_validation")
+    ('converted from S1', 'with 3 others', 'cross-validation')
+    """
+    if split.startswith(FROM[1:]):
+        return f"converted from {split.removeprefix(FROM[1:])}"
+    if split.startswith(WITH[1:]):
+        n = split.removeprefix(WITH[1:])
+        return f"with {n} {'other' if n == '1' else 'others'}"
+    return "cross-validation"

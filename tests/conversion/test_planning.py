@@ -1,0 +1,69 @@
+"""The tiles of `convert`."""
+
+from __future__ import annotations
+
+import pytest
+
+from hpc_recon.conversion import planning
+from hpc_recon.core.errors import StudyError
+from hpc_recon.core.receipts import group_digests
+from hpc_recon.stores import shapes
+
+
+@pytest.fixture
+def plan(with_options):
+    def planned(**options):
+        study = with_options(**options)
+        return planning.tiles(study, shapes.read(study))
+
+    return planned
+
+
+def test_one_tile_a_pair_and_block_then_what_is_made_with_them(plan):
+    tiles = plan(blocks=["V1", "VC"])
+    assert [(t.stage, t.group.path[-1]) for t in tiles] == [
+        ("converters", "S1.from-S2"),
+        ("converters", "S1.from-S2"),
+        ("converters", "S2.from-S1"),
+        ("converters", "S2.from-S1"),
+        ("apply", "S1.from-S2"),
+        ("apply", "S2.from-S1"),
+        ("pool", "S1.with-1"),
+        ("pool", "S2.with-1"),
+        ("ceilings", "S1"),
+        ("ceilings", "S2"),
+        ("scores", "S1.from-S2"),
+        ("scores", "S2.from-S1"),
+    ]
+    assert len({tile.id for tile in tiles}) == len(tiles)
+    for tile in tiles:
+        assert tile.need.host_bytes > 0
+        assert tile.need.seconds > 0
+
+
+def test_only_what_fitted_converters_depend_on_is_in_their_fingerprint(plan):
+    def settings(**options):
+        return {t.group.path: t.group.settings for t in plan(**options) if t.stage == "converters"}
+
+    assert settings() == settings(areas=["V1", "V2"], pool=[], permutations=500)
+    assert settings() != settings(alpha=21)
+
+
+def test_cross_validation_and_larger_blocks_are_projected_longer(plan):
+    def seconds(**options):
+        return max(t.need.seconds for t in plan(**options) if t.stage == "converters")
+
+    assert seconds(alpha=[1, 10, 100]) > seconds()
+    assert seconds() > seconds(samples=10)
+
+
+def test_upstream_groups_are_those_that_exist(converted):
+    for tile in planning.tiles(converted, shapes.read(converted)):
+        for key in tile.group.upstream:
+            assert group_digests(converted.workspace, key), key
+
+
+def test_without_the_section_there_is_nothing_to_convert(simulated):
+    study = simulated.model_copy(update={"convert": None})
+    with pytest.raises(StudyError, match="has no section `convert:`"):
+        planning.tiles(study, shapes.read(study))

@@ -1,0 +1,59 @@
+"""The section `convert`, and the splits that come of it."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from hpc_recon.core.convert_options import Convert
+
+SUBJECTS = ("S1", "S2", "S3")
+
+
+def test_all_is_every_ordered_pair_and_a_list_keeps_what_it_names():
+    assert len(Convert().ordered(SUBJECTS)) == 6
+    assert Convert(pairs=["S2-S1", "S1-S1"]).ordered(SUBJECTS) == [("S2", "S1"), ("S1", "S1")]
+    assert Convert(pairs=["S2-S1"]).converted(SUBJECTS) == ["S1.from-S2"]
+
+
+def test_pools_are_of_targets_with_so_many_sources():
+    options = Convert(pairs=["S2-S1", "S3-S1", "S1-S2", "S1-S1"], pool=[1, 2])
+    assert options.pooled(SUBJECTS) == ["S1.with-1", "S1.with-2", "S2.with-1"]
+    assert options.sources("S1.with-1", SUBJECTS) == ["S2"]
+    assert options.sources("S1.with-2", SUBJECTS) == ["S2", "S3"], "to oneself is no source"
+
+
+@pytest.mark.parametrize(
+    ("options", "subjects", "expected"),
+    [
+        ({"pairs": ["S1-S4"]}, SUBJECTS, "convert.pairs: 'S1-S4' is not <source>-<target> of the subjects S1, S2, S3"),
+        ({}, ("S1",), "convert.pairs: all pairs of one subject are none"),
+        ({"pool": [3]}, SUBJECTS, "convert.pool: 3 sources are asked for, but no subject has more than 2"),
+        ({"pairs": ["a-b-c"]}, ("a", "b-c", "a-b", "c"), "'a-b-c' can be read in two ways"),
+    ],
+)
+def test_what_does_not_go_with_the_subjects(options, subjects, expected):
+    found = Convert(**options).problems(subjects)
+    assert any(expected in line for line in found), found
+    assert Convert(pool=[1, 2]).problems(SUBJECTS) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"method": "procrustes", "alpha": 3}, "procrustes has no alpha; leave that out"),
+        ({"method": "hyperalignment", "alpha": 3, "n_voxels": 5}, "has no n_voxels and no alpha"),
+        ({"n_voxels": 0}, "n_voxels is a number from 1, or all; got 0"),
+        ({"pool": [2, 2]}, "pool repeats: 2, 2"),
+        ({"alpha": [1, 0]}, "greater than 0"),
+        ({"blocks": []}, "at least 1 item"),
+    ],
+)
+def test_options_that_do_not_go_together(options, expected):
+    with pytest.raises(ValidationError, match=expected):
+        Convert(**options)
+
+
+def test_one_penalty_is_a_list_of_one():
+    assert Convert(alpha=3).alpha == (3.0,)
+    assert Convert(alpha=[1, 10]).alpha == (1.0, 10.0)

@@ -1,0 +1,137 @@
+"""Converters against dense solutions of the ridge problem written out, on few samples and on many."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hpc_recon.core.errors import DataError
+from hpc_recon.numerics import converter, decoder
+
+SHAPES = {"N>D": (60, 20, 13), "N<D": (18, 31, 9)}
+
+
+def pairs(n: int, n_source: int, n_target: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return source and target samples that share signals, with a constant voxel on each side."""
+    rng = np.random.default_rng(seed)
+    signal = rng.normal(size=(n, 5))
+    X = 3 + signal @ rng.normal(size=(5, n_source)) + rng.normal(size=(n, n_source))
+    Y = -2 + signal @ rng.normal(size=(5, n_target)) + rng.normal(size=(n, n_target))
+    X[:, 4], Y[:, 2] = 0.5, 0.25
+    return X, Y
+
+
+def z_scored(A: np.ndarray) -> np.ndarray:
+    scale = np.where(np.ptp(A, axis=0) == 0, np.inf, A.std(axis=0, ddof=1))
+    return (A - A.mean(axis=0)) / scale
+
+
+def closed_form(X: np.ndarray, Y: np.ndarray, alpha: float, new: np.ndarray) -> np.ndarray:
+    """Predict new samples with an explicit inverse of the normal equations, in the raw scale."""
+    Z, T = z_scored(X), z_scored(Y)
+    W = np.linalg.inv(Z.T @ Z + alpha * np.eye(Z.shape[1])) @ Z.T @ T
+    scale = np.where(np.ptp(X, axis=0) == 0, np.inf, X.std(axis=0, ddof=1))
+    return ((new - X.mean(axis=0)) / scale) @ W * Y.std(axis=0, ddof=1) * (np.ptp(Y, axis=0) > 0) + Y.mean(axis=0)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-10), (np.float32, 2e-5)])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_all_voxels_against_the_closed_form(shape, dtype, tolerance) -> None:
+    X, Y = (A.astype(dtype) for A in pairs(*SHAPES[shape]))
+    new = pairs(*SHAPES[shape], seed=1)[0].astype(dtype)
+    block = converter.fit_block(X, Y, alpha=7.0)
+    expected = closed_form(X.astype(float), Y.astype(float), 7.0, new.astype(float))
+    np.testing.assert_allclose(block.predict(new), expected, atol=tolerance * np.abs(expected).max())
+    assert block.weight.dtype == dtype
+    np.testing.assert_array_equal(block.predict(new)[:, 2], dtype(0.25))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_selection_reads_the_voxels_of_largest_correlation(shape) -> None:
+    X, Y = pairs(*SHAPES[shape])
+    new = pairs(*SHAPES[shape], seed=1)[0]
+    block = converter.fit_block(X, Y, alpha=3.0, n_voxels=6)
+    correlation = np.abs(z_scored(X).T @ z_scored(Y))
+    for target in (0, 5):
+        best = np.sort(np.argsort(-correlation[:, target])[:6])
+        np.testing.assert_array_equal(block.voxel[target], best)
+        expected = closed_form(X[:, best], Y[:, [target]], 3.0, new[:, best])
+        np.testing.assert_allclose(block.predict(new)[:, [target]], expected, atol=1e-9)
+
+
+def test_the_dense_matrix_holds_the_weights_where_they_belong() -> None:
+    X, Y = pairs(*SHAPES["N>D"])
+    for n_voxels in (None, 4):
+        block = converter.fit_block(X, Y, alpha=3.0, n_voxels=n_voxels)
+        W = block.dense()
+        assert (W != 0).sum(axis=0).max() == (X.shape[1] - 1 if n_voxels is None else 4)
+        z = z_scored(X) @ W + block.bias
+        np.testing.assert_allclose(z * block.y_scale + block.y_mean, block.predict(X), atol=1e-9)
+
+
+def test_to_oneself_with_more_samples_than_voxels_is_the_identity_as_alpha_vanishes() -> None:
+    X, _ = pairs(200, 20, 5)
+    new = pairs(60, 20, 5, seed=1)[0]
+    new[:, 4] = 0.5
+    np.testing.assert_allclose(converter.fit_block(X, X, alpha=1e-6).predict(new), new, atol=1e-6)
+
+
+def test_to_oneself_with_fewer_samples_than_voxels_is_the_identity_on_training_rows_only() -> None:
+    X, _ = pairs(18, 31, 5)
+    new = pairs(18, 31, 5, seed=1)[0]
+    block = converter.fit_block(X, X, alpha=1e-7)
+    # Centred samples make ZZ' singular: of its rounding 1 / alpha times as much is left, so alpha is not smaller.
+    np.testing.assert_allclose(block.predict(X), X, atol=1e-6)
+    assert np.abs(block.predict(new) - new).max() > 0.5
+
+
+def test_decoding_converted_samples_is_decoding_with_one_product_of_weights() -> None:
+    X, Y = pairs(*SHAPES["N>D"])
+    units = np.random.default_rng(3).normal(size=(60, 4))
+    known = decoder.fit_decoder(Y, units, 5, 2.0)
+    block = converter.fit_block(X, Y, alpha=2.0)
+    D = np.zeros((Y.shape[1], 4))
+    D[known.voxel.T, np.arange(4)] = known.weight.T
+    composed = z_scored(X) @ (block.dense() @ np.diag(block.y_scale / known.x_scale) @ D)
+    offset = ((block.y_mean + block.y_scale * block.bias - known.x_mean) / known.x_scale) @ D + known.bias
+    expected = known.y_mean + known.y_scale * (composed + offset)
+    np.testing.assert_allclose(known.predict(block.predict(X)), expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("n_voxels", [None, 6])
+def test_the_penalty_is_that_of_a_loop_over_folds_that_hold_out_stimuli(n_voxels) -> None:
+    X, Y = pairs(60, 20, 13)
+    stimulus = np.arange(60) % 12
+    chosen = converter.choose_alpha(X, Y, stimulus, alphas=[100.0, 1.0, 10.0], n_folds=3, seed=4, n_voxels=n_voxels)
+    from hpc_recon.numerics.choice import deal_folds
+
+    fold = deal_folds(12, 3, seed=4)[stimulus]
+    varies = Y.std(axis=0) > 0
+    weight = 1 / Y.var(axis=0)[varies]
+    for alpha, found in zip(chosen.alphas, chosen.explained_variance, strict=True):
+        errors = total = 0.0
+        for f in range(3):
+            train, test = fold != f, fold == f
+            if n_voxels is None:
+                predicted = closed_form(X[train], Y[train], alpha, X[test])
+            else:
+                predicted = converter.fit_block(X[train], Y[train], alpha=alpha, n_voxels=n_voxels).predict(X[test])
+            errors += ((Y[test] - predicted) ** 2).sum(axis=0)[varies] @ weight
+            total += ((Y[test] - Y[train].mean(axis=0)) ** 2).sum(axis=0)[varies] @ weight
+        assert found == pytest.approx(1 - errors / total, abs=1e-9)
+    assert chosen.alphas == (1.0, 10.0, 100.0)
+    assert chosen.alpha == chosen.alphas[int(np.argmax(chosen.explained_variance))]
+
+
+def test_published_penalties_have_an_entry_for_each_published_number_of_samples() -> None:
+    assert converter.published_alpha("subareas", 6000) == 120
+    with pytest.raises(DataError, match=r"there are 500; set convert.samples"):
+        converter.published_alpha("whole", 500)
+
+
+def test_unpaired_samples_and_other_voxels_are_refused() -> None:
+    X, Y = pairs(*SHAPES["N>D"])
+    with pytest.raises(DataError, match=r"same number of paired samples"):
+        converter.fit_block(X[:-1], Y, alpha=1.0)
+    with pytest.raises(DataError, match=r"reads 20 source voxels"):
+        converter.fit_block(X, Y, alpha=1.0).predict(X[:, :-1])

@@ -1,0 +1,122 @@
+"""The command `convert`, and the chain that follows it: two simulated subjects."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import yaml
+
+from hpc_recon import convert, decode, evaluate, extract, fit, pipeline, simulate
+from hpc_recon.core.errors import DataError
+from hpc_recon.core.loading import load_study
+from hpc_recon.reporting import conversion
+from hpc_recon.stores import arrays, brain, images, layout
+
+CONTENT = {
+    "name": "two",
+    "subjects": ["S1", "S2"],
+    "datasets": {"training": {"role": "training"}, "natural": {"role": "test", "title": "Photographs"}},
+    "simulate": {"image_size": 16, "n_training": 60, "n_natural": 6, "n_voxels": 80, "training_repeats": 2},
+    "networks": {"image": {"architecture": "pixels", "layers": ["pixels"]}},
+    "units": 40,
+    "fit": {"n_voxels": 30, "alpha": 10.0},
+    "convert": {"pairs": ["S1-S2"], "alpha": 300, "pool": [1], "permutations": 100},
+    "evaluate": {"resamples": 100},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("two")
+    (made / "study.yaml").write_text(yaml.safe_dump(CONTENT | {"workspace": str(made / "runs")}))
+    return made
+
+
+@pytest.fixture(scope="module")
+def study(folder, run_verb):
+    """The study through `evaluate`."""
+    made = load_study(folder / "study.yaml", [])
+    for verb in (simulate, extract, convert, fit, decode, evaluate):
+        run_verb(verb, made)
+    return made
+
+
+def test_converted_samples_are_decoded_with_the_targets_decoders(study):
+    """Averaged, converted, z-scored with the target's statistics, and decoded: written out."""
+    workspace, name = study.workspace, study.decoded_name("image")
+    made = brain.read_brain(workspace, "S2.from-S1", "natural")
+    items = sorted(set(made.labels), key=list(images.read_table(workspace).labels).index)
+    mean = np.stack([made.samples[[x == label for x in made.labels]].mean(axis=0) for label in items])
+    own = brain.read_brain(workspace, "S2", "training").samples.astype(np.float64)
+    Z = (mean - own.mean(axis=0)) / own.std(axis=0, ddof=1)
+    parts = (arrays.read(workspace, layout.decoder("S2", "VC", name, "pixels", part)) for part in ("voxel", "weight"))
+    expected = np.stack([Z[:, voxels] @ weights for voxels, weights in zip(*parts, strict=True)], axis=1)
+    found = arrays.read(workspace, layout.decoded("S2.from-S1", "VC", "natural", name, "pixels"))
+    correlations = [np.corrcoef(found[:, unit], expected[:, unit])[0, 1] for unit in range(40)]
+    assert min(correlations) > 0.9999, "equal up to the scale and the mean of each unit"
+
+
+def test_scores_are_told_within_converted_and_pooled(study):
+    with (study.workspace / "scores" / "features.csv").open(newline="") as file:
+        rows = [r for r in csv.DictReader(file) if r["metric"] == "profile_correlation"]
+    assert {(r["subject"], r["split"]) for r in rows} == {
+        ("S1", "all"),
+        ("S2", "all"),
+        ("S2", "from-S1"),
+        ("S2", "with-1"),
+    }
+
+
+def test_tables_of_the_report_have_a_line_for_each(study):
+    summary = json.loads((study.workspace / "scores" / "summary.json").read_text())
+    (table,) = conversion.tables(summary, study, roi="VC")
+    assert table.title == "Photographs, decoded features, decoders of S2"
+    assert [row.note for row in table.rows] == ["within", "with 1 other", "converted from S1"]
+
+
+def test_what_cannot_be_paired_is_said_before_anything_is_fitted(study):
+    wrong = study.model_copy(update={"convert": study.convert.model_copy(update={"samples": 121})})
+    with pytest.raises(DataError, match=r"asks for 121 paired samples, but S1 and S2 have 120 \(60 stimuli\)"):
+        convert.prepare(wrong)
+    wrong = study.model_copy(update={"convert": study.convert.model_copy(update={"alpha": "published"})})
+    with pytest.raises(DataError, match="but there are 120"):
+        convert.prepare(wrong)
+
+
+def test_the_chain_has_the_step_only_with_the_section():
+    assert "convert" not in pipeline.chain("simulate", start=None, through=None)
+    found = pipeline.chain("simulate", start=None, through="fit", converts=True)
+    assert found == ["simulate", "extract", "convert", "fit"]
+
+
+def test_killed_and_started_again(study, tmp_path):
+    """The converter has its receipt when all processes die; only the rest is computed then."""
+    content = CONTENT | {"workspace": str(tmp_path / "runs"), "convert": CONTENT["convert"] | {"permutations": 4000}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
+    for name in ("brain.zarr", "stimuli.zarr", "features.zarr", "receipts/simulate"):
+        shutil.copytree(study.workspace / name, tmp_path / "runs" / name)
+    command = [sys.executable, "-m", "hpc_recon.convert", "--study", str(tmp_path / "study.yaml"), "--jobs", "1"]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    done = tmp_path / "runs" / "receipts" / "convert" / "converters" / "S2.from-S1"
+    until = time.monotonic() + 100
+    while not list(done.glob("converters-*.json")) and time.monotonic() < until:
+        assert first.poll() is None, "it ended before it could be killed"
+        time.sleep(0.02)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    weights = layout.converter("S2.from-S1", "VC", "weight")
+    kept = {p: p.stat().st_mtime_ns for p in (tmp_path / "runs" / "converters.zarr").rglob("*") if p.is_file()}
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert {p: p.stat().st_mtime_ns for p in kept} == kept, "the fitted converter is not fitted again"
+    np.testing.assert_array_equal(arrays.read(tmp_path / "runs", weights), arrays.read(study.workspace, weights))
+    assert "4 tiles done, 0 failed, 0 left" in again.stdout + again.stderr
