@@ -78,6 +78,7 @@ def prepare(study: Study) -> None:
 def work(study: Study, tile: Tile) -> list[Path]:
     """Gather what the page shows, and write it."""
     from hpc_recon import __version__
+    from hpc_recon.evaluation import anova
     from hpc_recon.reporting import (
         facts,
         galleries,
@@ -89,6 +90,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         tables,
         training,
         validity_card,
+        voxel_lines,
         words,
     )
     from hpc_recon.stores import layout
@@ -102,7 +104,8 @@ def work(study: Study, tile: Tile) -> list[Path]:
     scores = workspace / "scores"
     items = tables.read_items(scores / "items.csv")
     images = tables.read_frame(scores / "images.csv", columns=tables.IMAGE_COLUMNS)
-    figures = study_figures.collect(summary, study, items, images, roi=roi)
+    pairs = anova.pairs(items, study.test_datasets())
+    figures = study_figures.collect(summary, study, items, images, roi=roi, pairs=pairs)
     content = page.Page(
         title=study.report.title or study.name,
         description=study.report.description,
@@ -122,7 +125,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         warnings=facts.warnings(study, summary, run),
         study_yaml=loading.save_study(study.model_copy(update={"workspace": None})),
         definitions=facts.DEFINITIONS,
-        facts=facts.collect(study, roi),
+        facts=[*facts.collect(study, roi), *voxel_lines.lines(summary, study)],
         confidence=f"{100 * summary['confidence']:g} %",
         version=__version__,
         total_time=format_seconds(run.total_seconds) if run.total_seconds else "",
