@@ -28,6 +28,8 @@ from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from hpc_recon.evaluation.parts import Scored
     from hpc_recon.numerics.scores import Interval
 
@@ -38,7 +40,10 @@ _FLOPS, _BYTES = 5e9, 3e8
 
 
 def plan(study: Study, shapes: Shapes) -> list[Tile]:
-    """Return a tile a layer, a tile a set of images, one that joins their tables, and one for what raters judged."""
+    """Return a tile a layer, a set of images, and an ROI's voxels; one joins tables, one reads what raters judged."""
+    from hpc_recon.evaluation import voxels
+
+    ceilings = voxels.tiles(study, shapes)
     features = [
         _features_tile(study, shapes, (split, roi), network=network, layer=layer)
         for split, roi, network, layer in study.layer_sets(decoded=True)
@@ -48,20 +53,26 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         for variant in study.reconstruct
         for split, roi, dataset in study.image_sets(variant)
     ]
-    content = {"evaluate": study.evaluate.intervals, "seed": study.seed, "holds": ("tests", "validity", "winning")}
+    content = {
+        "evaluate": study.evaluate.intervals,
+        "seed": study.seed,
+        "holds": ("tests", "validity", "winning", "anova"),
+    }
     settings = canonical(_averaging(study) | content | _chosen(study))
-    upstream = ("evaluate/features", *(("evaluate/images",) if images else ()))
+    more = {"evaluate/images": images, "evaluate/voxels": ceilings}
+    upstream = ("evaluate/features", *(key for key, found in more.items() if found))
+    voxel_bytes = sum(tile.need.bytes_out for tile in ceilings)
     rows = 300 * (len(features) + len(images))
     need = Need(
-        host_bytes=max([_LIBRARIES, *(tile.need.host_bytes for tile in images)]) + 2000 * rows,
-        bytes_in=60 * rows + sum(tile.need.bytes_in for tile in images),
+        host_bytes=max([_LIBRARIES, *(tile.need.host_bytes for tile in images)]) + 2000 * rows + 8 * voxel_bytes,
+        bytes_in=60 * rows + voxel_bytes + sum(tile.need.bytes_in for tile in images),
         bytes_out=60 * rows,
-        files_out=7 + (study.units is not None),
+        files_out=9 + (study.units is not None),
         seconds=1 + rows / 2e4 + sum(0.2 * tile.need.seconds for tile in images),
     )
     tables = Tile(Group("evaluate", ("tables",), settings, upstream), "tables", 0, 1, need)
     human = [_human_tile(study)] if study.evaluate.ratings else []
-    return [*features, *images, *_latent_tiles(study, shapes), tables, *_controls_tile(study), *human]
+    return [*features, *images, *ceilings, *_latent_tiles(study, shapes), tables, *_controls_tile(study), *human]
 
 
 def _controls_tile(study: Study) -> list[Tile]:
@@ -205,6 +216,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
     stages = {
         "features": _score_layer,
         "images": _score_images,
+        "voxels": _score_voxels,
         "latents": _score_latents,
         "tables": _join_tables,
         "controls": _read_controls,
@@ -268,7 +280,7 @@ def _score_images(study: Study, tile: Tile) -> list[Path]:
 
 def _join_tables(study: Study, tile: Tile) -> list[Path]:
     """Join the parts of all tiles into two tables, and summarise them with intervals and tests."""
-    from hpc_recon.evaluation import card, parts, presets, significance, winning
+    from hpc_recon.evaluation import anova, card, parts, presets, significance, voxels, winning
     from hpc_recon.reporting import tables
 
     folder = _workspace(study) / parts.SCORES
@@ -289,13 +301,18 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
     summary |= tables.summarise(features, images, interval=partial(_interval, study))
     pooled = [tables.pool_folds(f, [c for c in f.columns if c not in ("value", "n")]) for f in (features, images)]
     summary["tests"] = significance.entries(*pooled, chance=tables.CHANCE, baselines=tables.BASELINES)
+    reliable, items = voxels.read(study), _items(study)
+    summary["voxels"] = voxels.distribution(reliable)
+    tasks = anova.entries(features, images, items, study=study, baselines=tables.BASELINES)
     entries = [entry for part in layers for entry in expected.read(part / expected.NAME)]
     return [
         *([expected.write(folder / expected.NAME, entries)] if study.units is not None else []),
         tables.write_frame(folder / "features.csv", features),
         tables.write_frame(folder / "images.csv", images),
         tables.write_frame(folder / winning.NAME, winning.table(pooled[1], baselines=tables.BASELINES)),
-        _write_items(study, folder / "items.csv"),
+        tables.write_frame(folder / voxels.NAME, reliable),
+        tables.write_frame(folder / "items.csv", items),
+        tables.write_rows(folder / anova.NAME, tasks, columns=anova.COLUMNS),
         tables.write_rows(folder / "tests.csv", summary["tests"], columns=significance.COLUMNS),
         write_json(folder / card.NAME, card.collect(study, features, summary["tests"])),
         write_json(folder / "summary.json", summary),
@@ -306,6 +323,15 @@ def _interval(study: Study, values: Array, names: tuple[str, ...]) -> Interval:
     from hpc_recon.numerics import scores
 
     return scores.bootstrap_interval(values, **study.evaluate.intervals, seed=seed_of(study.seed, "bootstrap", *names))
+
+
+def _score_voxels(study: Study, tile: Tile) -> list[Path]:
+    """Write the noise ceilings of the voxels of one ROI."""
+    from hpc_recon.evaluation import parts, voxels
+    from hpc_recon.reporting import tables
+
+    rows = voxels.score(study, *tile.group.path[1:])
+    return [tables.write_rows(parts.folder(study, tile.group.path) / voxels.NAME, rows, columns=voxels.COLUMNS)]
 
 
 def _score_latents(study: Study, tile: Tile) -> list[Path]:
@@ -332,8 +358,10 @@ def _score_human(study: Study, tile: Tile) -> list[Path]:
     return human.write(_workspace(study) / parts.SCORES, judged, judge=judgements, interval=partial(_interval, study))
 
 
-def _write_items(study: Study, path: Path) -> Path:
-    """Write what is known of each item: what it shows, how many presentations it averages, means of sample columns."""
+def _items(study: Study) -> pd.DataFrame:
+    """Return what is known of each item: what it shows, how many presentations it averages, means of sample columns."""
+    import pandas as pd
+
     from hpc_recon.reporting import tables
     from hpc_recon.stores.items import read_shown
 
@@ -355,7 +383,7 @@ def _write_items(study: Study, path: Path) -> Path:
         for i, name in enumerate(items.names)
     ]
     more = sorted({column for _, items in found for column in items.columns})
-    return tables.write_rows(path, rows, columns=(*tables.ITEM_COLUMNS, *more))
+    return pd.DataFrame(rows, columns=[*tables.ITEM_COLUMNS, *more])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,14 +10,18 @@ from hpc_recon.core import loading, receipts
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import DamagedStore, MissingStore
 from hpc_recon.core.files import read_json, write_atomic
+from hpc_recon.core.power_options import Power
 from hpc_recon.core.text import format_seconds
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical
 
 if TYPE_CHECKING:
+    from hpc_recon.reporting.power import Section
     from hpc_recon.reporting.score_tables import Table
 
 #: The group that reads finished controls; there is none where no control was run.
 _CONTROLS = "evaluate/controls"
+#: The group that joins the curves of `power`; there is none where it was not run.
+_POWER = "power/tables"
 
 
 def plan(study: Study, shapes: Shapes) -> list[Tile]:
@@ -34,12 +38,15 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     )
     upstream = ("evaluate/tables", *(("reconstruct",) if study.reconstruct else ()))
     assert study.workspace is not None
-    if receipts.Listing(study.workspace, _CONTROLS).any_done(_CONTROLS):
-        upstream = (*upstream, _CONTROLS)
+    more = (key for key in (_CONTROLS, _POWER) if receipts.Listing(study.workspace, key).any_done(key))
+    upstream = (*upstream, *more)
     # The page prints the study file, so it depends on all of it.
     # Options that are not used are left out, so that older pages stay done.
     unused = {name for name in ("rois", "megabytes", "publishable") if name not in study.report.model_fields_set}
-    content = study.model_dump(mode="json", exclude={"workspace": True, "report": unused})
+    leave_out: dict[str, Any] = {"workspace": True, "report": unused}
+    if study.power == Power():
+        leave_out["power"] = True
+    content = study.model_dump(mode="json", exclude=leave_out)
     settings = canonical(content | _listed(study))
     # Reduced pictures are made only after the whole ones were too many; animations take half of the limit at most.
     embedded = 3 * min(height, LARGEST) * min(width, LARGEST) * shown + round(study.report.megabytes * 5e5)
@@ -71,6 +78,7 @@ def prepare(study: Study) -> None:
 def work(study: Study, tile: Tile) -> list[Path]:
     """Gather what the page shows, and write it."""
     from hpc_recon import __version__
+    from hpc_recon.evaluation import anova
     from hpc_recon.reporting import (
         conversion,
         facts,
@@ -83,6 +91,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         tables,
         training,
         validity_card,
+        voxel_lines,
         words,
     )
     from hpc_recon.stores import layout
@@ -96,7 +105,8 @@ def work(study: Study, tile: Tile) -> list[Path]:
     scores = workspace / "scores"
     items = tables.read_items(scores / "items.csv")
     images = tables.read_frame(scores / "images.csv", columns=tables.IMAGE_COLUMNS)
-    figures = study_figures.collect(summary, study, items, images, roi=roi)
+    pairs = anova.pairs(items, study.test_datasets())
+    figures = study_figures.collect(summary, study, items, images, roi=roi, pairs=pairs)
     content = page.Page(
         title=study.report.title or study.name,
         description=study.report.description,
@@ -116,7 +126,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         warnings=facts.warnings(study, summary, run),
         study_yaml=loading.save_study(study.model_copy(update={"workspace": None})),
         definitions=facts.DEFINITIONS,
-        facts=facts.collect(study, roi),
+        facts=[*facts.collect(study, roi), *voxel_lines.lines(summary, study)],
         confidence=f"{100 * summary['confidence']:g} %",
         version=__version__,
         total_time=format_seconds(run.total_seconds) if run.total_seconds else "",
@@ -126,6 +136,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         conversion_tables=conversion.tables(summary, study, roi=roi),
         more_tables=_more_tables(study, summary, roi),
         figures=figures,
+        power=_power(study, tile, roi=roi),
         trained=training.collect(workspace, with_pictures=study.report.publishable is None),
     )
     drawn = study_figures.write(workspace / "report" / "figures", list(by_roi.items()), figures)
@@ -161,6 +172,19 @@ def _more_tables(study: Study, summary: dict[str, Any], roi: str) -> list[Table]
 def _controls(workspace: Path, tile: Tile) -> dict[str, Any] | None:
     """Return what controls found, where the page was planned with them."""
     return _scores(workspace, "controls.json") if _CONTROLS in tile.group.upstream else None
+
+
+def _power(study: Study, tile: Tile, *, roi: str) -> Section | None:
+    """Return how accuracy grows with the data, where the page was planned with it."""
+    if _POWER not in tile.group.upstream:
+        return None
+    from hpc_recon.reporting import power
+    from hpc_recon.stores import layout
+
+    path = layout.workspace_of(study) / "power" / "power.json"
+    if not path.exists():
+        raise MissingStore(f"{path} does not exist; make it with `python -m hpc_recon.power --redo`")
+    return power.section(dict(read_json(path)), study, roi=roi)
 
 
 def _latents(study: Study) -> list[Path]:

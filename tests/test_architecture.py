@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hpc_recon"
 
 STEPS = {"simulate", "ingest", "extract", "convert", "fit", "decode", "train", "reconstruct", "evaluate", "report"}
-ANALYSES = {"screen"}
+ANALYSES = {"screen", "power"}
 VERBS = STEPS | ANALYSES | {"status", "pipeline", "export", "generator", "rate", "control"}
 #: A library may import the libraries to its right and nothing else of the package.
 LIBRARIES: dict[str, set[str]] = {

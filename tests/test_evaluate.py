@@ -300,7 +300,7 @@ def test_the_plan_names_what_it_reads_and_what_it_needs(make_study, fill_workspa
     study = make_study(CONTENT)
     fill_workspace(study)
     tiles = evaluate.plan(study, shapes.read(study))
-    assert [t.stage for t in tiles] == ["features"] * 6 + ["images"] * 6 + ["tables"]
+    assert [t.stage for t in tiles] == ["features"] * 6 + ["images"] * 6 + ["voxels"] * 2 + ["tables"]
     by_key = {t.group.key: t for t in tiles}
     assert by_key["evaluate/features/S1/VC/vgg/conv1_1"].group.upstream == ("decode/S1/VC/vgg/conv1_1",)
     assert "reconstruct/deep/S1/VC/natural" in by_key["evaluate/images/deep/S1/VC/natural"].group.upstream
@@ -334,7 +334,7 @@ def test_settings_name_the_metrics_only_where_they_are_not_the_default(make_stud
     plain = settings()
     assert plain["images"] == {"identification": True}
     intervals = {"confidence": 0.95, "resamples": 2000}
-    assert plain["tables"] == {"evaluate": intervals, "seed": 0, "holds": ["tests", "validity", "winning"]}
+    assert plain["tables"] == {"evaluate": intervals, "seed": 0, "holds": ["tests", "validity", "winning", "anova"]}
     weights = tmp_path / "alexnet.pth"
     with pytest.raises(StudyError, match=r"alexnet\.pth cannot be read"):
         settings(presets=["takagi"], networks={"alexnet": str(weights)})

@@ -31,6 +31,7 @@ from hpc_recon.core.ingest_options import Ingest, Name, SubjectName
 from hpc_recon.core.ingest_section import paths_as_list
 from hpc_recon.core.latent_options import LatentOptions, StimulusArray
 from hpc_recon.core.options import EndToEndOptions, IcnnOptions, PixelsOptions
+from hpc_recon.core.power_options import Power
 from hpc_recon.core.reference_options import Reference
 from hpc_recon.core.screen_options import ScreenOptions
 from hpc_recon.core.sizes import Sizes
@@ -248,6 +249,7 @@ class Study(Section):
     controls: Controls = Field(Controls(), description="chains on brains that can tell nothing (docs/statistics.md)")
     control_of: ControlOf | None = Field(None, description="written by `control`, into the studies that it derives")
     screen: Screen = Field(Screen(), description="how networks and layers are ranked by `screen`")
+    power: Power = Field(Power(), description="how accuracy grows with the data, and what more would bring (`power`)")
 
     @property
     def training_dataset(self) -> str:

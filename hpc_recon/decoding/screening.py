@@ -41,8 +41,8 @@ def candidates(study: Study) -> dict[str, Network]:
     return {**study.networks, **study.screen.networks}
 
 
-def require_ridge(study: Study) -> None:
-    """Raise `StudyError` unless the study's decoders are ridge on selected voxels, which is what `screen` fits."""
+def require_ridge(study: Study, verb: str = "screen") -> None:
+    """Raise `StudyError` unless the study's decoders are ridge on selected voxels, which is what `verb` fits."""
     wrong = {
         "estimator: ard": (study.fit.estimator == "ard", "fit.estimator=ridge"),
         "n_voxels: all": (study.fit.n_voxels == "all", "fit.n_voxels=500"),
@@ -50,7 +50,7 @@ def require_ridge(study: Study) -> None:
         "files": (bool(study.fit.files), "fit.files={}"),
     }
     problems = [
-        f"screen fits ridge on selected voxels, but fit has {name}; add --set {remedy} for this command"
+        f"{verb} fits ridge on selected voxels, but fit has {name}; add --set {remedy} for this command"
         for name, (is_so, remedy) in wrong.items()
         if is_so
     ]

@@ -1,10 +1,11 @@
-"""Features of a sample of units and of training stimuli alone, for `screen`: straight from the taps."""
+"""Features of a sample of units, for `screen` (training stimuli alone) and `power`: straight from the taps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -28,10 +29,29 @@ class Candidate:
     network: Network
     #: Sampled unit numbers of each layer, (n,) int64 ascending.
     units: Mapping[str, Array]
+    #: The command that they are for.
+    verb: Literal["screen", "power"] = "screen"
+
+    def place(self, layer: str) -> layout.Ref:
+        """Return where the sampled features of a layer lie."""
+        return (layout.screened if self.verb == "screen" else layout.powered)(self.name, layer)
 
 
-def candidate(study: Study, name: str, network: Network, image_size: tuple[int, int]) -> Candidate:
+def candidate(
+    study: Study,
+    name: str,
+    network: Network,
+    image_size: tuple[int, int],
+    *,
+    verb: Literal["screen", "power"] = "screen",
+    n_sampled: int | None = None,
+) -> Candidate:
     """Return a network with the sample of its units: that which a study with `units: N` decodes.
+
+    Parameters
+    ----------
+    n_sampled
+        Units a layer; default: `screen.units`.
 
     Raises
     ------
@@ -43,9 +63,9 @@ def candidate(study: Study, name: str, network: Network, image_size: tuple[int, 
     for layer in network.layers:
         n_units = zoo.n_units(shapes[layer])
         rng = np.random.default_rng(seed_of(study.seed, "units", name, layer))
-        drawn = rng.choice(n_units, size=min(study.screen.units, n_units), replace=False)
+        drawn = rng.choice(n_units, size=min(n_sampled or study.screen.units, n_units), replace=False)
         units[layer] = np.sort(drawn).astype(np.int64)
-    return Candidate(name, network, units)
+    return Candidate(name, network, units, verb)
 
 
 def group(study: Study, wanted: Candidate, labels: tuple[str, ...] | None) -> Group:
@@ -54,7 +74,7 @@ def group(study: Study, wanted: Candidate, labels: tuple[str, ...] | None) -> Gr
     Parameters
     ----------
     labels
-        Of the training stimuli; None where they are not known yet, which is a dry run.
+        Of the stimuli; None where they are not known yet, which is a dry run.
     """
     network, source = wanted.network, dict[str, object]()
     if network.features is None:
@@ -62,7 +82,7 @@ def group(study: Study, wanted: Candidate, labels: tuple[str, ...] | None) -> Gr
     else:
         for layer, found in given_files.look(wanted.name, network, labels).items():
             source[layer] = given_files.identity(layout.workspace_of(study), found)
-    settings = {
+    settings: dict[str, object] = {
         "source": source,
         "dtype": network.dtype,
         "transform": network.transform,
@@ -71,14 +91,16 @@ def group(study: Study, wanted: Candidate, labels: tuple[str, ...] | None) -> Gr
         "training": study.training_dataset,
         "samples": study.fit.samples,
     }
+    if wanted.verb == "power":
+        settings["tests"] = study.test_datasets()
     upstream = (f"{study.source_verb}/stimuli", *(f"{study.source_verb}/{subject}" for subject in study.subjects))
-    return Group("screen", ("features", wanted.name), canonical(settings), upstream)
+    return Group(wanted.verb, ("features", wanted.name), canonical(settings), upstream)
 
 
 def tiles(
     study: Study, wanted: Candidate, *, n_stimuli: int, labels: tuple[str, ...] | None, image_size: tuple[int, int]
 ) -> list[Tile]:
-    """Return one tile of 48 training stimuli after another."""
+    """Return one tile of 48 stimuli after another."""
     own = group(study, wanted, labels)
     return [
         Tile(own, "features", start, stop, _need(wanted, stop - start, image_size))
@@ -120,11 +142,11 @@ def create(study: Study, wanted: Candidate, *, n_stimuli: int) -> None:
     for layer, own in wanted.units.items():
         arrays.create(
             layout.workspace_of(study),
-            layout.screened(wanted.name, layer),
+            wanted.place(layer),
             shape=(n_stimuli, len(own)),
             dtype=wanted.network.dtype,
             geometry=layout.feature_geometry(n_stimuli, len(own)),
-            made_by=f"screen/features/{wanted.name}",
+            made_by=f"{wanted.verb}/features/{wanted.name}",
         )
 
 
@@ -134,7 +156,7 @@ def write(study: Study, tile: Tile, wanted: Candidate, rows: Array) -> list[Path
     Parameters
     ----------
     rows
-        Of all training stimuli in the stimulus table, int64 ascending; only those of the tile are looked at.
+        Of all these stimuli in the stimulus table, int64 ascending; only those of the tile are looked at.
 
     Raises
     ------
@@ -146,7 +168,7 @@ def write(study: Study, tile: Tile, wanted: Candidate, rows: Array) -> list[Path
     for layer, values in found.items():
         features.require_finite(values, layer=f"{wanted.name}/{layer}", dtype=wanted.network.dtype)
     for layer, values in found.items():
-        ref = layout.screened(wanted.name, layer)
+        ref = wanted.place(layer)
         files += arrays.write(workspace, ref, (tile.start, 0), values.astype(wanted.network.dtype))
     return files
 

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from hpc_recon.reporting.figures import Panel
 from hpc_recon.reporting.layer_plots import LegendEntry, PanelRow
 from hpc_recon.reporting.pictures import Gallery
+from hpc_recon.reporting.power import Section
 from hpc_recon.reporting.runs import RunFigures
 from hpc_recon.reporting.score_tables import ChoiceRow, Table
 from hpc_recon.reporting.training import Trained
@@ -51,6 +52,8 @@ class Page:
     card: Card | None = field(default=None)
     #: Decoding of converted activity beside decoding within a subject.
     conversion_tables: Sequence[Table] = field(default=())
+    #: How accuracy grows with the data; None: `power` was not run.
+    power: Section | None = field(default=None)
     #: Networks that were trained to make images.
     trained: Sequence[Trained] = field(default=())
     #: Longer tables: every score, tests, what people chose, variants against each other.

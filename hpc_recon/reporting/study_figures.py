@@ -29,7 +29,13 @@ _PLACES = ("run", "session", "block", "n_averaged")
 
 
 def collect(
-    summary: Mapping[str, Any], study: Study, items: pd.DataFrame, images: pd.DataFrame, *, roi: str
+    summary: Mapping[str, Any],
+    study: Study,
+    items: pd.DataFrame,
+    images: pd.DataFrame,
+    *,
+    roi: str,
+    pairs: Sequence[tuple[str, str]] = (),
 ) -> list[Panel]:
     """Return the figures that the study has data for.
 
@@ -41,12 +47,64 @@ def collect(
         `scores/items.csv` and `scores/images.csv`.
     roi
         Whose images are shown.
+    pairs
+        Test datasets over the same stimuli, as perception and imagery.
     """
     return [
         *methods(summary, study, roi=roi),
         *layers(summary, study, roi=roi),
         *columns(study, items, images, roi=roi),
+        *tasks(summary, study, pairs=pairs),
     ]
+
+
+def tasks(summary: Mapping[str, Any], study: Study, *, pairs: Sequence[tuple[str, str]]) -> list[Panel]:
+    """Draw identification from one task against that from another over the same stimuli, a point a layer and ROI.
+
+    One panel a pair of datasets with three points or more; mean over subjects.
+    """
+    wanted = ("all", "identification")
+    own = [e for e in summary["layers"] if (e["split"], e["metric"]) == wanted and e["mean"] is not None]
+    places = [
+        (roi, net, layer) for roi in study.rois for net, known in study.networks.items() for layer in known.layers
+    ]
+    found = []
+    for pair in pairs:
+        points = []
+        for roi, net, layer in places:
+            here = [e for e in own if (e["roi"], e["network"], e["layer"]) == (roi, net, layer)]
+            both = [_mean([e for e in here if e["dataset"] == dataset]) for dataset in pair]
+            if both[0] is not None and both[1] is not None:
+                points.append((roi, layer, both[0][0], both[1][0]))
+        if len(points) >= _LEAST_POINTS:
+            found.append(_tasks(points, dataset_title(study, pair[0]), dataset_title(study, pair[1])))
+    return found
+
+
+def _tasks(points: Sequence[tuple[str, str, float, float]], first: str, second: str) -> Panel:
+    rois = list(dict.fromkeys(point[0] for point in points))
+    ends = [min(min(p[2:]) for p in points), max(max(p[2:]) for p in points)]
+
+    def draw(axes: Axes, ink: Ink) -> None:
+        axes.plot(ends, ends, color=ink.text, linewidth=1, linestyle=(0, (4, 3)), alpha=0.6)
+        for number, roi in enumerate(rois):
+            x, y = zip(*[point[2:] for point in points if point[0] == roi], strict=True)
+            colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+            axes.plot(
+                x, y, linestyle="", markersize=4.5, markeredgewidth=0, alpha=0.85, label=roi, color=colour,
+                marker=marker,
+            )  # fmt: skip
+        axes.set_xlabel(f"identification, {first}")
+        axes.set_ylabel(f"identification, {second}")
+        axes.margins(0.08)
+        plain(axes, ink, grid="both")
+        if len(rois) > 1:
+            axes.legend(frameon=False, fontsize=6.5, labelcolor=ink.text)
+
+    told = "; ".join(f"{roi} {layer} {a:.2f}, {b:.2f}" for roi, layer, a, b in points)
+    title = f"{second} against {first}"
+    subtitle = "the same stimuli; a point a layer and region, mean over subjects; dashed: equal"
+    return panel(title, draw, subtitle=subtitle, alt=f"Identification, {title}: {told}.")
 
 
 def methods(summary: Mapping[str, Any], study: Study, *, roi: str) -> list[Panel]:

@@ -67,7 +67,10 @@ STEPS = (
     _verb("report", "write one self-contained HTML page"),
 )
 #: Verbs that compute by tiles as the steps do, but stand outside the pipeline.
-ANALYSES = (_verb("screen", "rank networks and layers by decodability, from some units and training data alone"),)
+ANALYSES = (
+    _verb("screen", "rank networks and layers by decodability, from some units and training data alone"),
+    _verb("power", "show how accuracy grows with images, repeats, trials and voxels, and what more would bring"),
+)
 #: Commands that are not steps of their own.
 OTHERS = (
     _verb("pipeline", "run the chain of all verbs on one cluster"),

@@ -100,6 +100,20 @@ def screened(network: str, layer: str) -> Ref:
     return Ref(_join("screen.zarr", network, layer), "screen")
 
 
+def powered(network: str, layer: str) -> Ref:
+    """Features of a sample of units, (n_training_and_test_stimuli, n_sampled) float32 or float16."""
+    return Ref(_join("power.zarr", "features", network, layer), "power")
+
+
+def power_scores(network: str, split: str, roi: str, dataset: str, part: str) -> Ref:
+    """Scores of decoders from parts of the data (n_draws, n_settings, ...) float32, NaN where undefined.
+
+    `part` is `units` (..., n_units of all layers), or `stimuli` (..., n_layers, n_stimuli).
+    """
+    _one_of(part, ("units", "stimuli"))
+    return Ref(_join("power.zarr", "scores", network, split, roi, dataset, part), "power")
+
+
 def norms(network: str, layer: str) -> Ref:
     """Reference statistics of each stimulus's features, (n_stimuli, 3) float32; for norm correction."""
     return Ref(_join("norms.zarr", network, layer), "extract")

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from hpc_recon.reporting import layer_plots, page, pictures, runs, score_tables, words
+from hpc_recon.reporting import layer_plots, page, pictures, power, runs, score_tables, words
 
 VOID = {"meta", "img", "br", "link", "path", "rect", "circle", "use", "input"}
 HOSTILE = '<script>alert("1")</script>'
@@ -78,6 +78,19 @@ def test_everything_is_escaped(content):
     assert "<script>alert" not in html
     assert html.count("&lt;script&gt;") >= 8
     assert "Pixels &amp; &lt;more&gt;" in html
+
+
+def test_what_more_data_would_bring_is_a_section(content):
+    assert 'id="power"' not in page.render(content)
+    row = score_tables.Line(HOSTILE, "vgg, S1", "reconstruction", (score_tables.Cell(".28 [.27, .29]"),))
+    table = score_tables.Table("What more", "read from curves", ("r now",), (row,))
+    panels = content.panel_rows[0].panels
+    html = page.render(replace(content, power=power.Section((f"Check {HOSTILE}",), panels, table)))
+    checker = check(html)
+    assert HOSTILE not in html
+    assert ".28 [.27, .29]" in html
+    assert "Check &lt;script&gt;" in html
+    assert ("section", {"id": "power"}) in checker.tags
 
 
 def test_the_page_is_well_formed_and_self_contained(content):

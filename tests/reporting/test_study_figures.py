@@ -122,6 +122,20 @@ def test_vividness_is_set_against_identification(study):
     assert study_figures.columns(study, *tables((1.0, 2.0, 4.0, 3.0)), roi="V1") == []
 
 
+def test_imagery_is_set_against_perception(study):
+    place = {"split": "all", "roi": "VC", "network": "vgg", "metric": "identification", "low": None, "high": None}
+    layers = [
+        {**place, "subject": subject, "layer": layer, "dataset": dataset, "mean": level + 0.05 * number + shift}
+        for number, layer in enumerate(LAYERS)
+        for dataset, level in (("natural", 0.7), ("imagery", 0.6))
+        for subject, shift in (("S1", -0.02), ("S2", 0.02))
+    ]
+    (drawn,) = study_figures.tasks({"layers": layers}, study, pairs=[("natural", "imagery")])
+    assert f"VC {LAYERS[0]} 0.70, 0.60" in drawn.alt
+    assert study_figures.tasks({"layers": layers}, study, pairs=[("natural", "letters")]) == []
+    assert study_figures.tasks({"layers": layers}, study, pairs=[]) == []
+
+
 def test_figures_are_files_too_and_equal_each_time(study, tmp_path):
     panels = study_figures.collect(summary(study), study, *tables((1.0, 2.0, 4.0, 3.0)), roi="VC")
     assert [panel.title for panel in panels] == [
