@@ -134,20 +134,20 @@ def _folds(study: Study, shapes: Shapes) -> Iterator[Tile]:
 
 def _maps(study: Study, shapes: Shapes) -> Iterator[Tile]:
     from hpc_recon.numerics import all_voxels
+    from hpc_recon.numerics.factorisation import SPECTRUM_FROM
 
     alphas, n_threads = study.fit.alpha_candidates, threads.available()
     for split in study.splits():
         for roi in study.rois:
             s = sizes_of(study, shapes, split, roi)
             out = array_bytes(len(alphas), s.n_voxels, s.n_stimuli)
-            own = max(
-                all_voxels.system_bytes(
-                    s.n_samples, s.n_voxels, n_stimuli=s.n_stimuli, n_items=s.n_stimuli, n_alphas=1, n_threads=n_threads
-                ),
-                all_voxels.spectrum_bytes(s.n_samples, s.n_voxels, n_stimuli=s.n_stimuli, n_threads=n_threads),
-            )
+            bytes_of = all_voxels.spectrum_bytes if len(alphas) >= SPECTRUM_FROM else all_voxels.map_bytes
+            own = bytes_of(s.n_samples, s.n_voxels, n_stimuli=s.n_stimuli, n_threads=n_threads)
+            copies = 2 if study.fit.needs_folds else 1  # samples outside a fold are a copy
+            sums = array_bytes(s.n_stimuli, s.n_voxels)
+            reading = max(reading_bytes(s.n_samples, s.n_voxels), copies * s.sample_bytes + own + out)
             need = Need(
-                host_bytes=max(reading_bytes(s.n_samples, s.n_voxels), s.sample_bytes + own + out) + s.gram_bytes,
+                host_bytes=reading + sums + needs.SLACK_BYTES,
                 bytes_in=s.sample_bytes + s.gram_bytes,
                 bytes_out=out,
                 files_out=2,
