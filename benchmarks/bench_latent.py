@@ -1,8 +1,10 @@
 """How near does ridge on all voxels come to the Bayes posterior mean of latents, and what do many targets cost?
 
-Two questions. `bayes`: standard normal latents (as many as HYPER's), a brain that is linear in them with a known
+`bayes`: standard normal latents (as many as HYPER's), a brain that is linear in them with a known
 mapping and noise; r of each number over test items by ridge (penalty by five folds), by the posterior mean that knows
-mapping and noise, and their ratio. `targets`: latents of many numbers (as those of hierarchical autoencoders), made
+mapping and noise, and their ratio; beside them the posterior mean that has to learn the mapping from the same samples
+and knows its prior. `more_samples`: the last two, with up to 16 times the samples. `gradient`: HYPER's dense layer,
+trained by its schedule, against its closed form. `targets`: latents of many numbers (as those of hierarchical autoencoders), made
 tile by tile so that they are never all in memory: one factorisation, then all targets, their seconds and the peak of
 memory, and predictions against scikit-learn's Ridge on a slice.
 
@@ -22,15 +24,18 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from give import give
 from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits
 
+from hpc_recon.numerics import gradient as trained
 from hpc_recon.numerics import latent_scores
 from hpc_recon.numerics.all_voxels import fold_errors, predict_items
 from hpc_recon.numerics.choice import deal_folds
+from hpc_recon.numerics.decoder import predict_units
 from hpc_recon.numerics.factorisation import prepare, sample_statistics
 from hpc_recon.numerics.stats import mean_and_scale, standardise
 
@@ -39,6 +44,8 @@ N_FOLDS = 5
 #: samples, voxels, numbers of a latent, test items; noise relative to the signal of a voxel
 BAYES = {False: (1050, 4096, 512, 400), True: (120, 200, 10, 60)}
 NOISE = (0.5, 1.0, 2.0, 4.0)
+#: How many times the samples of `bayes`.
+TIMES = (1, 4, 16)
 #: samples, voxels, targets, targets at a time, scikit-learn's slice, test items
 TARGETS = {False: (8859, 15_724, 91_168, 2048, 256, 982), True: (60, 90, 200, 32, 16, 20)}
 PENALTY = 1e3
@@ -56,6 +63,7 @@ def bayes(toy: bool, n_threads: int) -> dict[str, object]:
         best = latent_scores.by_number(
             x[n:] @ np.linalg.solve(mapping @ mapping.T + noise**2 * np.eye(d), mapping).T, z[n:]
         )
+        learned = latent_scores.by_number(_mapping_learned(z[:n], x[:n], x[n:], noise), z[n:])
         started = time.perf_counter()
         X, Y, stimulus = x[:n].astype(np.float32), z[:n].astype(np.float32), np.arange(n)
         fold = deal_folds(n, N_FOLDS, seed=0)
@@ -68,12 +76,94 @@ def bayes(toy: bool, n_threads: int) -> dict[str, object]:
         own = latent_scores.by_number(predicted, z[n:])
         found[f"noise {noise:g}"] = {
             "posterior mean": float(best.mean()),
+            "posterior mean, mapping learned": float(learned.mean()),
             "ridge": float(own.mean()),
             "ratio": float(own.mean() / best.mean()),
+            "ratio to mapping learned": float(own.mean() / learned.mean()),
             "alpha": alpha,
             "seconds": time.perf_counter() - started,
         }
     return found
+
+
+def _mapping_learned(z, x, test, noise):
+    """Return the posterior mean of latents of test items where the mapping is learned from n samples.
+
+    Its prior (independent normal weights of variance 1 / d) and the noise are known. Given the samples a voxel's
+    weights are normal with mean A^-1 z'x and covariance noise^2 A^-1, A = z'z + d noise^2 I, so a test pattern has the
+    variance noise^2 (1 + z*'A^-1 z*) about z* times the mean weights. That variance is taken at its expectation under
+    the posterior of z*, found by a few rounds; then the posterior is normal.
+    """
+    d = z.shape[1]
+    A = z.T @ z + d * noise**2 * np.eye(d)
+    inverse = np.linalg.inv(A)
+    weights = inverse @ (z.T @ x)  # (d, voxels)
+    products, seen = weights @ weights.T, test @ weights.T
+    variance = noise**2 * (1 + np.trace(inverse))
+    for _ in range(20):
+        precision = np.eye(d) + products / variance
+        mean = np.linalg.solve(precision, seen.T / variance).T
+        spread = np.einsum("ij,jk,ik->i", mean, inverse, mean).mean() + np.trace(np.linalg.solve(precision, inverse))
+        variance = noise**2 * (1 + spread)
+    return mean
+
+
+def more_samples(toy: bool, n_threads: int) -> dict[str, object]:
+    """Return r of the posterior mean with a learned mapping, relative to that of a known one, by samples and noise."""
+    n, p, d, n_test = BAYES[toy]
+    rng = np.random.default_rng(1)
+    mapping = rng.standard_normal((d, p), dtype=np.float32) / np.sqrt(d, dtype=np.float32)
+    most = n * max(TIMES)
+    z = rng.standard_normal((most + n_test, d), dtype=np.float32)
+    pure = z @ mapping
+    found = {}
+    for noise in NOISE:
+        x = pure + np.float32(noise) * rng.standard_normal(pure.shape, dtype=np.float32)
+        test, known = x[most:].astype(np.float64), mapping.astype(np.float64)
+        best = test @ np.linalg.solve(known @ known.T + noise**2 * np.eye(d), known).T
+        best = latent_scores.by_number(best, z[most:]).mean()
+        own = {}
+        for times in TIMES:
+            learned = _mapping_learned(z[: n * times], x[: n * times], test, noise)
+            own[f"{n * times} samples"] = float(latent_scores.by_number(learned, z[most:]).mean() / best)
+        found[f"noise {noise:g}"] = own
+    return found
+
+
+def gradient(toy: bool, n_threads: int) -> dict[str, object]:
+    """Return r of the dense layer of HYPER's schedule, of its closed form, and of ridge, at two levels of noise.
+
+    Some units of the layer alone: they do not depend on one another.
+    """
+    n, p, d, n_test = BAYES[toy]
+    n_units, epochs = (8, 40) if toy else (32, 1500)
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((n + n_test, d))
+    mapping = rng.standard_normal((d, p)) / np.sqrt(d)
+    found = {}
+    with mock.patch.object(trained, "UNIT_BLOCK", n_units):  # no more units than are looked at
+        for noise in NOISE[1:3]:
+            x = z @ mapping + noise * rng.standard_normal((n + n_test, p))
+            x = ((x - x[:n].mean(axis=0)) / x[:n].std(axis=0)).astype(np.float32)  # as maps of z-statistics are
+            X, Y, test = x[:n], z[:n, :n_units].astype(np.float32), x[n:]
+            brain = sample_statistics(X, np.arange(n), n_stimuli=n)
+            Z = standardise(test, mean=brain.mean, scale=brain.scale, dtype=np.float32)
+            own = {}
+            for start in (0.07, 0.0):
+                schedule = trained.Schedule(epochs=epochs, start=start)
+                started = time.perf_counter()
+                units = trained.fit_units(
+                    X, np.arange(n), brain, Y, schedule=schedule, n_units=d, seed=0, n_threads=n_threads
+                )
+                seconds = time.perf_counter() - started
+                r = latent_scores.by_number(predict_units(Z, units), z[n:, :n_units]).mean()
+                own[f"Adam, weights from +-{start:g}"] = {"r": float(r), "seconds": seconds}
+            for name, alpha in (("closed form", schedule.equivalent_alpha(n, d)), ("alpha 100", 100.0)):
+                predicted = _ridge(X, Y, test, alpha, n_threads)
+                r = latent_scores.by_number(predicted, z[n:, :n_units]).mean()
+                own[name] = {"r": float(r), "alpha": alpha}
+            found[f"noise {noise:g}"] = own
+    return {"units": n_units, "of": d, "epochs": epochs, **found}
 
 
 def _ridge(X, Y, test, alpha, n_threads):
@@ -201,7 +291,7 @@ _PARTS = {"ours": _part_of_ours, "scikit-learn": _part_of_scikit_learn}
 def main(argv=None):
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", metavar="bayes|targets")
+    parser.add_argument("what", nargs="*", metavar="bayes|more_samples|gradient|targets")
     parser.add_argument("--toy", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path)
@@ -209,7 +299,7 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     if arguments.part is not None:
         return give(_PARTS[arguments.part](arguments.toy, arguments.threads, arguments.output))
-    functions = {"bayes": bayes, "targets": targets}
+    functions = {"bayes": bayes, "more_samples": more_samples, "gradient": gradient, "targets": targets}
     results = {name: functions[name](arguments.toy, arguments.threads) for name in arguments.what or functions}
     about = {"cores": os.cpu_count(), "load": os.getloadavg()[0], "python": platform.python_version()}
     return give({"about": about, "results": results}, arguments.output)

@@ -173,6 +173,16 @@ def units_of(study: Study, group: Group) -> Array | None:
     return unit_sample(study, network, layer, n_units)
 
 
+def n_units(study: Study, group: Group) -> int:
+    """Return the number of decoders of a layer."""
+    units = units_of(study, group)
+    if units is not None:
+        return len(units)
+    _, _, decoded_name, layer = names(group)
+    ref = layout.features(study.network_of(decoded_name), layer)
+    return arrays.describe(layout.workspace_of(study), ref).shape[1]
+
+
 def features(study: Study, group: Group, rows: Array, units: Array | None, start: int, stop: int) -> Array:
     """Read the features of stimuli for decoders `start` to `stop` of a layer, in the stored type.
 

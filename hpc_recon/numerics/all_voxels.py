@@ -266,6 +266,16 @@ def fit_bytes(n_units: int, n_voxels: int, *, n_samples: int, n_stimuli: int, n_
     return n_units * (n_voxels * itemsize + 24) + max(8 * mapping + M, 2 * M + n_threads * block)
 
 
+def out_of_fold_bytes(n_units: int, *, n_stimuli: int, n_test: int, n_voxels: int, n_threads: int) -> int:
+    """Return the peak bytes of `out_of_fold.predict` with stored maps: predictions, a fold's patterns and map.
+
+    Beside them the training rows of the units, eight copies of a fold's predictions in float64 and, for each thread, a
+    block of units with its targets in float64.
+    """
+    held = 4 * (n_voxels * (n_stimuli + 2 * n_test) + n_stimuli * (n_test + 2 * n_units)) + 8 * 8 * n_test * n_units
+    return held + n_threads * UNIT_BLOCK * 5 * 8 * n_stimuli
+
+
 def _mapping_numbers(n_samples: int, n_voxels: int, n_stimuli: int, n_threads: int) -> int:
     """Return how many numbers of float64 exist while M is made, beside it.
 
