@@ -1,12 +1,12 @@
 """How near does ridge on all voxels come to the Bayes posterior mean of latents, and what do many targets cost?
 
-`bayes`: standard normal latents (as many as HYPER's), a brain that is linear in them with a known
-mapping and noise; r of each number over test items by ridge (penalty by five folds), by the posterior mean that knows
-mapping and noise, and their ratio; beside them the posterior mean that has to learn the mapping from the same samples
-and knows its prior. `more_samples`: the last two, with up to 16 times the samples. `gradient`: HYPER's dense layer,
-trained by its schedule, against its closed form. `targets`: latents of many numbers (as those of hierarchical autoencoders), made
-tile by tile so that they are never all in memory: one factorisation, then all targets, their seconds and the peak of
-memory, and predictions against scikit-learn's Ridge on a slice.
+`bayes`: standard normal latents (as many as HYPER's), a brain that is linear in them with a known mapping and noise; r
+of each number over test items by ridge (penalty by five folds), by the posterior mean that knows mapping and noise, and
+their ratio; beside them the posterior mean that has to learn the mapping from the same samples and knows its prior.
+`more_samples`: the last two, with up to 16 times the samples. `gradient`: HYPER's dense layer, trained by its schedule,
+against its closed form. `targets`: latents of many numbers (as those of hierarchical autoencoders), made tile by tile
+so that they are never all in memory: one factorisation, then all targets, their seconds and the peak of memory, and
+predictions against scikit-learn's Ridge on a slice.
 
     python benchmarks/bench_latent.py --toy
     python benchmarks/bench_latent.py bayes targets --output benchmarks/results/latent.json

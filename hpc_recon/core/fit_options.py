@@ -35,6 +35,17 @@ class AlphaGrid(FitSection):
     per: Literal["layer", "unit"] = Field("layer", description="one choice per layer, or one for each unit")
 
 
+class MostActive(FitSection):
+    """Voxels of the largest response, before units have any say (Dado 2020: 4,096); others are not read at all."""
+
+    voxels: int = Field(ge=1, description="how many of each ROI; an ROI of fewer keeps all")
+    by: Literal["mean", "t"] = Field(
+        "mean",
+        description="the mean over training samples (if they are z-statistics, it ranks as their combined z), or t, "
+        "the mean divided by its standard error",
+    )
+
+
 class Ard(FitSection):
     """Sparse Bayesian regression with a relevance of its own for each voxel (Shen 2019; estimator: ard)."""
 
@@ -100,6 +111,9 @@ class Fit(FitSection):
     estimator: Literal["ridge", "ard", "gradient"] = Field("ridge", description="the regression")
     n_voxels: WholeOrGrid = Field(
         500, description="voxels per unit, all (no selection: every voxel of the ROI), or {grid: [...]}"
+    )
+    most_active: MostActive | None = Field(
+        None, description="read only the voxels of an ROI that respond most, chosen on all training samples"
     )
     alpha: RealOrGrid = Field(
         100.0,
@@ -178,7 +192,8 @@ class Fit(FitSection):
 
     def most_voxels(self, n_voxels: int) -> int:
         """Return the most voxels that a unit of an ROI of `n_voxels` can read."""
-        return min(max(self.voxel_candidates, default=n_voxels), n_voxels)
+        active = n_voxels if self.most_active is None else self.most_active.voxels
+        return min(max(self.voxel_candidates, default=n_voxels), n_voxels, active)
 
     @property
     def alpha_candidates(self) -> tuple[float, ...]:

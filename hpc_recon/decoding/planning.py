@@ -82,6 +82,8 @@ def _brain_group(study: Study, split: str, roi: str, name: str, **settings: obje
     content: dict[str, object] = {"training": study.training_dataset, **settings}
     if study.fit.samples:
         content["samples"] = study.fit.samples
+    if study.fit.most_active is not None:
+        content["most_active"] = study.fit.most_active.model_dump()
     return Group("fit", (split, roi, name), canonical(content), tuple(upstream))
 
 

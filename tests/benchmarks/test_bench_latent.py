@@ -22,3 +22,11 @@ def test_at_toy_size(tmp_path, capsys) -> None:
     )
     # Nothing is better than the posterior mean, but for the chance of 60 items.
     assert all(0.5 < own["ratio"] < 1.05 for own in content["results"]["bayes"].values())
+    # Nor is ridge better than the posterior mean that learns the mapping, and that improves with more samples.
+    assert all(0.5 < own["ratio to mapping learned"] < 1.02 for own in content["results"]["bayes"].values())
+    for own in content["results"]["more_samples"].values():
+        assert sorted(own.values()) == list(own.values())
+        assert own["1920 samples"] > 0.98
+    trained = content["results"]["gradient"]["noise 1"]
+    assert trained["closed form"]["alpha"] == pytest.approx(0.01 * 120 * 10)
+    assert trained["Adam, weights from +-0"]["r"] == pytest.approx(trained["closed form"]["r"], abs=0.05)

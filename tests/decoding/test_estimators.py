@@ -94,6 +94,41 @@ def test_sparse_decoders_are_those_of_numerics(decodable, run_verb, stored, opti
     np.testing.assert_array_equal(got.decoder("stats"), table)
 
 
+@pytest.mark.parametrize(
+    ("options", "by"),
+    [({"n_voxels": 12}, "mean"), ({"n_voxels": "all", "alpha": GRID, "folds": 3, "out_of_fold": True}, "t")],
+    ids=str,
+)
+def test_only_the_most_active_voxels_are_read(decodable, run_verb, stored, oracle, options, by) -> None:
+    from hpc_recon.core.files import read_json
+
+    section = {"alpha": 5.0, **options, "most_active": {"voxels": 15, "by": by}}
+    study, truth = decodable(fit=section, networks=ONE_LAYER)
+    run_verb(fit, study)
+    run_verb(decode, study)
+    X, Y, codes = truth.training("S1", "VC", "fc")
+    size = X.mean(0) if by == "mean" else X.mean(0) / X.std(0, ddof=1)
+    active = np.sort(np.argsort(-size)[:15])
+    grid = study.workspace / "choices/S1/VC/net/fc.json"
+    alpha = read_json(grid)["alpha"] if study.fit.has_grids else 5.0
+    k = None if options["n_voxels"] == "all" else 12
+    dense = oracle.ridge(X[:, active], Y, codes, alpha=alpha, k=k)
+    got = stored(study)
+    np.testing.assert_array_equal(got.decoder("voxel")[:, : k or 15], active[np.stack(dense.voxel)])
+    if k is None:
+        assert set(got.decoder("voxel")[:, 15:].ravel()) <= {65535}
+    predicted = dense.predict(truth.test("S1", "VC", "natural")[:, active])
+    np.testing.assert_allclose(got.decoded(), predicted, rtol=1e-4, atol=1e-4)
+
+
+def test_another_mask_is_another_fit(decodable) -> None:
+    made = []
+    for options in ({}, {"most_active": {"voxels": 15}}, {"most_active": {"voxels": 15, "by": "t"}}):
+        study, _ = decodable(fit={"n_voxels": 12, **options}, networks=ONE_LAYER)
+        made.append(fit.plan(study, shapes.read(study))[0].group.settings)
+    assert len(set(made)) == 3
+
+
 def test_trained_decoders_are_those_of_numerics(decodable, run_verb, stored, monkeypatch) -> None:
     """Each unit is trained as its number in the layer says, however few are read at a time."""
     monkeypatch.setattr("hpc_recon.numerics.needs.UNITS_AT_ONCE", 9)
