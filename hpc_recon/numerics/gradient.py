@@ -100,8 +100,7 @@ def fit_units(
 
     Notes
     -----
-    Memory: `fit_bytes`, time: `fit_seconds`. The result does not depend on `n_threads`, nor on which units are trained
-    together.
+    Memory: `fit_bytes`, time: `fit_seconds`. The result does not depend on `n_threads`, nor on a unit's neighbours.
     """
     xp = namespace(X, Y, brain.sums)
     require_finite_units(Y)
@@ -113,24 +112,22 @@ def fit_units(
     y_mean, y_scale = mean_and_scale(Y)
     weight: Array = xp.empty((count, len(usable)), dtype=dtype)
     bias: Array = xp.empty(count, dtype=dtype)
-    divisor = xp.where(y_scale > 0, y_scale, 1.0)
 
     def train_block(start: int) -> None:
         units = slice(start, min(start + UNIT_BLOCK, count))
         own = Y[:, units]
         if schedule.targets == "z_scored":
             own = standardise(own, mean=y_mean[units], scale=y_scale[units], dtype=dtype)
-        W, b = train(
-            inputs, own, stimulus, schedule=schedule, n_units=n_units, seed=seed, first=first + start
-        )  # (n_usable, n), (n,)
-        W, b = W.astype(xp.float64), b.astype(xp.float64)
+        W, b = train(inputs, own, stimulus, schedule=schedule, n_units=n_units, seed=seed, first=first + start)
+        W, b = W.astype(xp.float64), b.astype(xp.float64)  # (n_usable, n), (n,)
         if schedule.inputs == "stored":
             b += x_mean @ W
             W *= x_scale[:, None]
-        if schedule.targets == "stored":
-            b = (b - y_mean[units]) / divisor[units]
-            W /= divisor[units]
         varies = y_scale[units] > 0
+        if schedule.targets == "stored":
+            b -= y_mean[units]
+            divisor = xp.where(varies, y_scale[units], 1.0)
+            b, W = b / divisor, W / divisor
         weight[units], bias[units] = (W * varies).T, b * varies
 
     blocks = range(0, count, UNIT_BLOCK)
