@@ -72,8 +72,7 @@ def _render(folder: Path, values: dict[str, Any]) -> int:
     from hpc_recon.core.latent_options import LatentGenerator
     from hpc_recon.core.text import checked_name
     from hpc_recon.formats.row_arrays import RowArray
-    from hpc_recon.methods import latent
-    from hpc_recon.nets import devices
+    from hpc_recon.nets import devices, latent_generators
 
     try:
         lines = Path(values["labels"]).read_text(encoding="utf-8").splitlines()
@@ -90,7 +89,7 @@ def _render(folder: Path, values: dict[str, Any]) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     absent = [i for i, label in enumerate(labels) if not (folder / f"{checked_name(label)}.png").exists()]
     for i in absent:
-        image = latent.render(latents[i : i + 1], options, size=None, device=devices.choose())[0]
+        image = latent_generators.render(latents[i : i + 1], options, size=None, device=devices.choose())[0]
         Image.fromarray(np.rint(255 * image).astype(np.uint8)).save(folder / f"{labels[i]}.png")
     click.echo(f"{len(absent):,} images written to {folder}, {len(labels) - len(absent):,} were there")
     return 0

@@ -128,11 +128,12 @@ def _publishable(study: Study, place: _Place, kept: Array, labels: Sequence[str]
     allowed = publishable.read(study, publishable.known(layout.workspace_of(study)))
     found = np.asarray([i for i in kept if allowed.allows(labels[i])], np.int64)
     if len(found) < len(kept):
-        click.echo(f"{len(kept) - len(found)} of {len(kept)} images are withheld (report.publishable)")
+        click.echo(f"{len(kept) - len(found)} of {len(kept)} images are withheld (publishable)")
         if len(found) < 2:
             raise DataError(
-                f"raters need two publishable stimuli or more, but {study.report.publishable} allows {len(found)} of "
-                f"{len(kept)} in {place.dataset}; list more labels, or choose another --dataset"
+                f"raters need two publishable stimuli or more, but "
+                f"{study.report.publishable or f'datasets.{place.dataset}.publishable'} allows {len(found)} of "
+                f"{len(kept)} in {place.dataset}; list more labels (report.publishable), or choose another --dataset"
             )
     return found
 

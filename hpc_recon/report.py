@@ -137,7 +137,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         more_tables=_more_tables(study, summary, roi),
         figures=figures,
         power=_power(study, tile, roi=roi),
-        trained=training.collect(workspace, with_pictures=study.report.publishable is None),
+        trained=training.collect(workspace, with_pictures=not study.withholds),
     )
     drawn = study_figures.write(workspace / "report" / "figures", list(by_roi.items()), figures)
     return [
@@ -196,7 +196,7 @@ def _latents(study: Study) -> list[Path]:
     from hpc_recon.stores import layout
 
     workspace = layout.workspace_of(study)
-    may_show = study.report.publishable is None  # strips are of stimuli that may be withheld
+    may_show = not study.withholds  # strips are of stimuli that may be withheld
     sets = [
         latent_page.Scores(variant, place, summary, latents.strips(study, variant, place) if may_show else {})
         for (variant, place), summary in latents.read(study).items()

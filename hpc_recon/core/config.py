@@ -55,6 +55,11 @@ class Dataset(Section):
     role: Literal["training", "test"] = Field(description="decoders are fitted on training, scored on test")
     title: str | None = Field(None, description="heading in the report; default: the dataset's name")
     identification: bool = Field(True, description="score pairwise identification among the stimuli of this dataset")
+    publishable: bool = Field(
+        True,
+        description="false: the report and `rate` withhold its images, and what was made from them, but for those that "
+        "report.publishable lists",
+    )
 
 
 class Simulate(Section):
@@ -250,6 +255,11 @@ class Study(Section):
     control_of: ControlOf | None = Field(None, description="written by `control`, into the studies that it derives")
     screen: Screen = Field(Screen(), description="how networks and layers are ranked by `screen`")
     power: Power = Field(Power(), description="how accuracy grows with the data, and what more would bring (`power`)")
+
+    @property
+    def withholds(self) -> bool:
+        """Whether images of some stimuli may not be shown."""
+        return self.report.publishable is not None or not all(own.publishable for own in self.datasets.values())
 
     @property
     def training_dataset(self) -> str:

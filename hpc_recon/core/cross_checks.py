@@ -220,6 +220,21 @@ def _check_latent(study: Study, where: str, options: LatentOptions, network: Net
         for layer in options.layers or ()
         if layer not in network.layers
     ]
+    for name, own in options.embeddings.items():
+        if own.network is None:
+            continue
+        place, known = f"{where}.embeddings.{name}", study.networks.get(own.network)
+        if known is None:
+            problems.append(f"{place}.network: unknown name {own.network!r}{closest(own.network, study.networks)}")
+        elif known.architecture == FEATURES_ONLY:
+            problems.append(
+                f"{place}: the features of {own.network!r} come from files alone, so those of rendered images are not "
+                "known; give a network that computes them"
+            )
+        elif own.layer not in known.layers:
+            problems.append(
+                f"{place}.layer: {own.network!r} has no layer {own.layer!r}{closest(own.layer, known.layers)}"
+            )
     if options.calibration == "train_statistics" and not study.fit.out_of_fold:
         problems.append(
             f"{where}: calibration: train_statistics comes from predictions out of fold; write fit: {{out_of_fold: "

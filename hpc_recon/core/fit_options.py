@@ -35,6 +35,17 @@ class AlphaGrid(FitSection):
     per: Literal["layer", "unit"] = Field("layer", description="one choice per layer, or one for each unit")
 
 
+class MostActive(FitSection):
+    """Voxels of the largest response, before units have any say (Dado 2020: 4,096); others are not read at all."""
+
+    voxels: int = Field(ge=1, description="how many of each ROI; an ROI of fewer keeps all")
+    by: Literal["mean", "t"] = Field(
+        "mean",
+        description="the mean over training samples (if they are z-statistics, it ranks as their combined z), or t, "
+        "the mean divided by its standard error",
+    )
+
+
 class Ard(FitSection):
     """Sparse Bayesian regression with a relevance of its own for each voxel (Shen 2019; estimator: ard)."""
 
@@ -47,6 +58,27 @@ class Ard(FitSection):
     prune_threshold: float = Field(1e-10, ge=0, lt=1, description="voxels below this fraction of the largest are out")
     converge_after: int = Field(100, ge=1, description="iterations before convergence is looked for")
     tolerance: float = Field(1e-10, ge=0, description="largest change of a relevance that counts as converged")
+
+
+class Gradient(FitSection):
+    """A dense layer on all voxels, trained by stochastic gradient descent (estimator: gradient); HYPER's by default."""
+
+    learning_rate: float = Field(1e-5, gt=0, description="of Adam")
+    weight_decay: float = Field(
+        0.01,
+        ge=0,
+        description="added to the gradient of the mean over the layer's units of half the squared error; trained to "
+        "convergence, the layer is ridge with alpha = weight_decay x samples x units of the layer",
+    )
+    decay_bias: bool = Field(True, description="decay biases as weights are")
+    batch: int = Field(30, ge=1, description="samples a step; the last batch of an epoch may have fewer")
+    epochs: int = Field(1500, ge=1, description="passes over the training samples, shuffled anew each time")
+    beta1: float = Field(0.9, ge=0, lt=1, description="of Adam: decay of the mean gradient")
+    beta2: float = Field(0.999, ge=0, lt=1, description="of Adam: decay of the mean squared gradient")
+    epsilon: float = Field(1e-8, gt=0, description="of Adam")
+    start: float = Field(0.07, ge=0, description="weights begin uniformly between -start and start; biases at 0")
+    inputs: Literal["stored", "z_scored"] = Field("stored", description="voxels as they are, or z-scored")
+    targets: Literal["stored", "z_scored"] = Field("stored", description="units as they are, or z-scored")
 
 
 def _kind(value: object) -> str:
@@ -76,9 +108,12 @@ RealOrGrid = Annotated[
 class Fit(FitSection):
     """Decoders, one per unit: voxel selection by correlation, then a regression on the voxels selected."""
 
-    estimator: Literal["ridge", "ard"] = Field("ridge", description="the regression")
+    estimator: Literal["ridge", "ard", "gradient"] = Field("ridge", description="the regression")
     n_voxels: WholeOrGrid = Field(
         500, description="voxels per unit, all (no selection: every voxel of the ROI), or {grid: [...]}"
+    )
+    most_active: MostActive | None = Field(
+        None, description="read only the voxels of an ROI that respond most, chosen on all training samples"
     )
     alpha: RealOrGrid = Field(
         100.0,
@@ -94,6 +129,7 @@ class Fit(FitSection):
         "less its mean first for ...mean0",
     )
     ard: Ard = Field(Ard(), description="options of estimator: ard")
+    gradient: Gradient = Field(Gradient(), description="options of estimator: gradient, which wants n_voxels: all")
     samples: dict[Name, Annotated[tuple[float, ...], Field(min_length=1)]] = Field(
         default_factory=dict,
         description="train only on samples whose column has one of these values: {session: [1, 2]}; default: all",
@@ -121,10 +157,17 @@ class Fit(FitSection):
                 "estimator: ard sets its own penalties: give a number of n_voxels, and no alpha grid, spatial_norm "
                 "or penalize_bias"
             )
-        if self.out_of_fold and (self.per_unit or self.estimator == "ard" or self.n_voxels == "all"):
+        if self.estimator == "gradient" and (
+            self.n_voxels != "all" or self.has_grids or self.spatial_norm or self.penalize_bias
+        ):
             raise ValueError(
-                "out_of_fold is there for ridge on selected voxels with one penalty a layer: give numbers or grids per "
-                "layer for n_voxels and alpha"
+                "estimator: gradient trains on every voxel of the ROI and has its own penalty: give n_voxels: all, and "
+                "no alpha grid, spatial_norm or penalize_bias (see gradient.weight_decay and gradient.decay_bias)"
+            )
+        if self.out_of_fold and (self.per_unit or self.estimator != "ridge"):
+            raise ValueError(
+                "out_of_fold is there for estimator: ridge with one penalty a layer: give a number or a grid per layer "
+                "for alpha"
             )
         if self.out_of_fold and self.has_grids and self.folds < 3:
             raise ValueError("out_of_fold with grids chooses inside each fold from the others: give folds of 3 or more")
@@ -136,6 +179,11 @@ class Fit(FitSection):
         return self
 
     @property
+    def shares_system(self) -> bool:
+        """Whether all units share one ridge system, that of all voxels."""
+        return self.estimator == "ridge" and self.n_voxels == "all"
+
+    @property
     def voxel_candidates(self) -> tuple[int, ...]:
         """Numbers of voxels per unit to choose from; one if it is fixed, none if all are used."""
         if self.n_voxels == "all":
@@ -144,7 +192,8 @@ class Fit(FitSection):
 
     def most_voxels(self, n_voxels: int) -> int:
         """Return the most voxels that a unit of an ROI of `n_voxels` can read."""
-        return min(max(self.voxel_candidates, default=n_voxels), n_voxels)
+        active = n_voxels if self.most_active is None else self.most_active.voxels
+        return min(max(self.voxel_candidates, default=n_voxels), n_voxels, active)
 
     @property
     def alpha_candidates(self) -> tuple[float, ...]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from hpc_recon.core.evaluate_options import MetricNetwork
 from hpc_recon.core.options import MethodOptions, Name
 
 
@@ -112,6 +113,24 @@ class Edits(LatentSection):
     )
 
 
+class Embedding(LatentSection):
+    """A network in whose features rendered images are compared with the stimuli: of the study, or by its file."""
+
+    network: Name | None = Field(None, description="a network of the study that computes features of images")
+    metric: MetricNetwork | None = Field(
+        None, description="or one of the networks of published metrics: alexnet, inception, swav, clip, ..."
+    )
+    weights: Path | None = Field(None, description="weights file of `metric`")
+    layer: str = Field(description="layer of `network`, or module path of `metric` (avgpool; clip: head)")
+    size: int = Field(224, ge=16, description="to how many pixels images are resized for `metric` (8 bits, bilinear)")
+
+    @model_validator(mode="after")
+    def _one_network(self) -> Embedding:
+        if (self.network is None) == (self.metric is None) or (self.metric is None) != (self.weights is None):
+            raise ValueError("give either network (of the study), or metric and its weights file")
+        return self
+
+
 def _as_generator(value: object) -> object:
     return {"kind": value} if isinstance(value, str) else value
 
@@ -139,6 +158,15 @@ class LatentOptions(MethodOptions):
         default_factory=dict, description="directions in latent space on which decoded and true latents are scored"
     )
     edits: Edits | None = Field(None, description="strips of images along attributes; default: none")
+    embeddings: dict[Name, Embedding] = Field(
+        default_factory=dict, description="networks in whose features rendered images are compared with the stimuli"
+    )
+    random_latents: int = Field(
+        0,
+        ge=0,
+        description="at least so many random latents are rendered by `evaluate` as a null for SSIM and the similarity "
+        "of features; takes as long as that many images (the published test: 1,000)",
+    )
     images_per_tile: int = Field(8, ge=1, description="images that one task renders, one after the other")
 
     @model_validator(mode="after")

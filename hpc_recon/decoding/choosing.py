@@ -43,12 +43,8 @@ def write_choice_inside(study: Study, tile: Tile) -> list[Path]:
     found, library = inputs.training(study, split, roi), xp.module()
     known, rows = inputs.brain_statistics(study, split, roi)
     dealt = inputs.folds_of_stimuli(study, split, len(rows))
-    pairs = folds.make_pairs(
-        library.asarray(found.samples),
-        library.asarray(np.searchsorted(rows, found.rows)[found.codes]),
-        n_stimuli=len(rows),
-        fold_of_stimulus=dealt,
-    )
+    samples, codes = library.asarray(found.samples), library.asarray(np.searchsorted(rows, found.rows)[found.codes])
+    pairs = folds.make_pairs(samples, codes, n_stimuli=len(rows), fold_of_stimulus=dealt)
     del known
     chosen = choice.choose_nested(
         pairs,
@@ -57,6 +53,7 @@ def write_choice_inside(study: Study, tile: Tile) -> list[Path]:
         n_voxels=study.fit.voxel_candidates or [n_voxels],
         alphas=study.fit.alpha_candidates,
         penalize_bias=study.fit.penalize_bias,
+        predictor=estimators.pair_predictor(study, samples, codes),
     )
     return [write_json(choice_path(study, tile.group), [one.as_dict() for one in chosen])]
 

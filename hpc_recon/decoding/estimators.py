@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from hpc_recon.core.config import Study
+from hpc_recon.core.sampling import seed_of
 from hpc_recon.decoding import inputs
 from hpc_recon.numerics import decoder, xp
 from hpc_recon.numerics.stats import BrainStatistics, standardise
@@ -16,16 +17,22 @@ if TYPE_CHECKING:
 
     from hpc_recon.core.array import Array
     from hpc_recon.core.fit_options import SpatialNorm
+    from hpc_recon.core.tiles import Group
     from hpc_recon.numerics.factorisation import ItemMaps
     from hpc_recon.numerics.fold_scores import Predict
     from hpc_recon.numerics.folds import Fold
+    from hpc_recon.numerics.gradient import Schedule
+    from hpc_recon.numerics.out_of_fold import PredictFold
 
 
 class Estimator(Protocol):
     """Fits units to the training samples of one split and ROI."""
 
-    def fit(self, Y: Array, *, n_voxels: int, alpha: float | Array) -> decoder.UnitDecoders:
-        """Fit units Y (n_stimuli, n_units), raw; `n_voxels` and `alpha` are looked at where the estimator has them."""
+    def fit(self, Y: Array, *, n_voxels: int, alpha: float | Array, first: int = 0) -> decoder.UnitDecoders:
+        """Fit units Y (n_stimuli, n_units), raw, numbers `first` and on of their layer.
+
+        The rest is looked at where the estimator has it.
+        """
         ...
 
 
@@ -36,7 +43,7 @@ class Ridge:
     brain: BrainStatistics
     penalize_bias: bool
 
-    def fit(self, Y: Array, *, n_voxels: int, alpha: float | Array) -> decoder.UnitDecoders:
+    def fit(self, Y: Array, *, n_voxels: int, alpha: float | Array, first: int = 0) -> decoder.UnitDecoders:
         """Fit units."""
         return decoder.fit_units(self.brain, Y, n_voxels=n_voxels, alpha=alpha, penalize_bias=self.penalize_bias)
 
@@ -48,7 +55,7 @@ class SparseBayes:
     brain: BrainStatistics
     study: Study
 
-    def fit(self, Y: Array, *, n_voxels: int, alpha: float | Array) -> decoder.UnitDecoders:
+    def fit(self, Y: Array, *, n_voxels: int, alpha: float | Array, first: int = 0) -> decoder.UnitDecoders:
         """Fit units; the penalty is not used."""
         from hpc_recon.numerics import ard
 
@@ -67,7 +74,7 @@ class SpatiallyNormed:
     norm: SpatialNorm
     penalize_bias: bool
 
-    def fit(self, Y: Array, *, n_voxels: int, alpha: float | Array) -> decoder.UnitDecoders:
+    def fit(self, Y: Array, *, n_voxels: int, alpha: float | Array, first: int = 0) -> decoder.UnitDecoders:
         """Fit units, with one penalty for all."""
         from hpc_recon.numerics import spatial_norm
 
@@ -113,16 +120,62 @@ class AllVoxels:
     shared: StoredMaps
     penalize_bias: bool
 
-    def fit(self, Y: Array, *, n_voxels: int, alpha: float | Array) -> decoder.UnitDecoders:
+    def fit(self, Y: Array, *, n_voxels: int, alpha: float | Array, first: int = 0) -> decoder.UnitDecoders:
         """Fit units; the number of voxels is that of the ROI."""
         from hpc_recon.numerics import all_voxels
 
         return all_voxels.fit_units(self.shared, self.brain, Y, alpha=alpha, penalize_bias=self.penalize_bias)
 
 
-def estimator(study: Study, split: str, roi: str, *, known: BrainStatistics) -> Estimator:
-    """Return the study's estimator for a split and ROI."""
-    fit = study.fit
+@dataclass(frozen=True)
+class Trained:
+    """Every usable voxel, a dense layer trained by gradient descent (Dado 2020)."""
+
+    brain: BrainStatistics
+    #: (n_samples, n_voxels) raw training samples, and the stimulus of each.
+    samples: Array
+    stimulus: Array
+    schedule: Schedule
+    #: Of the layer, with the seed of its training.
+    n_units: int
+    seed: int
+
+    def fit(self, Y: Array, *, n_voxels: int, alpha: float | Array, first: int = 0) -> decoder.UnitDecoders:
+        """Train units; number of voxels and penalty are not used."""
+        from hpc_recon.numerics import gradient
+
+        return gradient.fit_units(
+            self.samples,
+            self.stimulus,
+            self.brain,
+            Y,
+            schedule=self.schedule,
+            n_units=self.n_units,
+            seed=self.seed,
+            first=first,
+        )
+
+
+def _trained(study: Study, group: Group, known: BrainStatistics) -> Trained:
+    from hpc_recon.numerics.gradient import Schedule
+
+    split, roi, decoded_name, layer = inputs.names(group)
+    found, library = inputs.training(study, split, roi), xp.module()
+    return Trained(
+        known,
+        library.asarray(found.samples),
+        library.asarray(found.codes),
+        Schedule(**study.fit.gradient.model_dump()),
+        inputs.n_units(study, group),
+        seed_of(study.seed, "gradient", split, roi, decoded_name, layer),
+    )
+
+
+def estimator(study: Study, group: Group, *, known: BrainStatistics) -> Estimator:
+    """Return the study's estimator for a layer's group."""
+    fit, (split, roi) = study.fit, group.path[:2]
+    if fit.estimator == "gradient":
+        return _trained(study, group, known)
     if fit.estimator == "ard":
         return SparseBayes(known, study)
     if fit.n_voxels == "all":
@@ -158,13 +211,60 @@ def fold_predictor(study: Study, split: str, roi: str) -> Callable[[Fold], Predi
 
     None is its default: the best voxels of each unit, ridge regression.
     """
-    if study.fit.n_voxels != "all":
+    if not study.fit.shares_system:
         return None
     seen = iter(range(study.fit.folds))
 
     def prepared(fold: Fold) -> Predict:
         shared = stored_maps(study, split, roi, fold=next(seen))
         maps = shared.item_maps(fold.test_patterns, sorted(set(study.fit.alpha_candidates)))
+        return lambda targets: maps.predict(targets)[None]
+
+    return prepared
+
+
+def fold_estimator(study: Study, split: str, roi: str) -> PredictFold | None:
+    """Return what predicts the stimuli of each fold by decoders fitted without it, for `numerics.out_of_fold`.
+
+    None is its default: the best voxels of each unit, ridge regression.
+    """
+    if not study.fit.shares_system:
+        return None
+    from hpc_recon.numerics import all_voxels
+
+    seen, penalize_bias = iter(range(study.fit.folds)), study.fit.penalize_bias
+    current: list[tuple[Fold, StoredMaps]] = []
+
+    def predict_fold(fold: Fold, Y: Array, n_voxels: int, alpha: float | Array) -> Array:
+        if not current or current[0][0] is not fold:
+            current[:] = [(fold, stored_maps(study, split, roi, fold=next(seen)))]
+        maps = current[0][1]
+        return all_voxels.predict_items(
+            maps, fold.brain, fold.test_patterns, Y, alpha=alpha, penalize_bias=penalize_bias
+        )
+
+    return predict_fold
+
+
+def pair_predictor(study: Study, samples: Array, stimulus: Array) -> Callable[[Fold], Predict] | None:
+    """Return what predicts the stimuli of two folds from the others, for `numerics.choice.choose_nested`.
+
+    Parameters
+    ----------
+    samples, stimulus
+        All training samples (n_samples, n_voxels), raw, and the stimulus of each.
+    """
+    if not study.fit.shares_system:
+        return None
+    from hpc_recon.numerics import factorisation
+
+    library, alphas = xp.module(), sorted(set(study.fit.alpha_candidates))
+
+    def prepared(fold: Fold) -> Predict:
+        kept = library.isin(stimulus, fold.train_rows)
+        codes = library.searchsorted(fold.train_rows, stimulus[kept])
+        shared = factorisation.prepare(samples[kept], codes, fold.brain, n_alphas=len(alphas))
+        maps = shared.item_maps(fold.test_patterns, alphas)
         return lambda targets: maps.predict(targets)[None]
 
     return prepared

@@ -83,7 +83,7 @@ def write_fit(study: Study, tile: Tile) -> list[Path]:
     """Fit one range of units; store the decoders, or with `fit.decode` only what they predict."""
     split, roi, decoded_name, layer = inputs.names(tile.group)
     known, rows = inputs.brain_statistics(study, split, roi)
-    estimator, predict = estimators.estimator(study, split, roi, known=known), estimators.predictor(study)
+    estimator, predict = estimators.estimator(study, tile.group, known=known), estimators.predictor(study)
     n_voxels = len(known.mean)
     k, alpha = choosing.chosen(study, tile.group, n_voxels=n_voxels)
     if tile.start == 0 and study.fit.n_voxels != "all":
@@ -106,7 +106,7 @@ def write_fit(study: Study, tile: Tile) -> list[Path]:
             choices.append(choosing.unit_penalties(study, split, roi, Y, k=k))
             penalty = xp.module().asarray(choices[-1].penalty)
             results["alpha"][units, 0] = xp.to_numpy(penalty)
-        found = estimator.fit(Y, n_voxels=k, alpha=penalty)
+        found = estimator.fit(Y, n_voxels=k, alpha=penalty, first=tile.start + units.start)
         _keep(results, units, found)
         stored = decoder.from_table(found.voxel, found.weight, xp.module().asarray(results["stats"][units]))
         for dataset, Z in test.items():
@@ -157,12 +157,13 @@ def write_out_of_fold(study: Study, tile: Tile) -> list[Path]:
     settings = choosing.chosen_inside(study, tile.group) if study.fit.has_grids else None
     predictions, stats = np.empty((len(rows), n_units), np.float32), np.empty((n_units, 2), np.float32)
     for units, Y in blocks(study, tile, rows):
-        folds = inputs.folds(study, split, roi)
+        folds, own = inputs.folds(study, split, roi), estimators.fold_estimator(study, split, roi)
+        bias = study.fit.penalize_bias
         if settings is None:
             k, alpha = study.fit.most_voxels(n_voxels), study.fit.alpha_candidates[0]
-            found = out_of_fold.predict(folds, Y, n_voxels=k, alpha=alpha, penalize_bias=study.fit.penalize_bias)
+            found = out_of_fold.predict(folds, Y, n_voxels=k, alpha=alpha, penalize_bias=bias, predict_fold=own)
         else:
-            found = out_of_fold.predict_chosen(folds, Y, settings=settings, penalize_bias=study.fit.penalize_bias)
+            found = out_of_fold.predict_chosen(folds, Y, settings=settings, penalize_bias=bias, predict_fold=own)
         predictions[:, units] = xp.to_numpy(found.predictions)
         stats[units, 0], stats[units, 1] = xp.to_numpy(found.residual_variance), xp.to_numpy(found.correlation)
     workspace, files = layout.workspace_of(study), []

@@ -17,6 +17,7 @@ from hpc_recon.stores import arrays, brain, layout, statistics, tables
 
 if TYPE_CHECKING:
     from hpc_recon.core.array import Array
+    from hpc_recon.core.fit_options import MostActive
     from hpc_recon.core.tiles import Group
     from hpc_recon.numerics.folds import Fold
 
@@ -29,7 +30,7 @@ _ON_DEVICE: dict[tuple[str, str, str, str, int], BrainStatistics] = {}
 class Training:
     """The training samples of a split and ROI; numpy arrays."""
 
-    #: (n_samples, n_voxels) float32, raw.
+    #: (n_samples, n_voxels) float32, raw; with `fit.most_active` all others are 0, as constant voxels are never read.
     samples: Array
     #: Rows of the distinct stimuli in the stimulus table, int64, ascending.
     rows: Array
@@ -59,8 +60,20 @@ def training(study: Study, split: str, roi: str) -> Training:
     labels = [label for label, keep in zip(read.labels, kept, strict=True) if keep]
     rows, codes = np.unique(brain.stimulus_rows(workspace, labels), return_inverse=True)
     samples = read.samples if kept.all() else read.samples[kept]
+    if study.fit.most_active is not None:
+        samples = _active(samples, study.fit.most_active)
     own = {name: np.asarray(values)[kept] for name, values in read.columns.items()}
     return Training(samples, rows.astype(np.int64), codes.astype(np.int64), own)
+
+
+def _active(samples: Array, options: MostActive) -> Array:
+    """Return the samples with all but the most active voxels set to 0."""
+    from hpc_recon.numerics.activity import most_active
+
+    chosen = most_active(samples, options.voxels, by=options.by)
+    kept = np.zeros_like(samples)
+    kept[:, chosen] = samples[:, chosen]
+    return kept
 
 
 def admitted(study: Study, split: str) -> Array:
@@ -171,6 +184,16 @@ def units_of(study: Study, group: Group) -> Array | None:
     network = study.network_of(decoded_name)
     n_units = arrays.describe(layout.workspace_of(study), layout.features(network, layer)).shape[1]
     return unit_sample(study, network, layer, n_units)
+
+
+def n_units(study: Study, group: Group) -> int:
+    """Return the number of decoders of a layer."""
+    units = units_of(study, group)
+    if units is not None:
+        return len(units)
+    _, _, decoded_name, layer = names(group)
+    ref = layout.features(study.network_of(decoded_name), layer)
+    return arrays.describe(layout.workspace_of(study), ref).shape[1]
 
 
 def features(study: Study, group: Group, rows: Array, units: Array | None, start: int, stop: int) -> Array:

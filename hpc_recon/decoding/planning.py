@@ -58,7 +58,7 @@ def tiles(study: Study, shapes: Shapes) -> list[Tile]:
     groups = list(layer_groups(study, shapes))
     if study.fit.needs_folds:
         found += _folds(study, shapes)
-    if study.fit.n_voxels == "all":
+    if study.fit.shares_system:
         found += _maps(study, shapes)
     if study.fit.chooses_per_layer:
         found += [_choice(study, shapes, *group, stage="choose") for group in groups]
@@ -82,6 +82,8 @@ def _brain_group(study: Study, split: str, roi: str, name: str, **settings: obje
     content: dict[str, object] = {"training": study.training_dataset, **settings}
     if study.fit.samples:
         content["samples"] = study.fit.samples
+    if study.fit.most_active is not None:
+        content["most_active"] = study.fit.most_active.model_dump()
     return Group("fit", (split, roi, name), canonical(content), tuple(upstream))
 
 
@@ -134,20 +136,20 @@ def _folds(study: Study, shapes: Shapes) -> Iterator[Tile]:
 
 def _maps(study: Study, shapes: Shapes) -> Iterator[Tile]:
     from hpc_recon.numerics import all_voxels
+    from hpc_recon.numerics.factorisation import SPECTRUM_FROM
 
     alphas, n_threads = study.fit.alpha_candidates, threads.available()
     for split in study.fitted_splits():
         for roi in study.rois:
             s = sizes_of(study, shapes, split, roi)
             out = array_bytes(len(alphas), s.n_voxels, s.n_stimuli)
-            own = max(
-                all_voxels.system_bytes(
-                    s.n_samples, s.n_voxels, n_stimuli=s.n_stimuli, n_items=s.n_stimuli, n_alphas=1, n_threads=n_threads
-                ),
-                all_voxels.spectrum_bytes(s.n_samples, s.n_voxels, n_stimuli=s.n_stimuli, n_threads=n_threads),
-            )
+            bytes_of = all_voxels.spectrum_bytes if len(alphas) >= SPECTRUM_FROM else all_voxels.map_bytes
+            own = bytes_of(s.n_samples, s.n_voxels, n_stimuli=s.n_stimuli, n_threads=n_threads)
+            copies = 2 if study.fit.needs_folds else 1  # samples outside a fold are a copy
+            sums = array_bytes(s.n_stimuli, s.n_voxels)
+            reading = max(reading_bytes(s.n_samples, s.n_voxels), copies * s.sample_bytes + own + out)
             need = Need(
-                host_bytes=max(reading_bytes(s.n_samples, s.n_voxels), s.sample_bytes + own + out) + s.gram_bytes,
+                host_bytes=reading + sums + needs.SLACK_BYTES,
                 bytes_in=s.sample_bytes + s.gram_bytes,
                 bytes_out=out,
                 files_out=2,
@@ -207,7 +209,7 @@ def _choice(study: Study, shapes: Shapes, group: Group, network: str, layer: str
         )
         seconds += folds.folds_seconds(s.n_samples, s.n_voxels, n_folds=fit.folds, n_threads=n_threads, pairs=True)
         bytes_in = array_bytes(s.n_stimuli, n_units) + s.sample_bytes + s.gram_bytes
-    if fit.n_voxels == "all":
+    if fit.shares_system:
         host += n_alphas * array_bytes(s.n_stimuli, s.n_stimuli) + array_bytes(s.n_voxels, s.n_stimuli)
     need = Need(
         host_bytes=host,
@@ -248,7 +250,7 @@ def _fits(study: Study, shapes: Shapes, group: Group, network: str, layer: str) 
 
 def _fit_seconds_and_bytes(study: Study, s: Sizes, n: int, k: int) -> tuple[float, int]:
     """Return the seconds of fitting n units, and the bytes that the estimator takes beyond plain ridge."""
-    from hpc_recon.numerics import all_voxels, ard, choice, spatial_norm
+    from hpc_recon.numerics import all_voxels, ard, choice, gradient, spatial_norm
 
     n_threads, fit, at_once = threads.available(), study.fit, min(n, needs.UNITS_AT_ONCE)
     sizes = {"n_voxels": s.n_voxels, "n_stimuli": s.n_stimuli, "n_threads": n_threads}
@@ -258,7 +260,11 @@ def _fit_seconds_and_bytes(study: Study, s: Sizes, n: int, k: int) -> tuple[floa
     if fit.spatial_norm is not None:
         own = spatial_norm.fit_bytes(at_once, k=k, n_samples=s.n_samples, **sizes) + 2 * s.sample_bytes
         return spatial_norm.fit_seconds(n, k=k, n_samples=s.n_samples, **sizes), own
-    if fit.n_voxels == "all":
+    if fit.estimator == "gradient":
+        schedule = gradient.Schedule(**fit.gradient.model_dump())
+        own = s.sample_bytes + gradient.fit_bytes(at_once, n_samples=s.n_samples, **sizes)
+        return gradient.fit_seconds(n, s.n_voxels, n_samples=s.n_samples, schedule=schedule, n_threads=n_threads), own
+    if fit.shares_system:
         seconds = 2 * n * s.n_voxels * s.n_stimuli / needs.GEMM_PER_SECOND / n_threads
         return seconds, all_voxels.fit_bytes(at_once, n_samples=s.n_samples, **sizes)
     if fit.per_unit:
@@ -272,22 +278,22 @@ def _fit_seconds_and_bytes(study: Study, s: Sizes, n: int, k: int) -> tuple[floa
 
 
 def _out_of_fold(study: Study, shapes: Shapes, group: Group, network: str, layer: str) -> Iterator[Tile]:
-    from hpc_recon.numerics import out_of_fold
+    from hpc_recon.numerics import all_voxels, out_of_fold
 
     s, n_threads, fit = sizes_of(study, shapes, *group.path[:2]), threads.available(), study.fit
     n_units = study.n_decoded(shapes.n_units(network, layer), layer)
     k = fit.most_voxels(s.n_voxels)
+    sizes = {"n_stimuli": s.n_stimuli, "n_voxels": s.n_voxels, "n_threads": n_threads}
+    n_test = -(-s.n_stimuli // fit.folds)
     for start, stop in ranges(n_units, layout.units_per_shard(n_units)):
         n = stop - start
         at_once = min(n, needs.UNITS_AT_ONCE)
-        host = out_of_fold.out_of_fold_bytes(
-            at_once,
-            n_stimuli=s.n_stimuli,
-            n_test=-(-s.n_stimuli // fit.folds),
-            n_voxels=s.n_voxels,
-            k=k,
-            n_threads=n_threads,
-        )
+        if fit.shares_system:
+            host = all_voxels.out_of_fold_bytes(at_once, n_test=n_test, **sizes)
+            seconds = 2 * s.n_stimuli**2 * (s.n_voxels + n) / needs.GEMM_PER_SECOND / n_threads
+        else:
+            host = out_of_fold.out_of_fold_bytes(at_once, n_test=n_test, k=k, **sizes)
+            seconds = out_of_fold.out_of_fold_seconds(n, k=k, n_folds=fit.folds, **sizes)
         bytes_in = array_bytes(s.n_stimuli, n) + fit.folds * s.gram_bytes
         bytes_out = array_bytes(n, s.n_stimuli + 2)
         need = Need(
@@ -300,10 +306,7 @@ def _out_of_fold(study: Study, shapes: Shapes, group: Group, network: str, layer
             bytes_in=bytes_in,
             bytes_out=bytes_out,
             files_out=2,
-            seconds=store_seconds(bytes_in + bytes_out)
-            + out_of_fold.out_of_fold_seconds(
-                n, n_stimuli=s.n_stimuli, n_voxels=s.n_voxels, k=k, n_folds=fit.folds, n_threads=n_threads
-            ),
+            seconds=store_seconds(bytes_in + bytes_out) + seconds,
         )
         yield Tile(group, "out_of_fold", start, stop, need)
 
@@ -315,7 +318,7 @@ def layer_groups(study: Study, shapes: Shapes) -> Iterator[tuple[Group, str, str
         upstream = [f"fit/{split}/{roi}/_brain", study.brain_key(split), shapes.made_by(network, layer)]
         if study.fit.has_grids:
             upstream.append(f"fit/{split}/{roi}/_folds")
-        if study.fit.n_voxels == "all":
+        if study.fit.shares_system:
             upstream.append(f"fit/{split}/{roi}/_all_voxels")
         yield Group("fit", path, canonical(_settings_of(study, split)), tuple(upstream)), network, layer
 
@@ -336,6 +339,8 @@ def _settings_of(study: Study, split: str) -> dict[str, object]:
     }
     if fit.estimator == "ard":
         settings["ard"] = fit.ard.model_dump()
+    if fit.estimator == "gradient":
+        settings |= {"gradient": fit.gradient.model_dump(), "seed": study.seed}
     if fit.spatial_norm is not None:
         settings["spatial_norm"] = fit.spatial_norm
     if fit.has_grids:

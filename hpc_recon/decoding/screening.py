@@ -102,6 +102,8 @@ def tiles(study: Study, shapes: Shapes, n_units: Mapping[str, Mapping[str, int]]
         "intervals": [options.confidence, options.resamples],
         "seed": study.seed,
     }
+    if study.fit.most_active is not None:
+        settings["most_active"] = study.fit.most_active.model_dump()
     for name, own in n_units.items():
         for split in study.subjects:
             for roi in study.rois:

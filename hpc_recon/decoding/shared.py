@@ -87,11 +87,15 @@ def write_maps(study: Study, tile: Tile) -> list[Path]:
     kept = np.isin(shown, rows)
     stimulus = library.asarray(np.searchsorted(rows, shown[kept]))
     alphas = sorted(set(study.fit.alpha_candidates))
-    samples = library.asarray(found.samples[kept])
+    samples = library.asarray(found.samples if kept.all() else found.samples[kept])
+    del found
     shared = factorisation.prepare(samples, stimulus, known, n_alphas=len(alphas))
-    maps = np.empty((len(alphas), samples.shape[1], len(rows)), np.float32)
-    for a, alpha in enumerate(alphas):
-        maps[a] = xp.to_numpy(shared.shared_map(alpha))
+    if len(alphas) == 1:  # the usual large case: the map is there once
+        maps = xp.to_numpy(shared.shared_map(alphas[0]))[None]
+    else:
+        maps = np.empty((len(alphas), samples.shape[1], len(rows)), np.float32)
+        for a, alpha in enumerate(alphas):
+            maps[a] = xp.to_numpy(shared.shared_map(alpha))
     part = "maps" if fold < 0 else f"maps-fold-{fold}"
     content = {"maps": maps, "alphas": np.array(alphas, np.float64)}
     return statistics.write(layout.workspace_of(study), split, roi, content, part=part)

@@ -16,14 +16,17 @@ from hpc_recon.core.latent_options import LatentOptions
 from hpc_recon.core.memory import array_bytes
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical
+from hpc_recon.evaluation import embeddings
 from hpc_recon.evaluation.images import reconstructions
-from hpc_recon.nets import attributes, costs
+from hpc_recon.nets import attributes, costs, latent_generators
 from hpc_recon.numerics import latent_scores, scores
 from hpc_recon.stores import images, layout
-from hpc_recon.stores.items import read_shown, true_features
+from hpc_recon.stores.items import read_shown, training_rows, true_features
 
-#: Shuffles of the permutation tests.
+#: Shuffles of the permutation tests, and draws of random latents.
 SHUFFLES = 2000
+#: A network with its weights and the activations of a batch.
+NETWORK_BYTES = 3400 * 2**20
 Place = tuple[str, str, str]
 
 
@@ -37,23 +40,44 @@ def tiles(study: Study, shapes: Shapes) -> list[Tile]:
         d = sum(shapes.n_units(options.network, layer) for layer in layers)
         directions = {name: attributes.digest(values) for name, values in _directions(options).items()}
         settings = canonical(
-            {"attributes": directions, "shuffles": SHUFFLES, "seed": study.seed, "layers": list(layers)}
+            {
+                "attributes": directions,
+                "shuffles": SHUFFLES,
+                "random_latents_of_each": embeddings.RANDOM_LATENTS,
+                "seed": study.seed,
+                "layers": list(layers),
+                **embeddings.settings(study, options),
+            }
         )
+        more_bytes, more_images = _need_of_networks(options)
         height, width = shapes.image_size()
         for place in study.image_sets(variant):
             n = shapes.n_items(place[0], place[2])
             values = array_bytes(n, d, itemsize=8)
             need = Need(
-                host_bytes=costs.TORCH_BYTES + 10 * values + 6 * array_bytes(n, height, width, 3, itemsize=8),
+                host_bytes=costs.TORCH_BYTES
+                + 14 * values
+                + 4 * array_bytes(shapes.n_stimuli(), d, itemsize=8)
+                + 8 * array_bytes(n, height, width, 3, itemsize=8)
+                + more_bytes,
                 bytes_in=array_bytes(2 * n, d) + array_bytes(2 * n, height, width, 3),
                 bytes_out=200 * n + 20 * d,
                 files_out=2,
-                seconds=1 + SHUFFLES * n * d / 1e8 + n * height * width / 1e6,
+                seconds=1 + SHUFFLES * n * d / 1e8 + (n + more_images) * (0.1 + height * width / 1e6),
             )
             upstream = ("/".join(("reconstruct", variant, *place)), f"extract/{options.network}")
             group = Group("evaluate", ("latents", variant, *place), settings, upstream)
             found.append(Tile(group, "latents", 0, 1, need))
     return found
+
+
+def _need_of_networks(options: LatentOptions) -> tuple[int, int]:
+    """Return bytes and images of networks and generator: weights and activations of a batch, and rendered latents."""
+    if not options.embeddings and not options.random_latents:
+        return 0, 0
+    shape = latent_generators.describe(options.generator)
+    own = 2 * array_bytes(shape.n_parameters) + array_bytes(shape.n_activations, itemsize=8)
+    return NETWORK_BYTES * bool(options.embeddings) + own, options.random_latents
 
 
 def _directions(options: LatentOptions) -> dict[str, Array]:
@@ -98,7 +122,19 @@ def score(study: Study, tile: Tile) -> list[Path]:
     made, shown_images = _pictures(study, variant, place, names, rows)
     if min(made.shape[1:3]) >= 7:
         items["ssim_uniform7"] = latent_scores.ssim_uniform(made, shown_images)
-    summary = _summary(study, variant, place, decoded, true) | {
+    embedder = embeddings.Embedder.of(study, options)
+    of_made, of_shown = embedder.embed(made), embedder.embed(shown_images)
+    items |= embeddings.compare(of_made, of_shown)
+    summary = _summary(study, variant, place, decoded, true)
+    rng = np.random.default_rng(seed_of(study.seed, "latents", variant, *place, "networks"))
+    summary["p_shuffled_pairs"] |= embeddings.p_of_shuffled_pairs(of_made, of_shown, n=SHUFFLES, rng=rng)
+    training = _true(study, options, training_rows(study, split))
+    summary["p_random_latents"] = embeddings.p_of_random_latents(decoded, true, training, n=SHUFFLES, rng=rng)
+    if options.random_latents:
+        summary["p_random_latents"] |= embeddings.p_of_random_images(
+            embedder, items, shown_images, of_shown, training, n=SHUFFLES, rng=rng
+        )
+    summary |= {
         "n": len(names),
         "n_numbers": true.shape[1],
         "mean": {name: float(np.mean(values)) for name, values in items.items()},

@@ -164,7 +164,8 @@ def fit_units(
     weight = xp.empty((n_units, len(usable)), dtype=brain.sums.dtype)
     bias, y_mean, y_scale = xp.empty(n_units, brain.sums.dtype), xp.empty(n_units), xp.empty(n_units)
     for penalty, group in _by_penalty(alpha, n_units):
-        M = shared.shared_map(penalty)[usable]  # (n_usable, n_stimuli)
+        M = shared.shared_map(penalty)  # (n_voxels, n_stimuli)
+        M = M if len(usable) == len(M) else M[usable]
 
         def fit_block(units: Array, M: Array = M, penalty: float = penalty) -> None:
             targets, y_mean[units], y_scale[units] = _filled_targets(Y[:, units], dtype=weight.dtype)
@@ -248,19 +249,45 @@ def spectrum_bytes(n_samples: int, n_voxels: int, *, n_stimuli: int, n_threads: 
     return max(system_bytes(n_samples, n_voxels, **sizes), solving)
 
 
+def map_bytes(n_samples: int, n_voxels: int, *, n_stimuli: int, n_threads: int, itemsize: int = 4) -> int:
+    """Return the peak bytes of `factorise` and then `System.shared_map`, inputs left out and M included."""
+    sizes = {"n_stimuli": n_stimuli, "n_items": 0, "n_alphas": 1, "n_threads": n_threads}
+    n, mapping = min(n_samples, n_voxels), _mapping_numbers(n_samples, n_voxels, n_stimuli, n_threads)
+    return max(system_bytes(n_samples, n_voxels, **sizes), 8 * (n * n + mapping) + itemsize * n_voxels * n_stimuli)
+
+
 def fit_bytes(n_units: int, n_voxels: int, *, n_samples: int, n_stimuli: int, n_threads: int, itemsize: int = 4) -> int:
     """Return the peak bytes of `fit_units` with a `System`, inputs left out: what M takes, then weights.
 
-    M: a copy of the matrix, two right-hand sides in float64, in the dual form pieces of samples and of M for each
-    thread. Weights: M twice, and for each thread a block of units with its targets in float64.
+    Weights: M twice, and for each thread a block of units with its targets in float64.
     """
-    n, M = min(n_samples, n_voxels), itemsize * n_voxels * n_stimuli
-    mapping = n * n + 2 * n * n_stimuli
-    if n_voxels > n_samples:
-        parts = min(n_threads, -(-n_voxels // COLUMNS_AT_ONCE))
-        mapping += parts * (_piece_numbers(n_samples, n_voxels) + n_stimuli * COLUMNS_AT_ONCE)
+    M, mapping = itemsize * n_voxels * n_stimuli, _mapping_numbers(n_samples, n_voxels, n_stimuli, n_threads)
     block = UNIT_BLOCK * (2 * itemsize * n_voxels + 5 * 8 * n_stimuli)
     return n_units * (n_voxels * itemsize + 24) + max(8 * mapping + M, 2 * M + n_threads * block)
+
+
+def out_of_fold_bytes(n_units: int, *, n_stimuli: int, n_test: int, n_voxels: int, n_threads: int) -> int:
+    """Return the peak bytes of `out_of_fold.predict` with stored maps: predictions, a fold's patterns and map.
+
+    Beside them the training rows of the units, eight copies of a fold's predictions in float64 and, for each thread, a
+    block of units with its targets in float64.
+    """
+    held = 4 * (n_voxels * (n_stimuli + 2 * n_test) + n_stimuli * (n_test + 2 * n_units)) + 8 * 8 * n_test * n_units
+    return held + n_threads * UNIT_BLOCK * 5 * 8 * n_stimuli
+
+
+def _mapping_numbers(n_samples: int, n_voxels: int, n_stimuli: int, n_threads: int) -> int:
+    """Return how many numbers of float64 exist while M is made, beside it.
+
+    A copy of the matrix, right-hand sides of 1,024 stimuli, three times, and in the dual form pieces of samples and of
+    M for each thread.
+    """
+    n, at_once = min(n_samples, n_voxels), min(n_stimuli, COLUMNS_AT_ONCE)
+    numbers = n * n + 3 * n * at_once
+    if n_voxels > n_samples:
+        parts = min(n_threads, -(-n_voxels // COLUMNS_AT_ONCE))
+        numbers += parts * (_piece_numbers(n_samples, n_voxels) + at_once * COLUMNS_AT_ONCE)
+    return numbers
 
 
 def _piece_numbers(n_samples: int, n_voxels: int) -> int:

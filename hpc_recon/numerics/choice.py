@@ -191,6 +191,7 @@ def choose_nested(
     per: Literal["layer", "unit"] = "layer",
     penalize_bias: bool = False,
     n_threads: int | None = None,
+    predictor: Callable[[Fold], Predict] | None = None,
 ) -> tuple[Choice, ...]:
     """Choose for each fold by cross-validation over the other folds, so that its own stimuli have no say.
 
@@ -221,7 +222,7 @@ def choose_nested(
             (xp.asarray(np.flatnonzero(dealt[rows] == scored)), scales[chosen], tables[chosen])
             for scored, chosen in ((i, j), (j, i))
         ]
-        predict = ridge_predictor(pair, ks, penalties)
+        predict = predictor(pair) if predictor else ridge_predictor(pair, ks, penalties)
         score_fold(pair, Y, predict, alphas=penalties, penalize_bias=penalize_bias, parts=parts, n_threads=n_threads)
         held[rows] += 1
         del pair, predict

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -128,20 +128,24 @@ class System:
 
     def shared_map(self, alpha: float) -> Array:
         """Return M (n_voxels, n_stimuli) in the working type; the weights of a unit are M @ targets."""
-        xp = namespace(self.X)
-        n_stimuli, n_voxels = self.brain.sums.shape
-        dtype = self.brain.sums.dtype
-        if self.primal:
-            whole: Array = _solved(self.matrix, self.brain.sums, alpha).astype(dtype).T
-            return whole
-        shows = (xp.arange(n_stimuli)[:, None] == self.stimulus).astype(xp.float64)  # (n_stimuli, n_samples)
-        coefficients = _solved(self.matrix, shows, alpha)
-        result: Array = xp.empty((n_stimuli, n_voxels), dtype=dtype)
+        xp, sums = namespace(self.X), self.brain.sums
+        n_stimuli, n_voxels = sums.shape
+        result: Array = xp.empty((n_stimuli, n_voxels), dtype=sums.dtype)
 
-        def fill(columns: slice) -> None:
-            result[:, columns] = coefficients @ _piece(self.X, self.brain, columns)
+        def right_hand_side(stimuli: slice) -> Array:
+            shows = xp.arange(n_stimuli)[stimuli, None] == self.stimulus  # (stimuli, n_samples)
+            rows: Array = (sums[stimuli] if self.primal else shows).astype(xp.float64)
+            return rows
 
-        _on_threads(fill, _slices(n_voxels), self.X, self.n_threads)
+        for stimuli, solution in _solved_in_blocks(self.matrix, right_hand_side, _slices(n_stimuli), alpha):
+            if self.primal:
+                result[stimuli] = solution
+                continue
+
+            def fill(columns: slice, stimuli: slice = stimuli, solution: Array = solution) -> None:
+                result[stimuli, columns] = solution @ _piece(self.X, self.brain, columns)
+
+            _on_threads(fill, _slices(n_voxels), self.X, self.n_threads)
         return result.T
 
     def item_maps(self, Z: Array, alphas: Sequence[float]) -> ItemMaps:
@@ -345,32 +349,43 @@ def _summed(function: Callable[[slice], Array], pieces: Sequence[slice], like: A
 
 def _solved(matrix: Array, rows: Array, alpha: float) -> Array:
     """Return B (A + alpha I)^-1 in float64, B being (m, n) `rows`; neither argument is changed."""
-    xp = namespace(matrix, rows)
-    A = matrix.copy()
-    A.reshape(-1)[:: len(A) + 1] += checked_alpha(alpha)
-    if xp is not np:
-        solution: Array = xp.linalg.solve(A, rows.T.astype(xp.float64)).T
-        failed = not bool(xp.isfinite(solution).all())
-    else:
-        solution = np.array(rows, dtype=np.float64, order="C")
-        failed = _posv_rows(A, solution)
-    if failed:
-        raise DataError(
-            f"the ridge penalty must make the system of {len(A)} unknowns positive definite, but {alpha=} is too "
-            f"small beside its trace of {float(xp.trace(matrix)):.3g}; take a larger alpha"
-        )
+    (_, solution), *_ = _solved_in_blocks(matrix, lambda _: rows, [slice(None)], alpha)
     return solution
 
 
-def _posv_rows(A: Array, rows: Array) -> bool:
-    """Solve x A = b for every row b, in place and without Python's lock (see `lapack`); return whether it failed."""
+def _solved_in_blocks(
+    matrix: Array, rows_of: Callable[[slice], Array], blocks: Sequence[slice], alpha: float
+) -> Iterator[tuple[slice, Array]]:
+    """Yield each block with B (A + alpha I)^-1 in float64, B being its `rows_of` (m, n): one factorisation for all."""
+    xp = namespace(matrix)
+    A = matrix.copy()
+    A.reshape(-1)[:: len(A) + 1] += checked_alpha(alpha)
+    for i, block in enumerate(blocks):
+        if xp is not np:
+            solution: Array = xp.linalg.solve(A, rows_of(block).T.astype(xp.float64)).T
+            failed = not bool(xp.isfinite(solution).all())
+        else:
+            solution = np.array(rows_of(block), dtype=np.float64, order="C")
+            failed = _posv_rows(A, solution, factorised=i > 0)
+        if failed:
+            raise DataError(
+                f"the ridge penalty must make the system of {len(A)} unknowns positive definite, but {alpha=} is too "
+                f"small beside its trace of {float(xp.trace(matrix)):.3g}; take a larger alpha"
+            )
+        yield block, solution
+
+
+def _posv_rows(A: Array, rows: Array, *, factorised: bool) -> bool:
+    """Solve x A = b for every row b, in place and without Python's lock (see `lapack`); return whether it failed.
+
+    A becomes its Cholesky factor, which it is already if `factorised`.
+    """
     assert A.flags.c_contiguous
     assert rows.flags.c_contiguous
     order, count, status = ctypes.c_int(len(A)), ctypes.c_int(len(rows)), ctypes.c_int(0)
     at, triangle = ctypes.addressof, ctypes.c_char(b"U")
-    routine_of("float64")(
-        at(triangle), at(order), at(count), A.ctypes.data, at(order), rows.ctypes.data, at(order), at(status)
-    )  # fmt: skip
+    routine = routine_of("float64", factorised=factorised)
+    routine(at(triangle), at(order), at(count), A.ctypes.data, at(order), rows.ctypes.data, at(order), at(status))
     return status.value != 0
 
 

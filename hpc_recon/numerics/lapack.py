@@ -18,12 +18,15 @@ import numpy as np
 from hpc_recon.core.array import Array
 
 _ROUTINES = {"float32": "sposv", "float64": "dposv"}
+#: The same for a system that is factorised already.
+_AFTERWARDS = {"float32": "spotrs", "float64": "dpotrs"}
 
 
 @cache
-def routine_of(dtype: str) -> Any:
-    """Return `?posv` as a ctypes function; eight pointers, nothing returned."""
-    address = _address("cython_lapack", _ROUTINES[dtype], 8, b"void (char *, int *, int *,")
+def routine_of(dtype: str, *, factorised: bool = False) -> Any:
+    """Return `?posv`, or `?potrs` for factorised systems, as a ctypes function; eight pointers, nothing returned."""
+    name = (_AFTERWARDS if factorised else _ROUTINES)[dtype]
+    address = _address("cython_lapack", name, 8, b"void (char *, int *, int *,")
     return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 8)(address)
 
 

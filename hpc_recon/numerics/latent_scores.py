@@ -84,6 +84,35 @@ def permutation_p(
     return (count + 1) / (n + 1)
 
 
+def shuffled_p(table: Array, *, n: int, rng: np.random.Generator) -> float:
+    """Return how often shuffled pairs have a mean score as large as the right ones, (b + 1) / (n + 1).
+
+    Parameters
+    ----------
+    table
+        (n_items, n_items) the score of each item with what each item shows; the diagonal is the right pairs.
+    """
+    rows = np.arange(len(table))
+    own = table[rows, rows].mean()
+    count = sum(table[rows, rng.permutation(len(table))].mean() >= own for _ in range(n))
+    return float((count + 1) / (n + 1))
+
+
+def null_p(own: Array, null: Array, *, n: int, rng: np.random.Generator) -> float:
+    """Return how often the mean over items of scores drawn from each item's null is as large, (b + 1) / (n + 1).
+
+    Parameters
+    ----------
+    own
+        (n_items,) scores.
+    null
+        (n_items, n_draws) scores of what has nothing to do with the item; one of them is drawn for each item, n times.
+    """
+    rows = np.arange(len(own))
+    drawn = null[rows, rng.integers(0, null.shape[1], (n, len(own)))].mean(axis=1)
+    return float((np.count_nonzero(drawn >= own.mean()) + 1) / (n + 1))
+
+
 def ssim_uniform(made: Array, true: Array, *, window: int = 7) -> Array:
     """Return SSIM with a uniform window on colours of 0-255, the mean over channels, as the published scores of faces.
 

@@ -196,6 +196,6 @@ def _write_strip(path: Path, latent: Array, options: LatentOptions, *, size: tup
         for name in options.edits.attributes
     ]
     stacked = np.concatenate(edited)
-    images = method.render(stacked, options.generator, size=size, device=devices.choose())
+    images = latent_generators.render(stacked, options.generator, size=size, device=devices.choose())
     shape = (len(edited), len(options.edits.steps), *images.shape[1:])
     return write_npy(path.parent / EDITS / f"{path.stem}.npy", np.rint(255 * images).astype(np.uint8).reshape(shape))

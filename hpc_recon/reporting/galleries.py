@@ -103,7 +103,7 @@ def note(study: Study, shown: Galleries) -> str:
     ]
     if shown.without_animations:
         parts.append("Animations were left out: they would take more than half of that.")
-    if study.report.publishable is not None:
+    if study.withholds:
         parts.append("Images whose stimulus may not be published are withheld, with all that was made from it.")
     return " ".join(parts)
 

@@ -76,6 +76,10 @@ def _rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         (f"p of {name.replace('_', ' ')}, shuffled pairs", f"{p:.4f}")
         for name, p in summary["p_shuffled_pairs"].items()
     ]
+    rows += [
+        (f"p of {name.replace('_', ' ')}, random latents", f"{p:.4f}")
+        for name, p in summary.get("p_random_latents", {}).items()
+    ]
     return rows
 
 

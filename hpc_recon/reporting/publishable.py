@@ -1,8 +1,11 @@
-"""Which images may be shown: a list of labels; everything made from, or like, another stimulus is withheld."""
+"""Which images may be shown: a list of labels, or those of the datasets that are publishable.
+
+Everything made from, or like, another stimulus is withheld.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,13 +26,13 @@ class Publishable:
         return self.labels is None or self.labels.issuperset(labels)
 
 
-def read(study: Study, labels: Collection[str]) -> Publishable:
-    """Read the list of a study; without one, everything may be shown.
+def read(study: Study, labels: Mapping[str, str]) -> Publishable:
+    """Read the list of a study; without one, everything may be shown but datasets with `publishable: false`.
 
     Parameters
     ----------
     labels
-        All labels of the workspace, and names of items that show no stimulus.
+        The dataset of each label of the workspace, and of each item that shows no stimulus, by its name.
 
     Raises
     ------
@@ -40,7 +43,9 @@ def read(study: Study, labels: Collection[str]) -> Publishable:
     """
     path = study.report.publishable
     if path is None:
-        return Publishable()
+        withheld = {name for name, dataset in study.datasets.items() if not dataset.publishable}
+        shown = frozenset(label for label, dataset in labels.items() if dataset not in withheld)
+        return Publishable(shown if withheld else None)
     listed = labels_of(path)
     unknown = sorted(listed - set(labels))
     if unknown:
@@ -52,14 +57,16 @@ def read(study: Study, labels: Collection[str]) -> Publishable:
     return Publishable(listed)
 
 
-def known(workspace: Path) -> set[str]:
-    """Return all labels of a workspace, and the names of its test items, which may show no stimulus."""
-    names = set(images.read_table(workspace).labels)
+def known(workspace: Path) -> dict[str, str]:
+    """Return the dataset of each label of a workspace, and of its test items, which may show no stimulus."""
+    table = images.read_table(workspace)
+    names: dict[str, str] = {}
     path = workspace / "scores" / "items.csv"
     if path.exists():
         frame = tables.read_items(path)
-        names.update(frame["image"], frame["label"])
-    return names
+        for column in ("image", "label"):
+            names |= dict(zip(frame[column], frame["dataset"], strict=True))
+    return names | dict(zip(table.labels, table.dataset, strict=True))
 
 
 def labels_of(path: Path) -> frozenset[str]:

@@ -4,15 +4,47 @@ import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from hpc_recon.numerics import latent_scores
 
 PATH = Path(__file__).resolve().parents[2] / "benchmarks" / "bench_latent.py"
 
 
-def test_at_toy_size(tmp_path, capsys) -> None:
+def _module():
     spec = importlib.util.spec_from_file_location("bench_latent", PATH)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_the_posterior_mean_that_learns_the_mapping_correlates_as_the_exact_one() -> None:
+    """The weights integrated out: N(z; 0, 1) N(x; mean'z, noise^2 (1 + z'A^-1 z)), by importance sampling."""
+    n, p, d, noise, rng = 60, 100, 8, 1.5, np.random.default_rng(0)
+    z, mapping = rng.standard_normal((n + 60, d)), rng.standard_normal((d, p)) / np.sqrt(d)
+    x = z @ mapping + noise * rng.standard_normal((n + 60, p))
+    own = _module()._mapping_learned(z[:n], x[:n], x[n:], noise)
+    inverse = np.linalg.inv(z[:n].T @ z[:n] + d * noise**2 * np.eye(d))
+    weights = inverse @ (z[:n].T @ x[:n])
+    spread = np.linalg.inv(np.eye(d) + weights @ weights.T / noise**2 / (1 + np.trace(inverse)))
+    exact = np.empty_like(own)
+    for i, item in enumerate(x[n:]):
+        noises = rng.standard_normal((4000, d))
+        drawn = own[i] + noises @ np.linalg.cholesky(1.3 * spread).T
+        variance = noise**2 * (1 + np.einsum("ij,jk,ik->i", drawn, inverse, drawn))
+        log = 0.5 * np.square(noises).sum(axis=1) - 0.5 * np.square(drawn).sum(axis=1)
+        log -= 0.5 * (np.square(drawn @ weights - item).sum(axis=1) / variance + p * np.log(variance))
+        share = np.exp(log - log.max())
+        assert share.sum() ** 2 / np.square(share).sum() > 1000  # as good as so many independent draws
+        exact[i] = share @ drawn / share.sum()
+    r = [latent_scores.by_number(values, z[n:]).mean() for values in (own, exact)]
+    assert r[0] == pytest.approx(r[1], abs=0.003)
+    assert r[1] > 0.8
+
+
+def test_at_toy_size(tmp_path, capsys) -> None:
+    module = _module()
     assert module.main(["--toy", "--output", str(tmp_path / "latent.json")]) == 0
     content = json.loads((tmp_path / "latent.json").read_text())
     assert content == json.loads(capsys.readouterr().out)
@@ -22,3 +54,11 @@ def test_at_toy_size(tmp_path, capsys) -> None:
     )
     # Nothing is better than the posterior mean, but for the chance of 60 items.
     assert all(0.5 < own["ratio"] < 1.05 for own in content["results"]["bayes"].values())
+    # Nor is ridge better than the posterior mean that learns the mapping, and that improves with more samples.
+    assert all(0.5 < own["ratio to mapping learned"] < 1.02 for own in content["results"]["bayes"].values())
+    for own in content["results"]["more_samples"].values():
+        assert sorted(own.values()) == list(own.values())
+        assert own["1920 samples"] > 0.98
+    trained = content["results"]["gradient"]["noise 1"]
+    assert trained["closed form"]["alpha"] == pytest.approx(0.01 * 120 * 10)
+    assert trained["Adam, weights from +-0"]["r"] == pytest.approx(trained["closed form"]["r"], abs=0.05)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from hpc_recon import decode, fit
-from hpc_recon.decoding import estimators, inputs
-from hpc_recon.numerics import ard, spatial_norm
+from hpc_recon.core.sampling import seed_of
+from hpc_recon.decoding import estimators, inputs, planning
+from hpc_recon.numerics import ard, gradient, spatial_norm
 from hpc_recon.numerics.stats import brain_statistics, standardise
+from hpc_recon.stores import shapes
 
 GRID = {"grid": [1.0, 30.0, 900.0]}
 ONE_LAYER = {"net": {"architecture": "vgg11_quarter", "layers": ["fc"]}}
@@ -26,6 +28,7 @@ ESTIMATORS = {
     "all, intercept": {"n_voxels": "all", "alpha": 5.0, "penalize_bias": True},
     "ard": {"estimator": "ard", "n_voxels": 12, "ard": {"iterations": 20}},
     "std1": {**PUBLISHED, "spatial_norm": "std1"},
+    "gradient": {"estimator": "gradient", "n_voxels": "all", "gradient": {"epochs": 3, "learning_rate": 1e-3}},
     "by session": {"n_voxels": 12, "alpha": 5.0, "statistics_by": "session"},
 }
 
@@ -89,6 +92,58 @@ def test_sparse_decoders_are_those_of_numerics(decodable, run_verb, stored, opti
     np.testing.assert_array_equal(got.decoder("weight"), expected.weight)
     table = np.stack([expected.bias, expected.y_mean, expected.y_scale], axis=1).astype(np.float32)
     np.testing.assert_array_equal(got.decoder("stats"), table)
+
+
+@pytest.mark.parametrize(
+    ("options", "by"),
+    [({"n_voxels": 12}, "mean"), ({"n_voxels": "all", "alpha": GRID, "folds": 3, "out_of_fold": True}, "t")],
+    ids=str,
+)
+def test_only_the_most_active_voxels_are_read(decodable, run_verb, stored, oracle, options, by) -> None:
+    from hpc_recon.core.files import read_json
+
+    section = {"alpha": 5.0, **options, "most_active": {"voxels": 15, "by": by}}
+    study, truth = decodable(fit=section, networks=ONE_LAYER)
+    run_verb(fit, study)
+    run_verb(decode, study)
+    X, Y, codes = truth.training("S1", "VC", "fc")
+    size = X.mean(0) if by == "mean" else X.mean(0) / X.std(0, ddof=1)
+    active = np.sort(np.argsort(-size)[:15])
+    grid = study.workspace / "choices/S1/VC/net/fc.json"
+    alpha = read_json(grid)["alpha"] if study.fit.has_grids else 5.0
+    k = None if options["n_voxels"] == "all" else 12
+    dense = oracle.ridge(X[:, active], Y, codes, alpha=alpha, k=k)
+    got = stored(study)
+    np.testing.assert_array_equal(got.decoder("voxel")[:, : k or 15], active[np.stack(dense.voxel)])
+    if k is None:
+        assert set(got.decoder("voxel")[:, 15:].ravel()) <= {65535}
+    predicted = dense.predict(truth.test("S1", "VC", "natural")[:, active])
+    np.testing.assert_allclose(got.decoded(), predicted, rtol=1e-4, atol=1e-4)
+
+
+def test_another_mask_is_another_fit(decodable) -> None:
+    made = []
+    for options in ({}, {"most_active": {"voxels": 15}}, {"most_active": {"voxels": 15, "by": "t"}}):
+        study, _ = decodable(fit={"n_voxels": 12, **options}, networks=ONE_LAYER)
+        made.append(fit.plan(study, shapes.read(study))[0].group.settings)
+    assert len(set(made)) == 3
+
+
+def test_trained_decoders_are_those_of_numerics(decodable, run_verb, stored, monkeypatch) -> None:
+    """Each unit is trained as its number in the layer says, however few are read at a time."""
+    monkeypatch.setattr("hpc_recon.numerics.needs.UNITS_AT_ONCE", 9)
+    options = {"epochs": 4, "learning_rate": 1e-3, "batch": 11}
+    section = {"estimator": "gradient", "n_voxels": "all", "gradient": options}
+    study, truth = decodable(fit=section, networks=ONE_LAYER)
+    tiles = run_verb(fit, study)
+    assert {tile.stage for tile in tiles} == {"statistics", "fit"}
+    X, Y, codes = truth.training("S1", "VC", "fc")
+    seed = seed_of(study.seed, "gradient", "S1", "VC", "net", "fc")
+    known = brain_statistics(X, codes, n_stimuli=24)
+    schedule = gradient.Schedule(**options)
+    expected = gradient.fit_units(X, codes, known, Y, schedule=schedule, n_units=30, seed=seed)
+    np.testing.assert_array_equal(stored(study).decoder("weight"), expected.weight)
+    np.testing.assert_array_equal(stored(study).decoder("stats")[:, 0], expected.bias)
 
 
 def normalised(Z, norm):
@@ -184,6 +239,7 @@ def test_stored_maps_are_those_of_their_penalty(decodable, run_verb, oracle) -> 
         ({"n_voxels": 12, "alpha": 5.0}, estimators.Ridge),
         ({"n_voxels": "all", "alpha": 5.0}, estimators.AllVoxels),
         ({"estimator": "ard", "n_voxels": 12}, estimators.SparseBayes),
+        ({"estimator": "gradient", "n_voxels": "all", "gradient": {"epochs": 1}}, estimators.Trained),
         ({**PUBLISHED, "spatial_norm": "norm2"}, estimators.SpatiallyNormed),
     ],
     ids=str,
@@ -192,4 +248,5 @@ def test_the_estimator_is_the_study_s(decodable, run_verb, options, kind) -> Non
     study, _ = decodable(fit=options, networks=ONE_LAYER)
     run_verb(fit, study)
     known, _ = inputs.brain_statistics(study, "S1", "VC")
-    assert type(estimators.estimator(study, "S1", "VC", known=known)) is kind
+    group = next(group for group, _, _ in planning.layer_groups(study, shapes.read(study)))
+    assert type(estimators.estimator(study, group, known=known)) is kind

@@ -141,6 +141,37 @@ def test_out_of_fold_predictions(decodable, run_verb, stored, oracle, options) -
     np.testing.assert_allclose(got.out_of_fold("stats")[:, 0], ((Y - expected) ** 2).mean(0), rtol=2e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("alpha", "data"), [(5.0, {}), (GRID, {"n_voxels": 90, "repeats": 1}), (GRID, {"constant_voxels": 3})], ids=str
+)
+def test_out_of_fold_predictions_of_all_voxels(decodable, run_verb, stored, oracle, alpha, data) -> None:
+    """Against scikit-learn, refitted for each fold with the penalty that was chosen without it."""
+    from sklearn.linear_model import Ridge
+
+    section = {"n_voxels": "all", "alpha": alpha, "folds": 3, "out_of_fold": True}
+    study, truth = decodable(fit=section, data=data, networks=ONE_LAYER)
+    run_verb(fit, study)
+    got, (X, Y, codes) = stored(study), truth.training("S1", "VC", "fc")
+    dealt, expected = oracle.dealt(study, 24), np.empty(Y.shape)
+    for fold in range(3):
+        held = dealt == fold
+        X1, Y1, codes1, test = oracle.without(X, Y, codes, held)
+        used = alpha if alpha != GRID else nested(X1, Y1, codes1, dealt[~held], oracle)
+        (mean, scale), (y_mean, y_scale) = oracle.moments(X1.astype(float)), oracle.moments(Y1.astype(float))
+        Z, new = ((x - mean) / np.where(scale > 0, scale, np.inf) for x in (X1, test))
+        own = Ridge(alpha=used).fit(Z, ((Y1 - y_mean) / np.where(y_scale > 0, y_scale, np.inf))[codes1])
+        expected[held] = own.predict(new) * y_scale + y_mean
+    np.testing.assert_allclose(got.out_of_fold(), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(got.out_of_fold("stats")[:, 0], ((Y - expected) ** 2).mean(0), rtol=1e-3, atol=1e-6)
+    assert got.out_of_fold("stats")[:, 1].mean() > 0.2
+
+
+def nested(X, Y, codes, dealt, oracle):
+    """Return the penalty that the folds without the one that is left out choose."""
+    errors, _ = oracle.validate(X, Y, codes, dealt=np.searchsorted(np.unique(dealt), dealt), alphas=GRID["grid"])
+    return GRID["grid"][int(errors.sum(axis=1).argmin())]
+
+
 @pytest.mark.parametrize("options", [FIXED, GRIDS], ids=["fixed", "grids"])
 def test_a_held_out_stimulus_has_no_say_in_its_own_prediction(decodable, run_verb, stored, oracle, options) -> None:
     from hpc_recon.stores import arrays, layout

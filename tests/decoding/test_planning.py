@@ -26,6 +26,11 @@ STAGES = {
     "all, alpha grid": ({"n_voxels": "all", "alpha": LAYER}, ["statistics", "folds", "maps", "choose", "fit"]),
     "all, per unit": ({"n_voxels": "all", "alpha": UNIT}, ["statistics", "folds", "maps", "fit"]),
     "ard": ({"estimator": "ard"}, ["statistics", "fit"]),
+    "gradient": ({"estimator": "gradient", "n_voxels": "all"}, ["statistics", "fit"]),
+    "all, out of fold, grid": (
+        {"n_voxels": "all", "out_of_fold": True, "alpha": LAYER},
+        ["statistics", "folds", "maps", "choose", "fit", "choose_inside", "out_of_fold"],
+    ),
     "spatial_norm": ({"spatial_norm": "std1"}, ["statistics", "fit"]),
     "out of fold": ({"out_of_fold": True}, ["statistics", "folds", "fit", "out_of_fold"]),
     "out of fold, grid": (
@@ -98,7 +103,7 @@ def test_every_combination_plans_or_says_why_not(decodable) -> None:
             refused += 1
             assert (
                 (options["estimator"] == "ard" and "estimator: ard sets its own penalties" in text)
-                or (options["out_of_fold"] and "out_of_fold is there for ridge on selected voxels" in text)
+                or (options["out_of_fold"] and "out_of_fold is there for estimator: ridge" in text)
                 or (options["spatial_norm"] and "spatial_norm needs one number each" in text)
             ), options
             continue

@@ -177,6 +177,9 @@ def test_peak_memory_is_what_was_projected(n, d, n_stimuli, n_threads) -> None:
     system, forming = peak(lambda: factorise(X, stimulus, brain, n_threads=n_threads))
     sizes = {"n_stimuli": n_stimuli, "n_threads": n_threads}
     projected = all_voxels.system_bytes(n, d, n_items=50, n_alphas=3, **sizes)
+    _, mapping = peak(lambda: system.shared_map(3.0))
+    mapping = max(forming, system.matrix.nbytes + mapping)
+    assert 0.3 < mapping / all_voxels.map_bytes(n, d, **sizes) <= 1
     _, solving = peak(lambda: system.item_maps(items, [1.0, 2.0, 3.0]))
     assert 0.3 < max(forming, system.matrix.nbytes + solving) / projected <= 1
     _, decomposing = peak(lambda: decompose(X, stimulus, brain, n_threads=n_threads))

@@ -114,6 +114,18 @@ def test_precision_where_one_signal_dominates_all_voxels() -> None:
         assert np.abs(predicted - expected).max() < 2e-5 * expected.std()
 
 
+def test_maps_made_of_a_few_stimuli_at_a_time(monkeypatch) -> None:
+    """One factorisation serves all blocks of right-hand sides."""
+    for shape in ("N<D, repeats", "N>D, repeats"):
+        n, d, n_stimuli = SHAPES[shape]
+        X, stimulus, _ = study(n, d, n_stimuli)
+        system = factorise(X, stimulus, sample_statistics(X, stimulus, n_stimuli=n_stimuli))
+        whole = system.shared_map(2.0)
+        with monkeypatch.context() as patch:
+            patch.setattr(factorisation, "COLUMNS_AT_ONCE", 7)
+            np.testing.assert_allclose(system.shared_map(2.0), whole, rtol=0, atol=1e-13)
+
+
 def test_results_do_not_depend_on_threads(monkeypatch) -> None:
     monkeypatch.setattr(factorisation, "COLUMNS_AT_ONCE", 16)
     for shape in ("N<D, repeats", "N>D, repeats"):

@@ -67,3 +67,21 @@ def test_ssim_of_faces_is_skimages_with_its_own_defaults():
     known = [structural_similarity(whole[0][i], whole[1][i], channel_axis=2) for i in range(2)]
     np.testing.assert_allclose(latent_scores.ssim_uniform(a, b), known)
     assert latent_scores.ssim_uniform(a, a) == pytest.approx(1)
+
+
+def test_shuffled_pairs_of_a_table_are_those_of_the_latents():
+    true = RNG.normal(size=(9, 20))
+    decoded = true + 12 * RNG.normal(size=true.shape)
+    table = latent_scores.cosines(decoded, true)
+    own = latent_scores.shuffled_p(table, n=300, rng=np.random.default_rng(1))
+    known = latent_scores.permutation_p(
+        decoded, true, lambda a, b: float(latent_scores.cosine(a, b).mean()), n=300, rng=np.random.default_rng(1)
+    )
+    assert 1 / 301 < own == known < 1
+
+
+def test_p_of_a_null_is_uniform_where_there_is_nothing_and_smallest_where_all_is_better():
+    null = RNG.normal(size=(7, 400))
+    assert latent_scores.null_p(null.max(axis=1) + 1, null, n=99, rng=RNG) == pytest.approx(0.01)
+    p = [latent_scores.null_p(RNG.normal(size=7), null, n=99, rng=RNG) for _ in range(400)]
+    assert scipy.stats.kstest(p, "uniform").pvalue > 0.01

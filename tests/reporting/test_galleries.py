@@ -152,3 +152,15 @@ def test_nothing_of_a_withheld_stimulus_is_on_the_page(study, run_verb, tmp_path
     assert any(np.array_equal(p, stored[table.labels.index(NAMES[1])]) for p in embedded(pages[True]))
     assert "withheld, with all that was made from it" in pages[True]
     assert f"Stimulus {NAMES[0]}: withheld" in pages[True]
+
+
+def test_nothing_of_a_dataset_that_is_not_publishable_is_on_the_page(study, run_verb):
+    made = study()
+    hidden = {name: own.model_copy(update={"publishable": False}) for name, own in made.datasets.items()}
+    made = made.model_copy(update={"datasets": hidden})
+    run_verb(report, made)
+    text = (made.workspace / "report" / "index.html").read_text(encoding="utf-8")
+    assert f"Stimulus {NAMES[0]}: withheld" in text
+    assert "withheld, with all that was made from it" in text
+    stored = images.read_images(made.workspace, slice(0, len(images.read_table(made.workspace).labels)))
+    assert not any(np.array_equal(picture, image) for picture in embedded(text) for image in stored)
