@@ -37,6 +37,8 @@ from hpc_recon.core.train_options import EndToEndTraining
 
 #: Architectures without weights: the image itself in colour, and its luminance.
 PIXEL_ARCHITECTURES = ("pixels", "pixels_gray")
+#: The same of shapes: blurred greys, edges, outlines and a foreground mask on coarse grids.
+SHAPE_ARCHITECTURES = ("shape_gray", "shape_edges", "shape_contours", "shape_mask")
 #: The architecture of a network that is known by the files of its features alone: there is nothing to run.
 FEATURES_ONLY = "features"
 
@@ -99,9 +101,10 @@ class Network(Section):
     """A network whose units are decoded: architecture, weights, input size, layers."""
 
     architecture: str = Field(
-        description="pixels (the image, RGB), pixels_gray (its luminance), vgg11_quarter, vgg11_features (VGG-11 "
-        "without its classifier), vgg_normalised, vgg19_leaky_avg (LeakyReLU 0.2, average pooling), caffenet, "
-        "alexnet_caffe, a torchvision classification network, timm:<name>, your own "
+        description="pixels (the image, RGB), pixels_gray (its luminance), shape_gray, shape_edges, shape_contours or "
+        "shape_mask (shapes without weights, layers grid8 to grid64: docs/shape_semantic.md), vgg11_quarter, "
+        "vgg11_features (VGG-11 without its classifier), vgg_normalised, vgg19_leaky_avg (LeakyReLU 0.2, average "
+        "pooling), caffenet, alexnet_caffe, a torchvision classification network, timm:<name>, your own "
         "python:<package.module>:<function>, or features (nothing to run: known by its `features` files alone)"
     )
     features: FeatureFiles | None = Field(
@@ -146,7 +149,7 @@ class Network(Section):
 
     @model_validator(mode="after")
     def _files_or_code(self) -> Network:
-        if self.features is not None and self.architecture in PIXEL_ARCHITECTURES:
+        if self.features is not None and self.architecture in PIXEL_ARCHITECTURES + SHAPE_ARCHITECTURES:
             raise ValueError(f"{self.architecture} is the stimulus itself; leave out features")
         absent = [x for x in self.layers if self.features and self.features.arrays and x not in self.features.arrays]
         if absent:
