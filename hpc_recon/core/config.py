@@ -32,6 +32,7 @@ from hpc_recon.core.latent_options import LatentOptions, StimulusArray
 from hpc_recon.core.options import EndToEndOptions, IcnnOptions, PixelsOptions
 from hpc_recon.core.reference_options import Reference
 from hpc_recon.core.screen_options import ScreenOptions
+from hpc_recon.core.shape_options import ShapeSemanticOptions, ShapeSemanticTraining
 from hpc_recon.core.sizes import Sizes
 from hpc_recon.core.train_options import EndToEndTraining
 
@@ -208,7 +209,10 @@ ArraysUrl = Annotated[str | None, BeforeValidator(_checked_url), BeforeValidator
 
 UnitChoice = Annotated[int | unit_choice.EveryNth | unit_choice.UnitFile | None, BeforeValidator(unit_choice.parse)]
 
-Reconstruct = Annotated[IcnnOptions | PixelsOptions | EndToEndOptions | LatentOptions, Field(discriminator="method")]
+Reconstruct = Annotated[
+    IcnnOptions | PixelsOptions | EndToEndOptions | LatentOptions | ShapeSemanticOptions, Field(discriminator="method")
+]
+Train = Annotated[EndToEndTraining | ShapeSemanticTraining, Field(discriminator="method")]
 
 
 class Study(Section):
@@ -238,7 +242,7 @@ class Study(Section):
     sizes: Sizes | None = Field(None, description="what the data will hold; for --dry-run before they are there")
     fit: Fit = Field(Fit(), description="how decoders are fitted")
     decode: Decode = Field(Decode(), description="how test data are decoded")
-    train: dict[Name, EndToEndTraining] = Field(
+    train: dict[Name, Train] = Field(
         default_factory=dict, description="networks to train from brain samples to images, by a name of your own"
     )
     reconstruct: dict[Name, Reconstruct] = Field(default_factory=dict, description="methods by a name of your own")
