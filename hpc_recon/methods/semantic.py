@@ -106,7 +106,8 @@ def _learn(
     is_class = targets.ndim == 1
     for _ in range(options.epochs):
         order = torch.from_numpy(rng.permutation(len(samples)))
-        for rows in order.split(options.batch):
+        for start in range(0, len(order), options.batch):
+            rows = order[start : start + options.batch]
             made, wanted = module(samples[rows]), targets[rows]
             loss = functional.cross_entropy(made, wanted) if is_class else functional.mse_loss(made, wanted.float())
             adam.zero_grad()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,12 @@ from torch import Tensor, nn
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import SHAPE_ARCHITECTURES
 
+#: Functions of scikit-image without types.
+_gaussian: Any = filters.gaussian
+_sobel: Any = filters.sobel
+_canny: Any = feature.canny
+_label: Any = measure.label
+_otsu: Any = filters.threshold_otsu
 #: Cells of an edge of each grid.
 GRIDS = (8, 16, 32, 64)
 #: The Gaussian that is applied before anything is looked for, standard deviation as a part of the image's edge: it
@@ -35,13 +42,13 @@ WEAK, STRONG = 0.3, 0.6
 
 def blurred(image: Array) -> Array:
     """Return the luminance of an RGB image (H, W, 3) in [0, 1], blurred, (H, W)."""
-    grey: Array = filters.gaussian(color.rgb2gray(image), sigma=BLUR * max(image.shape[:2]), preserve_range=True)
+    grey: Array = _gaussian(color.rgb2gray(image), sigma=BLUR * max(image.shape[:2]), preserve_range=True)
     return grey
 
 
 def edges(image: Array) -> Array:
     """Return how steep the luminance is, (H, W) in [0, 1]: Sobel's gradient of the blurred image."""
-    found: Array = filters.sobel(blurred(image))
+    found: Array = _sobel(blurred(image))
     return found
 
 
@@ -51,7 +58,7 @@ def contours(image: Array) -> Array:
     contrast = float(np.ptp(grey))
     if contrast < FLAT:
         return np.zeros_like(grey)
-    found: Array = feature.canny((grey - grey.min()) / contrast, low_threshold=WEAK, high_threshold=STRONG)
+    found: Array = _canny((grey - grey.min()) / contrast, low_threshold=WEAK, high_threshold=STRONG)
     return found.astype(np.float64)
 
 
@@ -68,11 +75,12 @@ def foreground(image: Array) -> Array:
     distance = np.linalg.norm(lab - np.median(lab[~inside], axis=0), axis=-1)
     if np.ptp(distance) < FLAT:
         return np.zeros_like(distance)
-    numbered = measure.label(distance > filters.threshold_otsu(distance))
+    numbered = _label(distance > _otsu(distance))
     sizes = np.bincount(numbered.ravel())
     kept = sizes >= SMALLEST * numbered.size
     kept[0] = False
-    return kept[numbered].astype(np.float64)
+    mask: Array = kept[numbered].astype(np.float64)
+    return mask
 
 
 #: What is computed of an image, by architecture.

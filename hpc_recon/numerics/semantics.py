@@ -20,8 +20,10 @@ from hpc_recon.core.errors import DataError
 class Decoder(Protocol):
     """From brain samples to a semantic vector."""
 
-    #: Whether the vectors of two decoders of the same targets mean the same, number by number.
-    is_aligned: bool
+    @property
+    def is_aligned(self) -> bool:
+        """Whether the vectors of two decoders of the same targets mean the same, number by number."""
+        ...
 
     def vectors(self, samples: Array) -> Array:
         """Return (n, n_semantic) float64 of raw samples (n, n_voxels)."""
