@@ -58,7 +58,7 @@ def test_a_whole_study_is_accepted_and_expanded(tmp_path):
         ("train.f.shape={network: shape}", r"train\.f\.shape\.layer: 'shape' has 2 layers; name one"),
         ("train.f.shape.rois=[V9]", r"train\.f\.shape\.rois: unknown name 'V9'"),
         ("train.f.semantic={roi: HVC}", r"train\.f\.semantic\.roi: unknown name 'HVC'"),
-        ("train.f.semantic={target: kmeans, network: nought}", r"train\.f\.semantic\.network: unknown network 'nought'"),
+        ("train.f.semantic={target: kmeans, network: nay}", r"train\.f\.semantic\.network: unknown network 'nay'"),
         ("train.f={method: shape_semantic, shape: {network: net, rois: [V1]}}", r"name the one ROI .*rois: \[VC\]"),
         ("fit.out_of_fold=false", r"write fit: \{out_of_fold: true\}"),
         ("units=5", r"a shape needs every cell; leave out units"),

@@ -10,8 +10,13 @@ from hpc_recon.core.shape_options import ShapeSemanticTraining
 from hpc_recon.methods import shape_semantic, trainers
 
 GIVEN = {
-    "method": "shape_semantic", "profile": "tiny", "shape": {"network": "shape"}, "image_size": 16, "width": 0.0625,
-    "patch_layers": 2, "dropout": 0.0,
+    "method": "shape_semantic",
+    "profile": "tiny",
+    "shape": {"network": "shape"},
+    "image_size": 16,
+    "width": 0.0625,
+    "patch_layers": 2,
+    "dropout": 0.0,
 }
 
 
