@@ -1,9 +1,10 @@
 """Train networks that make images straight from brain activity: one network a subject, ROI and entry of `train:`.
 
-Stage `images`: stimuli are resized once, where an entry asks for another size. Then the steps of each network, in parts
-of `steps_per_tile`: a part begins at the checkpoint of the one before, and networks are trained side by side. A part
-that is killed goes on from its own last checkpoint. Every part leaves `models/<entry>/<split>/<roi>/step-<n>.pt`, the
-table of its losses and a picture of examples.
+Stage `images`: stimuli are resized once, where an entry asks for another size. Stage `inputs` (method
+`shape_semantic`): what a generator learns from is decoded without each image itself. Then the steps of each network, in
+parts of `steps_per_tile`: a part begins at the checkpoint of the one before, and networks are trained side by side. A
+part that is killed goes on from its own last checkpoint. Every part leaves `models/<entry>/<split>/<roi>/step-<n>.pt`,
+the table of its losses and a picture of examples.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from hpc_recon.core.tiles import Shapes, Tile
 
 
 def plan(study: Study, shapes: Shapes) -> list[Tile]:
-    """Return the tiles that resize stimuli, then the parts of every network's training.
+    """Return the tiles that resize stimuli, those that make inputs, then the parts of every network's training.
 
     Raises
     ------
@@ -44,16 +45,17 @@ def prepare(study: Study) -> None:
     from hpc_recon.training import data, pictures
 
     pictures.prepare(study, store_shapes.read(study))
-    for name in study.train:
-        for split, roi in study.trained_sets(name):
+    for name, options in study.train.items():
+        for split, roi in study.trained_sets(name) if options.method == "end_to_end" else ():
             data.training_samples(study, name, split, roi)
 
 
 def work(study: Study, tile: Tile) -> list[Path]:
-    """Resize stimuli, or train one part; return the files."""
-    from hpc_recon.training import parts, pictures
+    """Resize stimuli, make inputs, or train one part; return the files."""
+    from hpc_recon.training import parts, pictures, shape_inputs
 
-    return pictures.write(study, tile) if tile.stage == "images" else parts.work(study, tile)
+    stages = {"images": pictures.write, "inputs": shape_inputs.work}
+    return stages.get(tile.stage, parts.work)(study, tile)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

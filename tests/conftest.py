@@ -467,3 +467,82 @@ def latent_study(tmp_path: Path, make_study: MakeStudy) -> Callable[..., Study]:
         return make_study(**{**content, **keys})
 
     return make
+
+
+#: Sixteen training, four test and four more images of two categories, called so that their names sort otherwise than
+#: their numbers; two areas see them.
+SHAPES: dict[str, Any] = {
+    "name": "shapes",
+    "subjects": ["S1"],
+    "rois": ["V1", "V2", "VC"],
+    "datasets": {"training": {"role": "training"}, "test": {"role": "test"}, "extra": {"role": "test"}},
+    "networks": {
+        "shape": {"architecture": "pixels_gray", "image_size": 8, "layers": ["pixels"]},
+        "embedding": {"architecture": "shape_gray", "layers": ["grid8"]},
+    },
+    "fit": {"n_voxels": 10, "alpha": 5.0, "folds": 4, "out_of_fold": True},
+    "train": {
+        "fused": {
+            "method": "shape_semantic",
+            "profile": "tiny",
+            "rois": ["VC"],
+            "shape": {"network": "shape", "rois": ["V1", "V2"]},
+            "semantic": {"target": "labels", "roi": "VC", "hidden": [8, 4], "epochs": 3},
+            "augmentation": {"dataset": "extra", "weight": 0.5, "noise": 0.1},
+            "folds": 4,
+            "image_size": 16,
+            "width": 0.0625,
+            "patch_layers": 2,
+            "batch": 4,
+            "steps": 4,
+            "steps_per_tile": 2,
+            "checkpoint_every": 1,
+            "log_every": 1,
+        }
+    },
+    "reconstruct": {"fused": {"method": "shape_semantic", "network": "shape", "model": "fused", "rois": ["VC"]}},
+}
+
+
+def write_shapes(folder: Path) -> dict[str, Any]:
+    """Write the images and samples of `SHAPES` to a folder; return the study's content."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    weights, basis = rng.normal(size=(64, 30)), rng.random((4, 64))
+    ingest: dict[str, Any] = {}
+    for dataset, n in (("training", 16), ("test", 4), ("extra", 4)):
+        (folder / dataset).mkdir(parents=True)
+        coarse = (rng.normal(scale=0.6, size=(n, 4)) @ (basis - basis.mean(axis=0)) + 0.5).reshape(n, 8, 8)
+        names = [f"{'ab'[i % 2]}_{dataset}{i + 1}" for i in range(n)]  # a_training1, b_training10, b_training2
+        for i, name in enumerate(names):
+            coarse[i] += np.linspace(-0.2, 0.2, 8) * (1 if i % 2 else -1)
+            image = (255 * coarse[i].clip(0, 1)).astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
+            Image.fromarray(np.stack([image] * 3, axis=-1)).save(folder / dataset / f"{name}.png")
+        seen = rng.permutation(np.repeat(np.arange(n), 2))
+        samples = coarse.reshape(n, -1)[seen] @ weights + 0.3 * rng.normal(size=(2 * n, 30))
+        np.savez(folder / f"{dataset}.npz", samples=samples, labels=np.array([names[i] for i in seen]))
+        ingest[dataset] = {
+            part: {"file": str(folder / f"{dataset}.npz"), "key": part} for part in ("samples", "labels")
+        }
+    masks = {"V1": np.arange(30) < 15, "V2": np.arange(30) >= 15, "VC": np.ones(30, bool)}
+    np.savez(folder / "rois.npz", **masks)
+    del ingest["extra"]  # no subject saw them
+    rois = {name: {"file": str(folder / "rois.npz"), "key": name} for name in masks}
+    stimuli = {name: {"folder": str(folder / name), "categories": "before_underscore"} for name in SHAPES["datasets"]}
+    return {**SHAPES, "ingest": {"subjects": {"S1": {"rois": rois, "datasets": ingest}}, "stimuli": stimuli}}
+
+
+@pytest.fixture(scope="session")
+def shape_study(tmp_path_factory: pytest.TempPathFactory, run_verb: RunVerb) -> Study:
+    """Return a study of shape-semantic reconstruction whose data are decoded and whose generator is trained."""
+    from hpc_recon import decode, extract, fit, ingest, train
+
+    folder = tmp_path_factory.mktemp("shapes")
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump({**write_shapes(folder), "workspace": str(folder / "runs")}, sort_keys=False))
+    study = load_study(path)
+    for verb in (ingest, extract, fit, decode, train):
+        run_verb(verb, study)
+    return study

@@ -34,11 +34,14 @@ from hpc_recon.core.options import EndToEndOptions, IcnnOptions, PixelsOptions
 from hpc_recon.core.power_options import Power
 from hpc_recon.core.reference_options import Reference
 from hpc_recon.core.screen_options import ScreenOptions
+from hpc_recon.core.shape_options import ShapeSemanticOptions, ShapeSemanticTraining
 from hpc_recon.core.sizes import Sizes
 from hpc_recon.core.train_options import EndToEndTraining
 
 #: Architectures without weights: the image itself in colour, and its luminance.
 PIXEL_ARCHITECTURES = ("pixels", "pixels_gray")
+#: The same of shapes: blurred greys, edges, outlines and a foreground mask on coarse grids.
+SHAPE_ARCHITECTURES = ("shape_gray", "shape_edges", "shape_contours", "shape_mask")
 #: The architecture of a network that is known by the files of its features alone: there is nothing to run.
 FEATURES_ONLY = "features"
 
@@ -106,9 +109,10 @@ class Network(Section):
     """A network whose units are decoded: architecture, weights, input size, layers."""
 
     architecture: str = Field(
-        description="pixels (the image, RGB), pixels_gray (its luminance), vgg11_quarter, vgg11_features (VGG-11 "
-        "without its classifier), vgg_normalised, vgg19_leaky_avg (LeakyReLU 0.2, average pooling), caffenet, "
-        "alexnet_caffe, a torchvision classification network, timm:<name>, your own "
+        description="pixels (the image, RGB), pixels_gray (its luminance), shape_gray, shape_edges, shape_contours or "
+        "shape_mask (shapes without weights, layers grid8 to grid64: docs/shape_semantic.md), vgg11_quarter, "
+        "vgg11_features (VGG-11 without its classifier), vgg_normalised, vgg19_leaky_avg (LeakyReLU 0.2, average "
+        "pooling), caffenet, alexnet_caffe, a torchvision classification network, timm:<name>, your own "
         "python:<package.module>:<function>, or features (nothing to run: known by its `features` files alone)"
     )
     features: FeatureFiles | None = Field(
@@ -153,7 +157,7 @@ class Network(Section):
 
     @model_validator(mode="after")
     def _files_or_code(self) -> Network:
-        if self.features is not None and self.architecture in PIXEL_ARCHITECTURES:
+        if self.features is not None and self.architecture in PIXEL_ARCHITECTURES + SHAPE_ARCHITECTURES:
             raise ValueError(f"{self.architecture} is the stimulus itself; leave out features")
         absent = [x for x in self.layers if self.features and self.features.arrays and x not in self.features.arrays]
         if absent:
@@ -212,7 +216,10 @@ ArraysUrl = Annotated[str | None, BeforeValidator(_checked_url), BeforeValidator
 
 UnitChoice = Annotated[int | unit_choice.EveryNth | unit_choice.UnitFile | None, BeforeValidator(unit_choice.parse)]
 
-Reconstruct = Annotated[IcnnOptions | PixelsOptions | EndToEndOptions | LatentOptions, Field(discriminator="method")]
+Reconstruct = Annotated[
+    IcnnOptions | PixelsOptions | EndToEndOptions | LatentOptions | ShapeSemanticOptions, Field(discriminator="method")
+]
+Train = Annotated[EndToEndTraining | ShapeSemanticTraining, Field(discriminator="method")]
 
 
 class Study(Section):
@@ -243,7 +250,7 @@ class Study(Section):
     fit: Fit = Field(Fit(), description="how decoders are fitted")
     convert: Convert | None = Field(None, description="turn subjects' activity into that of other subjects")
     decode: Decode = Field(Decode(), description="how test data are decoded")
-    train: dict[Name, EndToEndTraining] = Field(
+    train: dict[Name, Train] = Field(
         default_factory=dict, description="networks to train from brain samples to images, by a name of your own"
     )
     reconstruct: dict[Name, Reconstruct] = Field(default_factory=dict, description="methods by a name of your own")

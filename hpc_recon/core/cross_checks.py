@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from hpc_recon.core import decoder_files
+from hpc_recon.core import decoder_files, shape_checks
 from hpc_recon.core.config import FEATURES_ONLY, PIXEL_ARCHITECTURES, Network, Study
 from hpc_recon.core.icnn_options import DEFAULT
 from hpc_recon.core.ingest_options import CrossValidation, Ingest
 from hpc_recon.core.latent_options import LatentOptions
 from hpc_recon.core.options import EndToEndOptions, IcnnOptions
+from hpc_recon.core.shape_options import ShapeSemanticOptions, ShapeSemanticTraining
 from hpc_recon.core.text import closest
 
 
@@ -156,6 +157,8 @@ def _check_method(study: Study, name: str, options: Any) -> list[str]:
         problems += [f"{where}.{key}: unknown name {x!r}{closest(x, known)}" for x in chosen or () if x not in known]
     if isinstance(options, EndToEndOptions):
         return [*problems, *_check_end_to_end(study, where, options)]
+    if isinstance(options, ShapeSemanticOptions):
+        return [*problems, *shape_checks.reconstruction(study, where, options)]
     if isinstance(options, LatentOptions):
         return problems + _check_latent(study, where, options, network)
     if network.architecture == FEATURES_ONLY:
@@ -185,6 +188,8 @@ def _check_training(study: Study) -> list[str]:
         ):
             unknown = [x for x in chosen or () if x not in known]
             problems += [f"train.{name}.{key}: unknown name {x!r}{closest(x, known)}" for x in unknown]
+        if isinstance(options, ShapeSemanticTraining):
+            problems += shape_checks.training(study, f"train.{name}", options)
     if study.train and (study.decode.files or study.fit.files):
         problems.append("train: networks learn from brain samples; leave out decode.files and fit.files")
     return problems

@@ -6,16 +6,20 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from hpc_recon.core import shape_options, train_options
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.icnn_options import DEFAULT
 from hpc_recon.core.options import EndToEndOptions, IcnnOptions
-from hpc_recon.core.train_options import EndToEndTraining, parts
+from hpc_recon.core.shape_options import ShapeSemanticOptions, ShapeSemanticTraining
+from hpc_recon.core.train_options import EndToEndTraining
 
 if TYPE_CHECKING:
-    from hpc_recon.core.config import Reconstruct, Study
+    from hpc_recon.core.config import Reconstruct, Study, Train
 
 #: conv3_2 belongs to block 3.
 _BLOCK = re.compile(r"conv(\d+)_\d+")
+#: The ending of an entry that `seeds` made.
+_SEED = re.compile(r"\.seed\d+$")
 
 
 def layer_groups(layers: Sequence[str]) -> list[tuple[str, ...]]:
@@ -66,6 +70,8 @@ def expanded(study: Study) -> Study:
         members: dict[str, Reconstruct] = {name: options}
         if isinstance(options, EndToEndOptions):
             members = dict(_end_to_end_parts(name, options, origins))
+        elif isinstance(options, ShapeSemanticOptions):
+            members = dict(_shape_semantic_parts(name, options, origins))
         elif isinstance(options, IcnnOptions) and options.expand is not None and network is not None:
             sets = sets_of_layers(options.expand, options.layers or network.layers)
             members = {f"{name}.{ending}": _part(options, name, ending, layers) for ending, layers in sets.items()}
@@ -78,18 +84,54 @@ def expanded(study: Study) -> Study:
     return study.model_copy(update={"reconstruct": found, "train": trained})
 
 
-def _trained(study: Study) -> tuple[dict[str, EndToEndTraining], dict[str, list[str]]]:
+def _trained(study: Study) -> tuple[dict[str, Train], dict[str, list[str]]]:
     """Return the entries of `train` with all that one stands for, and the names that each became."""
-    found: dict[str, EndToEndTraining] = {}
+    found: dict[str, Train] = {}
     origins: dict[str, list[str]] = {}
     for name, options in study.train.items():
-        members = parts(name, options)
+        members = _train_parts(name, options)
         taken = [part for part in members if part in found or (part != name and part in study.train)]
         if taken:
             raise StudyError("train", [f"{name!r} makes the entry {taken[0]!r}, but there is such an entry; rename it"])
         found |= members
         origins[name] = list(members)
     return found, origins
+
+
+def _train_parts(name: str, options: Train) -> dict[str, Train]:
+    """Return the entries that one entry of `train` stands for."""
+    if isinstance(options, ShapeSemanticTraining):
+        return dict(shape_options.parts(name, options))
+    assert isinstance(options, EndToEndTraining)
+    return dict(train_options.parts(name, options))
+
+
+def _shape_semantic_parts(
+    name: str, options: ShapeSemanticOptions, origins: dict[str, list[str]]
+) -> dict[str, ShapeSemanticOptions]:
+    """Return one entry for each network, if `expand` asks for it; with `average_seeds` one for all seeds of each."""
+    trained = origins.get(options.model, [options.model])
+    if not options.expand and options.model in trained:
+        trained = [options.model]
+    groups: dict[str, list[str]] = {}
+    for own in trained:
+        ending = own.removeprefix(options.model)
+        groups.setdefault(_SEED.sub("", ending) if options.average_seeds else ending, []).append(own)
+    if not options.expand:  # the entry itself: of several endings the first, its seeds if they are averaged
+        ending, members = next(iter(groups.items()))
+        groups = {"": members} if options.average_seeds else {"": [options.model]}
+    return {
+        f"{name}{ending}": options.model_copy(
+            update={
+                "model": members[0],
+                "averaged_with": (*options.averaged_with, *members[1:]),
+                "expand": False,
+                "average_seeds": False,
+                "title": ", ".join([options.title or name, ending.strip(".")]) if ending else options.title,
+            }
+        )
+        for ending, members in groups.items()
+    }
 
 
 def _end_to_end_parts(name: str, options: EndToEndOptions, origins: dict[str, list[str]]) -> dict[str, EndToEndOptions]:

@@ -18,6 +18,7 @@ from hpc_recon.core.errors import MissingStore, StudyError
 from hpc_recon.core.evaluate_options import Evaluate
 from hpc_recon.core.options import EndToEndOptions, IcnnOptions, PixelsOptions
 from hpc_recon.core.sampling import seed_of
+from hpc_recon.core.shape_options import ShapeSemanticOptions
 from hpc_recon.core.sizes import DatasetSize, Sizes
 from hpc_recon.stores import brain, layout, linking, shapes
 
@@ -113,7 +114,7 @@ def _methods(study: Study, subjects: dict[str, str], datasets: list[str]) -> dic
     """
     found: dict[str, Reconstruct] = {}
     for name, options in study.reconstruct.items():
-        if isinstance(options, EndToEndOptions):
+        if isinstance(options, (EndToEndOptions, ShapeSemanticOptions)):
             continue
         kept = None if options.datasets is None else tuple(d for d in options.datasets if d in datasets)
         own = options.subjects

@@ -21,7 +21,10 @@ from hpc_recon.core.errors import DamagedStore
 from hpc_recon.core.files import replacing
 
 #: Module of each trainer; it has a function `trainer(options, *, n_voxels, seed, device) -> Trainer`.
-TRAINERS = {"end_to_end": "hpc_recon.methods.end_to_end"}
+TRAINERS = {
+    "end_to_end": "hpc_recon.methods.end_to_end",
+    "shape_semantic": "hpc_recon.methods.shape_semantic",
+}
 #: Version of the content of checkpoints.
 FORMAT = 1
 #: What `torch.load` raises for a file that it did not write.

@@ -18,9 +18,10 @@ import torchvision
 from torch import nn
 from torchvision.models.vgg import cfgs, make_layers
 
+from hpc_recon.core.config import SHAPE_ARCHITECTURES
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.text import closest
-from hpc_recon.nets import caffe, foreign
+from hpc_recon.nets import caffe, foreign, shape_targets
 from hpc_recon.nets.preprocess import Clip, Luminance
 
 #: Widths of VGG-11 divided by four; `M` is a max pooling.
@@ -28,6 +29,7 @@ _QUARTER: list[str | int] = [16, "M", 32, "M", 64, 64, "M", 128, 128, "M", 128, 
 _OWN = (
     *("pixels", "pixels_gray", "vgg11_quarter", "vgg11_features", "vgg_normalised", "vgg19_leaky_avg"),
     *caffe.ARCHITECTURES,
+    *SHAPE_ARCHITECTURES,
 )
 
 
@@ -62,6 +64,8 @@ def build(architecture: str, *, torchvision_input: bool = False) -> nn.Module:
         body: nn.Module = nn.Sequential(Clip())
     elif architecture == "pixels_gray":
         body = nn.Sequential(Clip(), Luminance())
+    elif architecture in SHAPE_ARCHITECTURES:
+        body = shape_targets.Shape(architecture)
     elif architecture == "vgg11_quarter":
         body = nn.Sequential(OrderedDict(features=make_layers(_QUARTER)))
     elif architecture == "vgg11_features":  # torchvision's VGG-11 without its fully connected layers
@@ -122,6 +126,8 @@ def caffe_names(architecture: str, body: nn.Module) -> dict[str, str] | None:
     """Return module paths by layer name in network order, or None where layers are named by their module path."""
     if architecture in ("pixels", "pixels_gray"):
         return {"pixels": str(len(body) - 1)}  # type: ignore[arg-type]
+    if architecture in SHAPE_ARCHITECTURES:
+        return shape_targets.layers()
     if architecture == "vgg_normalised":
         return _name_convolutions(body, prefix="", skip=1)
     if architecture in caffe.ARCHITECTURES:

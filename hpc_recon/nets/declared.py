@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpc_recon.core.config import FEATURES_ONLY, Network, Study
+from hpc_recon.core.config import FEATURES_ONLY, Network, Study, Train
 from hpc_recon.core.convert_options import is_converted
 from hpc_recon.core.errors import MissingStore
 from hpc_recon.core.icnn_options import GeneratorLatent
 from hpc_recon.core.latent_options import LatentOptions
 from hpc_recon.core.options import EndToEndOptions, IcnnOptions
 from hpc_recon.core.sizes import Sizes
+from hpc_recon.core.train_options import EndToEndTraining
 from hpc_recon.formats.feature_trees import FeatureTree
 from hpc_recon.formats.row_arrays import RowArray
 from hpc_recon.nets import zoo
@@ -116,10 +117,12 @@ def without_weights(study: Study) -> tuple[Study, list[str]]:
     networks = {name: network.model_copy(update=changes.get(name, {})) for name, network in study.networks.items()}
     if changes:
         study = study.model_copy(update={"networks": networks})
-    compared = {
+    compared: dict[str, Train] = {
         name: options.model_copy(update={"comparator": options.comparator.model_copy(update=_RANDOM)})
         for name, options in study.train.items()
-        if isinstance(options.comparator.weights, Path) and not options.comparator.weights.is_file()
+        if isinstance(options, EndToEndTraining)
+        and isinstance(options.comparator.weights, Path)
+        and not options.comparator.weights.is_file()
     }
     if compared:
         study = study.model_copy(update={"train": {**study.train, **compared}})

@@ -37,24 +37,25 @@ def networks(sizes: Sizes) -> tuple[NetworkCost, NetworkCost]:
     with torch.device("meta"):
         generator, discriminator = Generator(sizes), Discriminator(sizes)
         shown = torch.zeros(1, 3, sizes.crop, sizes.crop)
-        return _cost(generator, torch.zeros(1, sizes.n_voxels)), _cost(discriminator, shown)
+        return count(generator, torch.zeros(1, sizes.n_voxels)), count(discriminator, shown)
 
 
-def _cost(module: nn.Module, given: torch.Tensor) -> NetworkCost:
+def count(module: nn.Module, *given: torch.Tensor) -> NetworkCost:
+    """Return what a forward pass of one sample costs; convolutions and fully connected layers count."""
     flops, numbers = [], []
 
-    def count(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+    def note(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         weight: Any = layer.weight
         places = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
         flops.append(2 * weight.numel() * (places[0, 0].numel() if places.ndim == 4 else 1))
         numbers.append(output.numel())
 
     handles = [
-        layer.register_forward_hook(count)
+        layer.register_forward_hook(note)
         for layer in module.modules()
         if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d))
     ]
-    module(given)
+    module(*given)
     for handle in handles:
         handle.remove()
     return NetworkCost(sum(p.numel() for p in module.parameters()), sum(flops), sum(numbers))

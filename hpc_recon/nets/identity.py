@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hpc_recon.core.config import PIXEL_ARCHITECTURES, Network
+from hpc_recon.core.config import PIXEL_ARCHITECTURES, SHAPE_ARCHITECTURES, Network
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.files import sha256
 
@@ -80,7 +80,7 @@ def identity(network: Network) -> dict[str, Any]:
     settings: dict[str, Any] = {"architecture": network.architecture, "image_size": network.image_size}
     if network.transform != "none":
         settings["transform"] = network.transform
-    if network.architecture in PIXEL_ARCHITECTURES:
+    if network.architecture in PIXEL_ARCHITECTURES + SHAPE_ARCHITECTURES:
         return settings
     if network.architecture.startswith("python:"):
         settings["code"] = module_sha256(network.architecture.split(":")[1])
@@ -132,7 +132,7 @@ def preprocessing(network: Network) -> str:
     if network.preprocessing is not None:
         return network.preprocessing
     kind, path, architecture = weights_kind(network.weights), Path(network.weights), network.architecture
-    if architecture in (*PIXEL_ARCHITECTURES, "vgg_normalised"):
+    if architecture in (*PIXEL_ARCHITECTURES, *SHAPE_ARCHITECTURES, "vgg_normalised"):
         return "none"
     if network.weights == "torchvision:IMAGENET1K_FEATURES":
         raise _unknown(network, "these weights expect RGB on 0-255 minus a mean of their own, which is not offered")

@@ -22,6 +22,7 @@ MAKERS = {
     "icnn": "hpc_recon.reconstruction.from_features",
     "pixels": "hpc_recon.reconstruction.from_features",
     "end_to_end": "hpc_recon.reconstruction.end_to_end",
+    "shape_semantic": "hpc_recon.reconstruction.shape_semantic",
 }
 
 

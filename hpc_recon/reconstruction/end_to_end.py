@@ -38,7 +38,7 @@ def _options(study: Study, variant: str) -> EndToEndOptions:
 
 def _training(study: Study, options: EndToEndOptions) -> EndToEndTraining:
     """Return the sizes of the generator: those of the entry that trained it, or the published ones."""
-    return _PUBLISHED if options.model is None else study.train[options.model]
+    return _PUBLISHED if options.model is None else data.options_of(study, options.model)
 
 
 def plan(study: Study, shapes: Shapes, variant: str) -> list[Tile]:
@@ -182,7 +182,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
 def _generator(study: Study, options: EndToEndOptions, split: str, roi: str) -> tuple[Any, Scaling, dict[str, Any]]:
     """Return a generator, how its voxels are z-scored, and where it comes from."""
     if options.model is not None:
-        training = study.train[options.model]
+        training = data.options_of(study, options.model)
         found = Model(study, options.model, split, roi).read(training.steps)
         scaling = models.scaling_of(found)
         generator = end_to_end.trained(training, found.trainer, n_voxels=len(scaling.mean))

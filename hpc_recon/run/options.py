@@ -127,7 +127,7 @@ def reference_assignments(text: str, study: Path) -> tuple[str, ...]:
     StudyError
         If there is no such folder or file, or the study cannot be read.
     """
-    from hpc_recon.core.config import PIXEL_ARCHITECTURES
+    from hpc_recon.core.config import PIXEL_ARCHITECTURES, SHAPE_ARCHITECTURES
     from hpc_recon.core.loading import read_yaml
 
     path = Path(text).expanduser().absolute()
@@ -138,7 +138,7 @@ def reference_assignments(text: str, study: Path) -> tuple[str, ...]:
     names = [
         name
         for name, network in (networks.items() if isinstance(networks, dict) else ())
-        if isinstance(network, dict) and network.get("architecture") not in PIXEL_ARCHITECTURES
+        if isinstance(network, dict) and network.get("architecture") not in PIXEL_ARCHITECTURES + SHAPE_ARCHITECTURES
     ]
     if not names:
         raise StudyError("--reference", [f"{study} has no network with weights, whose features it would be of"])

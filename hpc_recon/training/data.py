@@ -51,6 +51,10 @@ class Scaling:
             values *= np.sqrt(n_averaged / self.n_averaged)[:, None]
         return np.asarray(values, np.float32)
 
+    def arrays(self) -> dict[str, Array]:
+        """Return it as a checkpoint holds it."""
+        return {"mean": self.mean, "scale": self.scale, "n_averaged": np.array([self.n_averaged])}
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -81,6 +85,13 @@ class Samples:
         return arrays.read(layout.workspace_of(study), ref, self.numbers[places], self.voxels)
 
 
+def options_of(study: Study, name: str) -> EndToEndTraining:
+    """Return the options of an entry of method `end_to_end`."""
+    options = study.train[name]
+    assert isinstance(options, EndToEndTraining), options.method
+    return options
+
+
 def training_samples(study: Study, name: str, split: str, roi: str) -> Samples:
     """Return the samples that an entry of `train` learns from; none is read.
 
@@ -90,7 +101,7 @@ def training_samples(study: Study, name: str, split: str, roi: str) -> Samples:
         As `selection.chosen`.
     """
     workspace, dataset = layout.workspace_of(study), study.training_dataset
-    options = study.train[name]
+    options = options_of(study, name)
     labels = brain.read_labels(workspace, split, dataset)
     where, seed = f"train.{name} ({split})", seed_of(study.seed, "training set", split)
     numbers = chosen(labels, options.training, seed=seed, where=where)
@@ -158,6 +169,16 @@ class PairedStream:
     _held: dict[tuple[int, int], tuple[Array, Array, Array]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def n_inputs(self) -> int:
+        """Voxels of a sample."""
+        return len(self.scaling.mean)
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """The scaling, as a checkpoint holds it."""
+        return self.scaling.arrays()
+
     def batch(self, step: int) -> dict[str, Array]:
         """Return `voxels` (n, n_voxels) float32, z-scored, and `images` (n, 3, crop, crop) uint8 BGR, of a step."""
         size, crop = self.options.batch, self.options.crop
@@ -209,7 +230,7 @@ def stream(study: Study, name: str, split: str, roi: str, *, scaling: Scaling | 
     scaling
         As a checkpoint holds it; None: from all samples, which are read once for it.
     """
-    options, samples = study.train[name], training_samples(study, name, split, roi)
+    options, samples = options_of(study, name), training_samples(study, name, split, roi)
     known = scaling_of(study, samples) if scaling is None else scaling
     n_images = len(np.unique(samples.stimuli))
     room = in_buffer(options, n_samples=len(samples.numbers), n_voxels=len(known.mean), n_images=n_images)

@@ -110,11 +110,6 @@ class Model:
         return found
 
 
-def scaling_arrays(scaling: Scaling) -> dict[str, Array]:
-    """Return a scaling as a checkpoint holds it."""
-    return {"mean": scaling.mean, "scale": scaling.scale, "n_averaged": np.array([scaling.n_averaged])}
-
-
 def scaling_of(checkpoint: trainers.Checkpoint) -> Scaling:
     """Return the scaling that a checkpoint holds."""
     found = checkpoint.arrays

@@ -6,12 +6,14 @@ from typing import Any
 
 from hpc_recon.core.config import Study
 from hpc_recon.core.memory import array_bytes, shard_bytes
+from hpc_recon.core.shape_options import ShapeSemanticTraining
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges, store_seconds
 from hpc_recon.core.train_options import EndToEndTraining
 from hpc_recon.nets import costs, end_to_end, end_to_end_costs, zoo
 from hpc_recon.nets.identity import identity
-from hpc_recon.training import pictures
+from hpc_recon.training import pictures, shape_planning
 from hpc_recon.training.data import in_buffer
+from hpc_recon.training.shape_sources import Place
 
 #: Options on which no number depends: who is trained, how long, how often something is written, and how it is run.
 _NO_MATTER = {
@@ -40,6 +42,8 @@ def settings_of(options: EndToEndTraining) -> dict[str, Any]:
 def group(study: Study, shapes: Shapes, name: str, place: tuple[str, str]) -> Group:
     """Return the group of one network: `train/<name>/<split>/<roi>`."""
     options, (split, roi) = study.train[name], place
+    if isinstance(options, ShapeSemanticTraining):
+        return shape_planning.group(study, shapes, Place(name, split, roi))
     settings = canonical({"options": settings_of(options), "seed": study.seed})
     upstream = (f"{study.source_verb}/{split}", pictures.upstream(study, shapes, options.image_size))
     return Group("train", (name, split, roi), settings, upstream)
@@ -57,11 +61,13 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     """
     tiles = pictures.plan(study, shapes)
     for name, options in study.train.items():
-        if options.losses.feature:
+        if isinstance(options, EndToEndTraining) and options.losses.feature:
             network = end_to_end.comparator_network(options.comparator, crop=options.crop)
             zoo.check_layers(network, image_size=options.crop)
         for split, roi in study.trained_sets(name):
             own = group(study, shapes, name, (split, roi))
+            if isinstance(options, ShapeSemanticTraining):
+                tiles.append(shape_planning.inputs_tile(study, shapes, Place(name, split, roi)))
             for number, (start, stop) in enumerate(ranges(options.steps, options.steps_per_tile)):
                 need = need_of(study, shapes, name, (split, roi), n_steps=stop - start)
                 tiles.append(Tile(own, f"part{number + 1:03d}", start, stop, need))
@@ -71,6 +77,8 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
 def need_of(study: Study, shapes: Shapes, name: str, place: tuple[str, str], *, n_steps: int) -> Need:
     """Project a part of a network's training."""
     options, (split, roi) = study.train[name], place
+    if isinstance(options, ShapeSemanticTraining):
+        return shape_planning.need_of(study, shapes, Place(name, split, roi), n_steps=n_steps)
     n_samples, n_voxels = shapes.n_samples(split, study.training_dataset), shapes.n_voxels(split, roi)
     n_samples = min(n_samples, options.training.samples or n_samples)
     n_images = min(shapes.n_stimuli(), options.training.images or n_samples)

@@ -37,7 +37,7 @@ def test_checkpoints_are_compared_with_their_receipts(trainable, run_verb):
 
 def test_a_scaling_survives(tmp_path):
     given = Scaling(np.linspace(0, 1, 4), np.arange(4.0), 5.5)
-    found = models.scaling_of(models.trainers.Checkpoint(0, "", {}, models.scaling_arrays(given)))
+    found = models.scaling_of(models.trainers.Checkpoint(0, "", {}, given.arrays()))
     np.testing.assert_array_equal(found.mean, given.mean)
     assert found.n_averaged == 5.5
 

@@ -1,0 +1,81 @@
+"""Images of a trained shape-semantic generator: of the items by name, averaged over seeds, beside their shapes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hpc_recon import reconstruct
+from hpc_recon.core.errors import MissingStore
+from hpc_recon.methods import shape_semantic
+from hpc_recon.stores import items, layout, shapes
+from hpc_recon.training import shape_inputs
+from hpc_recon.training.models import Model
+from hpc_recon.training.shape_sources import Place
+
+PLACE = Place("fused", "S1", "VC")
+
+
+@pytest.fixture(scope="module")
+def made(shape_study, run_verb):
+    own = shape_study.reconstruct["fused"]
+    entries = {
+        "fused": own.model_copy(update={"images_per_tile": 3}),
+        "shape": own.model_copy(update={"shows": "shape"}),
+        "twice": own.model_copy(update={"averaged_with": ("fused",)}),
+    }
+    study = shape_study.model_copy(update={"reconstruct": entries})
+    run_verb(reconstruct, study)
+    return study
+
+
+def image(study, variant, item):
+    path = layout.image_file(study, variant, "S1", "VC", "test", item)
+    return np.load(path.with_suffix(".npy")), json.loads(path.with_suffix(".json").read_text()), path
+
+
+def test_each_image_is_that_of_its_item(made):
+    inputs = shape_inputs.read(made, PLACE)
+    shape, semantic, _ = shape_inputs.of_items(made, PLACE, "test", inputs)
+    state = Model(made, "fused", "S1", "VC").read(4).trainer
+    generator = shape_semantic.trained(made.train["fused"], state, n_semantic=4)
+    shown = items.read_shown(made, "S1", "test")
+    assert len(shown.names) == 4
+    for i, name in enumerate(shown.names):
+        given = shape_semantic.as_input(shape[i : i + 1], size=16)
+        expected = shape_semantic.images_of(generator, given, semantic[i : i + 1], device="cpu")[0]
+        values, record, _ = image(made, "fused", name)
+        np.testing.assert_allclose(values, expected, atol=1e-6)
+        np.testing.assert_allclose(image(made, "shape", name)[0], (given[0].transpose(1, 2, 0) + 1) / 2, atol=1e-6)
+        np.testing.assert_allclose(image(made, "twice", name)[0], expected, atol=1e-6)
+        assert record["areas"] == ["V1", "V2"]
+        assert record["semantics"][0]["true"] == name[0]
+        assert record["semantics"][0]["decoded"] in ("a", "b")
+
+
+def test_what_was_decoded_lies_beside_the_image(made):
+    name = items.read_shown(made, "S1", "test").names[0]
+    _, _, path = image(made, "fused", name)
+    strip = np.asarray(Image.open(path.parent / "stages" / f"{path.stem}.png"))
+    assert strip.shape == (96, 4 * 96, 3)  # two areas, the joined shape, the image
+    joined = shape_inputs.of_items(made, PLACE, "test", shape_inputs.read(made, PLACE))[0][0, 0].clip(0, 1)
+    np.testing.assert_allclose(strip[6::12, 2 * 96 + 6 : 3 * 96 : 12, 0] / 255, joined, atol=0.003)
+
+
+def test_tiles_follow_networks_and_decoded_shapes(made):
+    tiles = reconstruct.plan(made, shapes.read(made))
+    own = [tile for tile in tiles if tile.group.path[0] == "fused"]
+    assert [(tile.start, tile.stop) for tile in own] == [(0, 3), (3, 4)]
+    assert own[0].group.upstream == (
+        *("ingest/stimuli", "ingest/S1", "train/_inputs/fused/S1/VC", "train/fused/S1/VC"),
+        *("decode/S1/V1/shape/pixels", "decode/S1/V2/shape/pixels"),
+    )
+    alone = next(tile for tile in tiles if tile.group.path[0] == "shape")
+    assert "train/fused/S1/VC" not in alone.group.upstream  # a shape needs no generator
+    longer = made.model_copy(update={"train": {"fused": made.train["fused"].model_copy(update={"steps": 9})}})
+    assert reconstruct.plan(longer, shapes.read(made))[0].group.settings != own[0].group.settings
+    with pytest.raises(MissingStore, match=r"not trained to step 9; run .*hpc_recon.train"):
+        reconstruct.prepare(longer)
