@@ -73,7 +73,8 @@ def _controls_tile(study: Study) -> list[Tile]:
     found = control_scores.digest(study)
     if found is None:
         return []
-    need = Need(host_bytes=2**24, bytes_out=2**16, files_out=1, seconds=0.5)
+    held, seconds = control_scores.need(study)
+    need = Need(host_bytes=_LIBRARIES + held, bytes_in=held, bytes_out=2**16, files_out=1, seconds=0.5 + seconds)
     return [Tile(Group("evaluate", ("controls",), canonical({"controls": found})), "controls", 0, 1, need)]
 
 
