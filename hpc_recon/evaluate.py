@@ -48,7 +48,11 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         for variant in study.reconstruct
         for split, roi, dataset in study.image_sets(variant)
     ]
-    content = {"evaluate": study.evaluate.intervals, "seed": study.seed, "holds": ("tests", "validity", "winning")}
+    content = {
+        "evaluate": study.evaluate.intervals,
+        "seed": study.seed,
+        "holds": ("tests", "validity", "winning", "warnings"),
+    }
     settings = canonical(_averaging(study) | content | _chosen(study))
     upstream = ("evaluate/features", *(("evaluate/images",) if images else ()))
     rows = 300 * (len(features) + len(images))
@@ -269,7 +273,7 @@ def _score_images(study: Study, tile: Tile) -> list[Path]:
 
 def _join_tables(study: Study, tile: Tile) -> list[Path]:
     """Join the parts of all tiles into two tables, and summarise them with intervals and tests."""
-    from hpc_recon.evaluation import card, parts, presets, significance, winning
+    from hpc_recon.evaluation import card, cautions, parts, presets, significance, winning
     from hpc_recon.reporting import tables
 
     folder = _workspace(study) / parts.SCORES
@@ -290,6 +294,8 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
     summary |= tables.summarise(features, images, interval=partial(_interval, study))
     pooled = [tables.pool_folds(f, [c for c in f.columns if c not in ("value", "n")]) for f in (features, images)]
     summary["tests"] = significance.entries(*pooled, chance=tables.CHANCE, baselines=tables.BASELINES)
+    judged = card.collect(study, features, summary["tests"])
+    summary["warnings"] = cautions.collect(study, summary["layers"], judged["few_images"])
     entries = [entry for part in layers for entry in expected.read(part / expected.NAME)]
     return [
         *([expected.write(folder / expected.NAME, entries)] if study.units is not None else []),
@@ -298,7 +304,7 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
         tables.write_frame(folder / winning.NAME, winning.table(pooled[1], baselines=tables.BASELINES)),
         _write_items(study, folder / "items.csv"),
         tables.write_rows(folder / "tests.csv", summary["tests"], columns=significance.COLUMNS),
-        write_json(folder / card.NAME, card.collect(study, features, summary["tests"])),
+        write_json(folder / card.NAME, judged),
         write_json(folder / "summary.json", summary),
     ]
 

@@ -120,7 +120,11 @@ def work(study: Study, tile: Tile) -> list[Path]:
         version=__version__,
         total_time=format_seconds(run.total_seconds) if run.total_seconds else "",
         card=validity_card.card(
-            _scores(workspace, "validity.json"), study, roi=roi, controls=_controls(workspace, tile)
+            _scores(workspace, "validity.json"),
+            study,
+            roi=roi,
+            controls=_controls(workspace, tile),
+            warned=summary.get("warnings", ()),
         ),
         more_tables=_more_tables(study, summary, roi),
         figures=figures,
