@@ -291,8 +291,8 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
     summary = {"study": study.name, **study.evaluate.intervals, "chance": tables.CHANCE}
     if study.evaluate.presets:
         summary["absent"] = presets.absent(study.evaluate)
-    summary |= tables.summarise(features, images, interval=partial(_interval, study))
-    pooled = [tables.pool_folds(f, [c for c in f.columns if c not in ("value", "n")]) for f in (features, images)]
+    pooled = tables.pool_folds(features), tables.pool_folds(images)
+    summary |= tables.summarise(*pooled, interval=partial(_interval, study))
     summary["tests"] = significance.entries(*pooled, chance=tables.CHANCE, baselines=tables.BASELINES)
     judged = card.collect(study, features, summary["tests"])
     summary["warnings"] = cautions.collect(study, summary["layers"], judged["few_images"])

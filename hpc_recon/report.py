@@ -90,11 +90,11 @@ def work(study: Study, tile: Tile) -> list[Path]:
     summary = _scores(workspace, "summary.json")
     roi = words.primary_roi(study)
     run = runs.collect(workspace)
-    shown = galleries.collect(study)
     by_roi = {name: layer_plots.panel_rows(summary, study, roi=name) for name in dict.fromkeys((roi, *study.rois))}
     scores = workspace / "scores"
     items = tables.read_items(scores / "items.csv")
     images = tables.read_frame(scores / "images.csv", columns=tables.IMAGE_COLUMNS)
+    shown = galleries.collect(study, images)
     figures = study_figures.collect(summary, study, items, images, roi=roi)
     content = page.Page(
         title=study.report.title or study.name,
