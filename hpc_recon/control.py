@@ -1,4 +1,4 @@
-"""Fit again on brains that can tell nothing, to see that scores are at chance then (docs/statistics.md).
+"""Fit again on brains that can tell nothing, or less, to see what scores are then (docs/statistics.md).
 
 For each control of the study (`controls:`), a study is derived into `<workspace>/controls/<name>` and its chain runs:
 this command makes its brains (one tile a subject and repeat), then come `fit`, `decode`, `reconstruct` and `evaluate`.
@@ -86,7 +86,7 @@ def _run(options: Options, chosen: Sequence[ControlName]) -> int:
     from hpc_recon.core import storage
     from hpc_recon.core.files import write_atomic
     from hpc_recon.core.loading import load_study, save_study
-    from hpc_recon.evaluation import controls
+    from hpc_recon.evaluation import clusters, controls
     from hpc_recon.stores import layout
 
     study = load_study(options.study, options.assignments)
@@ -97,8 +97,10 @@ def _run(options: Options, chosen: Sequence[ControlName]) -> int:
     for name in names:
         derived = controls.derive(study, name)
         controls.content(derived)  # what is missing is said before anything is written
+        if name == "clusters" and not options.dry_run:
+            clusters.keep(controls.clusters_of(study), controls.workspace_of(study, name))
         text = save_study(derived).encode()
-        click.echo(f"control {name}: {study.controls.repeats} repeats of {', '.join(study.subjects)}")
+        click.echo(_announced(study, derived))
         if options.dry_run:
             with tempfile.TemporaryDirectory() as folder:
                 code = _chain(write_atomic(Path(folder) / "study.yaml", text), options, derived)
@@ -109,6 +111,16 @@ def _run(options: Options, chosen: Sequence[ControlName]) -> int:
     if not options.dry_run:
         click.echo("controls are done; `python -m hpc_recon.evaluate` reads them, `report --redo` shows them")
     return 0
+
+
+def _announced(study: Study, derived: Study) -> str:
+    of = derived.control_of
+    assert of is not None
+    if not of.held_out:
+        return f"control {of.name}: {study.controls.repeats} repeats of {', '.join(study.subjects)}"
+    n = [sum(of.subjects[name] == subject for name in of.held_out) for subject in study.subjects]
+    told = ", ".join(f"{subject} {count}" for subject, count in zip(study.subjects, n, strict=True))
+    return f"control {of.name}: held out in turn, of {study.controls.clusters} clusters: {told}"
 
 
 def _chain(path: Path, options: Options, study: Study) -> int:
@@ -129,7 +141,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     @click.command(
         help="Fit again on brains that can tell nothing (shuffled labels, noise), in <workspace>/controls/<name>: "
-        "scores must be at chance then.",
+        "scores must be at chance then; and without the cluster of training stimuli that test stimuli are of "
+        "(clusters).",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     @click.option(

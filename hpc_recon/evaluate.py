@@ -56,7 +56,7 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     content = {
         "evaluate": study.evaluate.intervals,
         "seed": study.seed,
-        "holds": ("tests", "validity", "winning", "anova"),
+        "holds": ("tests", "validity", "winning", "anova", "warnings"),
     }
     settings = canonical(_averaging(study) | content | _chosen(study))
     more = {"evaluate/images": images, "evaluate/voxels": ceilings}
@@ -84,7 +84,8 @@ def _controls_tile(study: Study) -> list[Tile]:
     found = control_scores.digest(study)
     if found is None:
         return []
-    need = Need(host_bytes=2**24, bytes_out=2**16, files_out=1, seconds=0.5)
+    held, seconds = control_scores.need(study)
+    need = Need(host_bytes=_LIBRARIES + held, bytes_in=held, bytes_out=2**16, files_out=1, seconds=0.5 + seconds)
     return [Tile(Group("evaluate", ("controls",), canonical({"controls": found})), "controls", 0, 1, need)]
 
 
@@ -280,7 +281,7 @@ def _score_images(study: Study, tile: Tile) -> list[Path]:
 
 def _join_tables(study: Study, tile: Tile) -> list[Path]:
     """Join the parts of all tiles into two tables, and summarise them with intervals and tests."""
-    from hpc_recon.evaluation import anova, card, parts, presets, significance, voxels, winning
+    from hpc_recon.evaluation import anova, card, cautions, parts, presets, significance, voxels, winning
     from hpc_recon.reporting import tables
 
     folder = _workspace(study) / parts.SCORES
@@ -298,12 +299,14 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
     summary = {"study": study.name, **study.evaluate.intervals, "chance": tables.CHANCE}
     if study.evaluate.presets:
         summary["absent"] = presets.absent(study.evaluate)
-    summary |= tables.summarise(features, images, interval=partial(_interval, study))
-    pooled = [tables.pool_folds(f, [c for c in f.columns if c not in ("value", "n")]) for f in (features, images)]
+    pooled = tables.pool_folds(features), tables.pool_folds(images)
+    summary |= tables.summarise(*pooled, interval=partial(_interval, study))
     summary["tests"] = significance.entries(*pooled, chance=tables.CHANCE, baselines=tables.BASELINES)
     reliable, items = voxels.read(study), _items(study)
     summary["voxels"] = voxels.distribution(reliable)
     tasks = anova.entries(features, images, items, study=study, baselines=tables.BASELINES)
+    judged = card.collect(study, features, summary["tests"])
+    summary["warnings"] = cautions.collect(study, summary["layers"], judged["few_images"])
     entries = [entry for part in layers for entry in expected.read(part / expected.NAME)]
     return [
         *([expected.write(folder / expected.NAME, entries)] if study.units is not None else []),
@@ -314,7 +317,7 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
         tables.write_frame(folder / "items.csv", items),
         tables.write_rows(folder / anova.NAME, tasks, columns=anova.COLUMNS),
         tables.write_rows(folder / "tests.csv", summary["tests"], columns=significance.COLUMNS),
-        write_json(folder / card.NAME, card.collect(study, features, summary["tests"])),
+        write_json(folder / card.NAME, judged),
         write_json(folder / "summary.json", summary),
     ]
 

@@ -100,12 +100,12 @@ def work(study: Study, tile: Tile) -> list[Path]:
     summary = _scores(workspace, "summary.json")
     roi = words.primary_roi(study)
     run = runs.collect(workspace)
-    shown = galleries.collect(study)
     by_roi = {name: layer_plots.panel_rows(summary, study, roi=name) for name in dict.fromkeys((roi, *study.rois))}
     scores = workspace / "scores"
     items = tables.read_items(scores / "items.csv")
     images = tables.read_frame(scores / "images.csv", columns=tables.IMAGE_COLUMNS)
     pairs = anova.pairs(items, study.test_datasets())
+    shown = galleries.collect(study, images)
     figures = study_figures.collect(summary, study, items, images, roi=roi, pairs=pairs)
     content = page.Page(
         title=study.report.title or study.name,
@@ -131,7 +131,11 @@ def work(study: Study, tile: Tile) -> list[Path]:
         version=__version__,
         total_time=format_seconds(run.total_seconds) if run.total_seconds else "",
         card=validity_card.card(
-            _scores(workspace, "validity.json"), study, roi=roi, controls=_controls(workspace, tile)
+            _scores(workspace, "validity.json"),
+            study,
+            roi=roi,
+            controls=_controls(workspace, tile),
+            warned=summary.get("warnings", ()),
         ),
         conversion_tables=conversion.tables(summary, study, roi=roi),
         more_tables=_more_tables(study, summary, roi),

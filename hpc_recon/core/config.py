@@ -279,6 +279,8 @@ class Study(Section):
         A split of a cross-validation has one; a subject has those that `ingest` maps for it.
         """
         tests = [name for name, dataset in self.datasets.items() if dataset.role == "test"]
+        if split is not None and self.control_of is not None and split in self.control_of.datasets:
+            return [name for name in tests if name in self.control_of.datasets[split]]
         if split is None or self.ingest is None or self.decode.files:
             return tests
         folds = self.ingest.cross_validation

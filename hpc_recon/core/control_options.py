@@ -1,4 +1,4 @@
-"""Options of the controls: chains that are fitted again on brains that can tell nothing, and so must end at chance."""
+"""Options of the controls: chains fitted again on brains that can tell nothing, or on training without a cluster."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-ControlName = Literal["shuffled", "noise"]
-CONTROLS: tuple[ControlName, ...] = ("shuffled", "noise")
+ControlName = Literal["shuffled", "noise", "clusters"]
+CONTROLS: tuple[ControlName, ...] = ("shuffled", "noise", "clusters")
 
 
 class Controls(BaseModel):
@@ -19,11 +19,17 @@ class Controls(BaseModel):
     names: tuple[ControlName, ...] = Field(
         CONTROLS,
         min_length=1,
-        description="shuffled (training stimuli exchange their labels, then everything is fitted again) and noise "
-        "(training and test samples are Gaussian noise of each voxel's mean and deviation)",
+        description="shuffled (training stimuli exchange their labels, then everything is fitted again), noise "
+        "(training and test samples are Gaussian noise of each voxel's mean and deviation) and clusters (each cluster "
+        "of stimuli with test items is held out of the training samples in turn)",
     )
     repeats: int = Field(
         3, ge=3, le=20, description="independent shuffles (or draws of noise) of each subject; a leak shows in all"
+    )
+    clusters: int = Field(10, ge=2, le=100, description="clusters of training stimuli, for the control of that name")
+    cluster_layer: str | None = Field(
+        None,
+        description="<network>/<layer> whose features make the clusters; default: the last layer of the first network",
     )
     units: int = Field(
         1000,
@@ -42,3 +48,10 @@ class ControlOf(BaseModel):
     workspace: Path = Field(description="of the study that it is a control of")
     subjects: dict[str, str] = Field(description="whose brain each subject's was made from")
     images: int = Field(ge=4, description="test stimuli of a dataset at most")
+    clusters: str | None = Field(None, description="digest of the clusters of stimuli")
+    held_out: dict[str, int] = Field(
+        default_factory=dict, description="cluster that a subject is not trained on, and whose test stimuli it is shown"
+    )
+    datasets: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="test datasets that have stimuli of a subject's cluster"
+    )

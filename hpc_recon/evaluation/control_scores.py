@@ -1,4 +1,4 @@
-"""What finished controls say: how well images made from brains that can tell nothing are identified, and leaks."""
+"""What finished controls say: how well images made from brains that can tell nothing, or less, are identified."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpc_recon.core import receipts
+from hpc_recon.core import memory, receipts
 from hpc_recon.core.config import Study
 from hpc_recon.core.control_options import CONTROLS, ControlName
 from hpc_recon.core.errors import DamagedStore, ReconError
 from hpc_recon.core.files import read_json
 from hpc_recon.core.loading import save_study
-from hpc_recon.evaluation import controls
+from hpc_recon.evaluation import cluster_scores, controls
 from hpc_recon.numerics import validity
-from hpc_recon.stores import checks
+from hpc_recon.stores import checks, images, layout
 
 NAME = "controls.json"
 COMMAND = "python -m hpc_recon.control"
@@ -57,8 +57,19 @@ def digest(study: Study) -> str | None:
     value = hashlib.sha256(json.dumps(states).encode())
     for name, found in states.items():
         if found == FINISHED:
-            value.update(_card(controls.workspace_of(study, name)).read_bytes())
+            folder = _card(controls.workspace_of(study, name)).parent
+            value.update((folder / "validity.json").read_bytes() + (folder / "images.csv").read_bytes())
     return value.hexdigest()
+
+
+def need(study: Study) -> tuple[int, float]:
+    """Return bytes that `collect` holds, and seconds: only the control without clusters reads images."""
+    if state(study, "clusters") != FINISHED:
+        return 2**24, 0.0
+    table = images.read_table(layout.workspace_of(study))
+    image = memory.array_bytes(table.height, table.width, 3, itemsize=8)
+    n_sets = sum(len(study.image_sets(variant)) for variant in study.reconstruct)
+    return 2**24 + 4 * study.controls.images * image, 0.2 * n_sets * (1 + study.controls.clusters)
 
 
 def collect(study: Study) -> dict[str, Any]:
@@ -69,13 +80,13 @@ def collect(study: Study) -> dict[str, Any]:
     dict
         `controls`: one each, with its `state` (finished, changed or not run) and, if finished, its `sets`: variant,
         ROI, dataset and subject with the mean identification and the p of each repeat, and whether it `leaks`; `leaks`:
-        variants and ROIs with a set that does; `rule`.
+        variants and ROIs with a set that does; `rule`. The sets of `clusters` are those of `cluster_scores.sets`.
     """
     found = []
     for name in CONTROLS:
         entry: dict[str, Any] = {"name": name, "state": state(study, name), "sets": []}
         if entry["state"] == FINISHED:
-            entry["sets"] = _sets(study, name)
+            entry["sets"] = cluster_scores.sets(study) if name == "clusters" else _sets(study, name)
         found.append(entry)
     leaks = dict.fromkeys((s["variant"], s["roi"]) for e in found for s in e["sets"] if s["leaks"])
     return {

@@ -1,12 +1,15 @@
-"""Controls: studies derived from a study, with brains that can tell nothing, and these brains.
+"""Controls: studies derived from a study, with brains that can tell nothing or less, and these brains.
 
 A derived study is an ordinary one in `<workspace>/controls/<name>`. Its subjects are repeats of the subjects of the
-study (`S1-shuffled1`, ...), its stimuli and features are links.
+study (`S1-shuffled1`, ...), or a subject without one cluster of training stimuli (`S1-clusters3`; `S1-clusters0` has
+all); its stimuli and features are links.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +23,8 @@ from hpc_recon.core.options import EndToEndOptions, IcnnOptions, PixelsOptions
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.shape_options import ShapeSemanticOptions
 from hpc_recon.core.sizes import DatasetSize, Sizes
+from hpc_recon.evaluation import clusters
+from hpc_recon.evaluation.clusters import Clusters
 from hpc_recon.stores import brain, layout, linking, shapes
 
 FOLDER = "controls"
@@ -73,7 +78,9 @@ def derive(study: Study, name: ControlName) -> Study:
         If the brain or the features of the study are not there yet.
     """
     options = study.controls
-    subjects = {f"{s}-{name}{r + 1}": s for s in study.subjects for r in range(options.repeats)}
+    more: dict[str, Any] = _without_clusters(study) if name == "clusters" else {}
+    repeats = {f"{s}-{name}{r + 1}": s for s in study.subjects for r in range(options.repeats)}
+    subjects: dict[str, str] = more.pop("subjects", repeats)
     datasets = {n: d for n, d in study.datasets.items() if d.role == "training" or n in _identified(study)}
     methods = _methods(study, subjects, list(datasets))
     pixels = any(isinstance(method, PixelsOptions) for method in methods.values())
@@ -101,10 +108,49 @@ def derive(study: Study, name: ControlName) -> Study:
         "report": Report(),
         "controls": Controls(),
         "control_of": ControlOf(
-            name=name, workspace=layout.workspace_of(study), subjects=subjects, images=options.images
+            name=name, workspace=layout.workspace_of(study), subjects=subjects, images=options.images, **more
         ),
     }
     return study.model_copy(update=changes)
+
+
+def clusters_of(study: Study) -> Clusters:
+    """Return the clusters of a study's stimuli, kept in the control's workspace or found anew; nothing is written.
+
+    Raises
+    ------
+    MissingStore
+        If the brain or the features of the study are not there yet.
+    StudyError, DataError
+        If `controls.cluster_layer` is no layer, or there are more clusters than stimuli.
+    """
+    found = _content(study, layout.workspace_of(study), study.subjects)
+    test = {
+        label
+        for subject in study.subjects
+        for dataset in _identified(study)
+        if dataset in study.test_datasets(subject)
+        for label in _chosen(study, subject, dataset, study.controls.images)
+    }
+    return clusters.find(study, workspace_of(study, "clusters"), found, sorted(test))
+
+
+def _without_clusters(study: Study) -> dict[str, Any]:
+    """Return for `ControlOf`: each subject with all training samples, then without each cluster of its test stimuli."""
+    found = clusters_of(study)
+    subjects: dict[str, str] = {}
+    held_out: dict[str, int] = {}
+    datasets: dict[str, tuple[str, ...]] = {}
+    for subject in study.subjects:
+        own = [name for name in _identified(study) if name in study.test_datasets(subject)]
+        of = {name: {found.test[x] for x in _chosen(study, subject, name, study.controls.images)} for name in own}
+        subjects[f"{subject}-clusters0"] = subject
+        for cluster in sorted(set().union(*of.values())):
+            name = f"{subject}-clusters{cluster + 1}"
+            subjects[name], held_out[name] = subject, cluster
+            datasets[name] = tuple(dataset for dataset in own if cluster in of[dataset])
+    key = clusters.digest_of(found)
+    return {"subjects": subjects, "held_out": held_out, "datasets": datasets, "clusters": key}
 
 
 def _methods(study: Study, subjects: dict[str, str], datasets: list[str]) -> dict[str, Reconstruct]:
@@ -165,11 +211,16 @@ def content(study: Study) -> dict[str, str]:
     MissingStore
         If something of it is not computed yet; names the command.
     """
-    assert study.control_of is not None
-    workspace = study.control_of.workspace
+    of = study.control_of
+    assert of is not None
+    found = _content(study, of.workspace, tuple(dict.fromkeys(of.subjects.values())))
+    return found if of.clusters is None else {**found, "clusters": of.clusters}
+
+
+def _content(study: Study, workspace: Path, subjects: Sequence[str]) -> dict[str, str]:
     source = study.recording_verb
     found: dict[str, str] = {}
-    prefixes = [f"{source}/stimuli", *(f"{source}/{s}" for s in dict.fromkeys(study.control_of.subjects.values()))]
+    prefixes = [f"{source}/stimuli", *(f"{source}/{subject}" for subject in subjects)]
     for prefix in (*prefixes, *(f"extract/{network}" for network in study.networks)):
         digests = receipts.group_digests(workspace, prefix)
         if not digests or not receipts.Listing(workspace, prefix).any_done(prefix):
@@ -220,11 +271,13 @@ def write_brain(study: Study, subject: str, *, made_by: str) -> list[Path]:
         if not is_training and dataset not in study.test_datasets(subject):
             continue
         own = training if is_training else _selected(whole, of, original, dataset)
+        if subject in of.held_out:
+            own = _of_cluster(study, own, of.held_out[subject], training=is_training)
         rng = np.random.default_rng(seed_of(study.seed, "control", of.name, subject, dataset))
         if of.name == "noise":
             noise = mean + scale * rng.standard_normal(own.samples.shape)
             own = brain.Brain(noise.astype(np.float32), own.labels, own.columns, own.conditions)
-        elif is_training:
+        elif is_training and of.name == "shuffled":
             own = brain.Brain(own.samples, exchanged(own.labels, rng=rng), own.columns, own.conditions)
         files += brain.write_brain(here, subject, dataset, own, made_by=made_by)
     for roi in study.rois:
@@ -243,8 +296,25 @@ def _selected(study: Study, of: ControlOf, subject: str, dataset: str) -> brain.
         raise StudyError(
             study.name, [f"datasets.{dataset}: no sample of {subject} shows a stimulus; set identification: false"]
         )
+    return _some(own, kept)
+
+
+def _of_cluster(study: Study, own: brain.Brain, cluster: int, *, training: bool) -> brain.Brain:
+    """Return training samples that show no stimulus of a cluster, or test samples that show one."""
+    assert study.control_of is not None
+    found = clusters.read(layout.workspace_of(study), of=study.control_of.clusters)
+    number = found.training if training else found.test
+    kept = [i for i, label in enumerate(own.labels) if (number[label] == cluster) != training]
+    if not kept:
+        raise StudyError(
+            study.name, [f"controls.clusters: all training stimuli are of cluster {cluster + 1}; set more clusters"]
+        )
+    return _some(own, kept)
+
+
+def _some(own: brain.Brain, kept: Sequence[int]) -> brain.Brain:
     columns = {name: [values[i] for i in kept] for name, values in own.columns.items()}
-    return brain.Brain(own.samples[kept], tuple(own.labels[i] for i in kept), columns)
+    return brain.Brain(own.samples[list(kept)], tuple(own.labels[i] for i in kept), columns)
 
 
 def exchanged(labels: tuple[str, ...], *, rng: np.random.Generator) -> tuple[str, ...]:

@@ -153,14 +153,11 @@ def _standard_error(values: Array) -> float | None:
 
 def _summary(study: Study, variant: str, place: Place, decoded: Array, true: Array) -> dict[str, Any]:
     by_number = latent_scores.by_number(decoded, true)
-    tests = {
-        "latent_similarity": lambda a, b: float(latent_scores.similarity(a, b).mean()),
-        "cosine": lambda a, b: float(latent_scores.cosine(a, b).mean()),
-    }
+    tests = {"latent_similarity": latent_scores.similarities, "cosine": latent_scores.cosines}
     p = {}
     for name, function in tests.items():
         rng = np.random.default_rng(seed_of(study.seed, "latents", variant, *place, name))
-        p[name] = latent_scores.permutation_p(decoded, true, function, n=SHUFFLES, rng=rng)
+        p[name] = latent_scores.permutation_p(function(decoded, true), n=SHUFFLES, rng=rng)
     defined = by_number[np.isfinite(by_number)]
     return {
         "p_shuffled_pairs": p,

@@ -51,6 +51,8 @@ class SignedRank:
     p_two: float
     rank_biserial: float
     cohen_dz: float
+    #: Differences that are not 0, and so have a rank.
+    n_moved: int = 0
 
 
 def signed_rank(differences: Array) -> SignedRank:
@@ -80,7 +82,7 @@ def signed_rank(differences: Array) -> SignedRank:
     elif len(moved):
         p_one = float(stats.wilcoxon(moved, alternative="greater", method="asymptotic").pvalue)
         p_two = float(stats.wilcoxon(moved, alternative="two-sided", method="asymptotic").pvalue)
-    return SignedRank(len(kept), float(kept.mean()), p_one, p_two, rank_biserial(kept), cohen_dz(kept))
+    return SignedRank(len(kept), float(kept.mean()), p_one, p_two, rank_biserial(kept), cohen_dz(kept), len(moved))
 
 
 def _exact(moved: Array) -> tuple[float, float]:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats as scipy_stats
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
-
-#: Differences from 0.5 below this are none: a mean of 0 and 1 in float64 is off by less.
-_NO_DIFFERENCE = 1e-12
+from hpc_recon.numerics import hypotheses
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,9 @@ def wins_of_scores(values: Array) -> Array:
 
 
 def against_chance(values: Array, *, two_sided: bool = False) -> AgainstChance:
-    """Test values against 0.5 with Wilcoxon's signed-rank test (scipy); values equal to 0.5 are left out.
+    """Test values against 0.5 (`hypotheses.signed_rank`); values equal to 0.5 are left out.
+
+    The statistic is the sum of the ranks above 0.5; two-sided, the smaller of both sums.
 
     Parameters
     ----------
@@ -125,13 +124,13 @@ def against_chance(values: Array, *, two_sided: bool = False) -> AgainstChance:
     >>> against_chance(np.array([0.9, 0.8, 0.7, 0.5]))
     AgainstChance(statistic=6.0, p=0.125, n=3)
     """
-    differences = np.asarray(values, np.float64) - 0.5
-    differences = differences[np.abs(differences) > _NO_DIFFERENCE]  # and no NaN
-    if not len(differences):
+    found = hypotheses.signed_rank(np.asarray(values, np.float64) - 0.5)
+    if not found.n_moved:
         return AgainstChance(float("nan"), float("nan"), 0)
-    # Equal shares differ in their last bit by the order of additions; they must be ties.
-    found = scipy_stats.wilcoxon(np.round(differences, 12), alternative="two-sided" if two_sided else "greater")
-    return AgainstChance(float(found.statistic), float(found.pvalue), len(differences))
+    total = found.n_moved * (found.n_moved + 1) / 2  # of all ranks
+    above = round(total * (1 + found.rank_biserial)) / 2  # ranks of ties are halves
+    statistic = min(above, total - above) if two_sided else above
+    return AgainstChance(statistic, found.p_two if two_sided else found.p_one, found.n_moved)
 
 
 def fleiss_kappa(votes: Array) -> float:

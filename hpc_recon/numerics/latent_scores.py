@@ -32,6 +32,13 @@ def cosines(decoded: Array, true: Array) -> Array:
     return np.asarray(_directions(decoded) @ _directions(true).T)
 
 
+def similarities(decoded: Array, true: Array) -> Array:
+    """Return the `similarity` of every decoded latent (n, d) with every true one (m, d), (n, m)."""
+    a, b = np.asarray(decoded, np.float64), np.asarray(true, np.float64)
+    error = (np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * a @ b.T) / a.shape[1]
+    return np.asarray(1.0 / (1.0 + np.maximum(error, 0.0)))
+
+
 def _directions(latents: Array) -> Array:
     values = np.asarray(latents, np.float64)
     length = np.linalg.norm(values, axis=1, keepdims=True)
@@ -65,22 +72,19 @@ def line(decoded: Array, true: Array) -> Line:
     return Line(xy / (xx * yy) ** 0.5, slope, float(a.mean() - slope * b.mean()))
 
 
-def permutation_p(
-    decoded: Array, true: Array, score: Callable[[Array, Array], float], *, n: int, rng: np.random.Generator
-) -> float:
-    """Return how often shuffled pairs of items score as well as the right ones, (b + 1) / (n + 1).
+def permutation_p(pairs: Array, *, n: int, rng: np.random.Generator) -> float:
+    """Return how often shuffled pairs of items score as well, in their mean, as the right ones, (b + 1) / (n + 1).
 
     Parameters
     ----------
-    decoded, true
-        (n_items, d), item by item.
-    score
-        Of all pairs together; larger is better.
+    pairs
+        (n_items, n_items): the score of each decoded item with each true one; larger is better.
     n
         Number of shuffles.
     """
-    own = score(decoded, true)
-    count = sum(score(decoded, true[rng.permutation(len(true))]) >= own for _ in range(n))
+    items = np.arange(len(pairs))
+    own = pairs[items, items].mean()
+    count = sum(bool(pairs[items, rng.permutation(len(pairs))].mean() >= own) for _ in range(n))
     return (count + 1) / (n + 1)
 
 

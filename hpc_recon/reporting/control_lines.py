@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpc_recon.core.config import Study
@@ -14,7 +14,7 @@ MEANING = (
     "Images made from a brain that can tell nothing are identified too, so something leads around the brain: no other "
     "verdict on this method counts."
 )
-TITLES = {"shuffled": "Shuffled labels", "noise": "Noise for a brain"}
+TITLES = {"shuffled": "Shuffled labels", "noise": "Noise for a brain", "clusters": "Without its cluster"}
 _OPEN = {
     "not run": "not run (python -m hpc_recon.control).",
     "changed": "run for another state of this study, so not shown (python -m hpc_recon.control --redo).",
@@ -33,6 +33,9 @@ def lines(found: Mapping[str, Any], study: Study, *, variant: str | None, roi: s
             told.append(("open", title, _OPEN[entry["state"]]))
             continue
         sets = [s for s in entry["sets"] if (s["variant"], s["roi"]) == (variant, roi)]
+        if sets and entry["name"] == "clusters":
+            told.append(_of_clusters(sets, study, title))
+            continue
         bad = [s for s in sets if s["leaks"]]
         texts = [f"{dataset_title(study, s['dataset'])}, {s['subject']} {_values(s)}" for s in bad or sets]
         if bad:
@@ -42,6 +45,25 @@ def lines(found: Mapping[str, Any], study: Study, *, variant: str | None, roi: s
         else:
             told.append(("open", title, "made no images of this method and ROI."))
     return told
+
+
+def _of_clusters(sets: Sequence[Mapping[str, Any]], study: Study, title: str) -> tuple[str, str, str]:
+    """Return the line of the control that trains without the cluster of each test image."""
+    texts = [f"{dataset_title(study, s['dataset'])}, {s['subject']} {_fallen(s)}" for s in sets]
+    n_beyond = sum(s["generalises"] for s in sets)
+    rule = f"{n_beyond} of {len(sets)} sets of images are still identified when nothing of their cluster was trained on"
+    text = f"{rule}: {join_words(texts)}. Chance is 50 %."
+    return ("good" if n_beyond == len(sets) else "doubt"), title, text
+
+
+def _fallen(entry: Mapping[str, Any]) -> str:
+    known, held = entry["all"]["mean"], entry["held_out"]["mean"]
+    if known is None or held is None:
+        return "no two images"
+    p = entry["held_out"]["p"]
+    beyond = "too few to test" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    n = f"{entry['n_images']} images, {entry['n_clusters']} clusters held out in turn"
+    return f"{percent(held)} ({beyond}), with all training images {percent(known)} ({n})"
 
 
 def is_leak(found: Mapping[str, Any], *, variant: str | None, roi: str) -> bool:

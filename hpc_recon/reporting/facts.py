@@ -116,16 +116,4 @@ def warnings(study: Study, summary: dict[str, Any], run: RunFigures) -> list[str
     ]
     told = [f"{w.verb}: {w.text} ({w.count} {'tile' if w.count == 1 else 'tiles'})" for w in run.warned]
     sampled = [] if study.units is None else [f"only {in_words(study.units)} were decoded (units in the study)"]
-    return [*sampled, *_below_zero(summary), *found, *told]
-
-
-def _below_zero(summary: dict[str, Any]) -> list[str]:
-    """Return a line for the layers of which most units are decoded no better than by their mean."""
-    low = [e for e in summary["layers"] if e["metric"] == "profile_correlation_nonpositive" and (e["mean"] or 0) > 0.5]
-    if not low:
-        return []
-    told = [
-        f"{e['layer']} of {e['network']} ({e['subject']}, {e['roi']}, {e['dataset']}: {e['mean']:.0%})" for e in low
-    ]
-    shown = ", ".join(told[:5]) + (f" and {len(told) - 5} more" if len(told) > 5 else "")
-    return [f"more than half of the units have a profile correlation of 0 or less in {shown}"]
+    return [*sampled, *found, *told]

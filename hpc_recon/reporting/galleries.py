@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study, base_subject
@@ -64,10 +64,15 @@ def rois_of(study: Study) -> list[str]:
     return list(dict.fromkeys([words.primary_roi(study), *study.report.rois]))
 
 
-def collect(study: Study) -> Galleries:
+def collect(study: Study, scored: pd.DataFrame | None = None) -> Galleries:
     """Return a gallery of each test dataset, and one of the first repeat of the cross-validation.
 
     Pictures are reduced, after animations are left out, until they fit into `report.megabytes`.
+
+    Parameters
+    ----------
+    scored
+        The content of `scores/images.csv`; None: it is read.
 
     Raises
     ------
@@ -77,7 +82,9 @@ def collect(study: Study) -> Galleries:
     workspace = layout.workspace_of(study)
     limit = round(study.report.megabytes * 1e6)
     allowed = publishable.read(study, publishable.known(workspace))
-    scores = read_scores(workspace)
+    if scored is None:
+        scored = tables.read_frame(workspace / "scores" / "images.csv", columns=tables.IMAGE_COLUMNS)
+    scores = by_image(scored)
     animated = sum(path.stat().st_size for path in (workspace / "images").rglob("snapshots/*.webp"))
     moves = 0 < 4 * animated // 3 <= limit // 2
     total = 0
@@ -108,9 +115,8 @@ def note(study: Study, shown: Galleries) -> str:
     return " ".join(parts)
 
 
-def read_scores(workspace: Path) -> dict[_Key, dict[str, float]]:
+def by_image(frame: pd.DataFrame) -> dict[_Key, dict[str, float]]:
     """Return the scores of each reconstruction by subject, split, ROI, dataset, variant and image."""
-    frame = tables.read_frame(workspace / "scores" / "images.csv", columns=tables.IMAGE_COLUMNS)
     frame = frame[~frame["variant"].isin(tables.BASELINES) & (frame["image"] != "") & frame["value"].notna()]
     found: dict[_Key, dict[str, float]] = {}
     for row in frame.to_dict("records"):

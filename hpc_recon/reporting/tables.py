@@ -175,6 +175,11 @@ def join(paths: Iterable[Path], *, columns: tuple[str, ...]) -> pd.DataFrame:
 def summarise(features: pd.DataFrame, images: pd.DataFrame, *, interval: MakeInterval) -> dict[str, Any]:
     """Return means and intervals of everything, as plain values for JSON (NaN becomes null).
 
+    Parameters
+    ----------
+    features, images
+        Scores with folds pooled (`pool_folds`).
+
     Returns
     -------
     dict
@@ -184,7 +189,6 @@ def summarise(features: pd.DataFrame, images: pd.DataFrame, *, interval: MakeInt
     """
     layer_keys = ["subject", "split", "roi", "dataset", "network", "layer", "metric"]
     image_keys = ["subject", "split", "roi", "dataset", "variant", "network", "metric"]
-    features, images = pool_folds(features, [*layer_keys, "image"]), pool_folds(images, [*image_keys, "image"])
     whole = features["image"] == ""
     return {
         "layers": [
@@ -196,11 +200,12 @@ def summarise(features: pd.DataFrame, images: pd.DataFrame, *, interval: MakeInt
     }
 
 
-def pool_folds(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Name every fold `cross_validation` and average what then has equal keys (an image's repeats).
+def pool_folds(frame: pd.DataFrame) -> pd.DataFrame:
+    """Name every fold `cross_validation` and average what then is of one place, metric and image (its repeats).
 
     Splits of converted and of pooled samples (`from-S1`, `with-2`) are no folds, and stay what they are.
     """
+    keys = [column for column in frame.columns if column not in ("value", "n")]
     is_fold = frame["split"].astype(str).str.fullmatch(r"r\d+f\d+").astype(bool)
     pooled = frame.assign(split=frame["split"].mask(is_fold, CROSS_VALIDATION))
     return pooled.groupby(keys, sort=False, as_index=False).agg(value=("value", "mean"), n=("n", "max"))

@@ -26,6 +26,13 @@ UNTESTED = {
     "there is no mean image of the class)",
     "retrieval": "that a lookup explains the images is not excluded (there is no nearest training image)",
 }
+#: Titles of warnings, by kind.
+WARNED = {
+    "preprocessing": "Training and test differ",
+    "norms": "Norms of training images",
+    "choice": "Edge of a grid",
+    "below_zero": "Units at or below zero",
+}
 #: Marks of a check, so that colour is never the only sign.
 MARKS = {"good": "\N{CHECK MARK}", "doubt": "!", "open": "\N{EN DASH}"}
 
@@ -64,7 +71,7 @@ class Card:
     rows: tuple[Row, ...]
 
 
-def card(found: Found, study: Study, *, roi: str, controls: Found | None = None) -> Card:
+def card(found: Found, study: Study, *, roi: str, controls: Found | None = None, warned: Sequence[Found] = ()) -> Card:
     """Return the card of the first method of a study in one ROI.
 
     Parameters
@@ -73,6 +80,8 @@ def card(found: Found, study: Study, *, roi: str, controls: Found | None = None)
         The content of `scores/validity.json`.
     controls
         The content of `scores/controls.json`; None where no control was run. A leak is the verdict, whatever else is.
+    warned
+        The entries of `summary.json`, `warnings`; that of few images has its own line already.
     """
     variant = next(iter(study.reconstruct), None)
     mine = [e for e in found["verdicts"] if (e["variant"], e["roi"]) == (variant, roi)]
@@ -100,6 +109,7 @@ def card(found: Found, study: Study, *, roi: str, controls: Found | None = None)
         _overlap(found, study),
         *_few(found, study),
         *_negative(found),
+        *[Check("doubt", WARNED[e["kind"]], f"{e['text']}.") for e in warned if e["kind"] in WARNED],
     ]
     columns = ("Among all", "Within category", "Above nearest training image")
     return Card(verdict, meaning, tuple(checks), columns, tuple(_row(study, e) for e in sets))

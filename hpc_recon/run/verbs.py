@@ -78,7 +78,9 @@ OTHERS = (
     _verb("export", "write features, decoders, samples or maps as files of other programs"),
     _verb("generator", "make a generator from a study's images, or render latents"),
     _verb("rate", "make a page on which people judge images"),
-    _verb("control", "fit again on brains that can tell nothing: shuffled labels, noise"),
+    _verb(
+        "control", "fit again on shuffled labels, on noise, and without clusters of stimuli: what do scores rest on?"
+    ),
 )
 
 

@@ -51,14 +51,23 @@ def test_the_line_of_an_attribute_is_scipys():
 
 
 def test_shuffled_pairs_are_beaten_by_right_ones_alone():
-    def score(a, b):
-        return float(latent_scores.cosine(a, b).mean())
+    def p_of(decoded, true, n):
+        return latent_scores.permutation_p(latent_scores.cosines(decoded, true), n=n, rng=RNG)
 
     true = RNG.normal(size=(12, 30))
-    good = latent_scores.permutation_p(true + RNG.normal(size=true.shape), true, score, n=99, rng=RNG)
-    assert good == pytest.approx(0.01)
-    p = [latent_scores.permutation_p(RNG.normal(size=(8, 5)), true[:8, :5], score, n=19, rng=RNG) for _ in range(200)]
+    assert p_of(true + RNG.normal(size=true.shape), true, 99) == pytest.approx(0.01)
+    p = [p_of(RNG.normal(size=(8, 5)), true[:8, :5], 19) for _ in range(200)]
     assert np.mean(np.array(p) <= 0.2) == pytest.approx(0.2, abs=0.09)  # three standard errors of 200 uniform values
+
+
+def test_pairs_hold_the_similarity_of_each_item_on_the_diagonal():
+    decoded, true = RNG.normal(size=(2, 7, 20))
+    pairs = latent_scores.similarities(decoded, true)
+    np.testing.assert_allclose(np.diag(pairs), latent_scores.similarity(decoded, true), rtol=1e-12)
+    for i in range(7):
+        repeated = np.repeat(decoded[i : i + 1], 7, axis=0)
+        np.testing.assert_allclose(pairs[i], latent_scores.similarity(repeated, true), rtol=1e-12)
+    np.testing.assert_allclose(np.diag(latent_scores.similarities(true, true)), 1.0, rtol=1e-12)
 
 
 def test_ssim_of_faces_is_skimages_with_its_own_defaults():

@@ -71,7 +71,7 @@ def test_folds_are_averaged_by_image_before_the_interval():
         {**PLACE, "split": split, "image": image, "metric": "ssim", "value": value, "n": 1}
         for split, image, value in [("r1f01", "a", 0.0), ("r1f02", "b", 1.0), ("r2f01", "b", 0.0), ("r2f02", "a", 0.4)]
     ]
-    found = tables.summarise(NO_FEATURES, frame(rows), interval=interval)["images"]
+    found = tables.summarise(NO_FEATURES, tables.pool_folds(frame(rows)), interval=interval)["images"]
     assert len(found) == 1
     assert found[0]["split"] == "cross_validation"
     assert found[0]["n"] == 2

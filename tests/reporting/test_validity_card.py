@@ -109,3 +109,16 @@ def test_a_leak_outranks_the_verdict(found, make_study):
     plain = validity_card.card(found, study, roi="VC")
     assert plain.verdict == "category only"
     assert [check.name for check in plain.checks[:2]] == ["Shuffled labels", "Noise for a brain"]
+
+
+def test_warnings_of_the_scores_stand_on_the_card(make_study):
+    found = {"verdicts": [], "sets": [], "recovery": [], "overlap": [], "few_images": [], "negative_layers": []}
+    limits = {"thresholds": {"poor_recovery": 0.5, "few_images": 30}, "expected": []}
+    warned = [{"kind": "norms", "text": "no reference images"}, {"kind": "few_images", "text": "twelve"}]
+    made = validity_card.card({**found, **limits}, make_study(), roi="VC", warned=warned)
+    told = {check.name: check for check in made.checks}
+    assert (told["Norms of training images"].tone, told["Norms of training images"].text) == (
+        "doubt",
+        "no reference images.",
+    )
+    assert not [check for check in made.checks if "twelve" in check.text], "few images have a line of their own"
