@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpc_recon.core.config import Simulate, Study
+from hpc_recon.core.config import Study
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.memory import array_bytes, shard_bytes
 from hpc_recon.core.sampling import seed_of
+from hpc_recon.core.simulate_options import Simulate
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical
 
 _STIMULI_KEY = "simulate/stimuli"

@@ -158,8 +158,7 @@ def _ceiling(study: Study, shapes: Shapes, target: str) -> Tile:
         bytes_in=array_bytes(sum(counts) + training, n_voxels),
         bytes_out=array_bytes(n_voxels, 4),
         files_out=len(datasets),
-        seconds=store_seconds(array_bytes(sum(counts) + training, n_voxels))
-        + options.permutations * permuted,
+        seconds=store_seconds(array_bytes(sum(counts) + training, n_voxels)) + options.permutations * permuted,
     )
     return Tile(group, "ceilings", 0, 1, need)
 

@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from hpc_recon.core.config import Section
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.loading import read_yaml
+from hpc_recon.core.section import Section
 from hpc_recon.core.text import closest, parse_bytes
 from hpc_recon.core.validation import validate
 

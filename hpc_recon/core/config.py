@@ -6,20 +6,16 @@ Unknown keys are errors. `core.loading` reads the files and collects all mistake
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     field_validator,
     model_validator,
 )
 
-from hpc_recon.core import storage
 from hpc_recon.core import units as unit_choice
 from hpc_recon.core.control_options import ControlOf, Controls
 from hpc_recon.core.convert_options import Convert, seen_by
@@ -34,8 +30,11 @@ from hpc_recon.core.options import EndToEndOptions, IcnnOptions, PixelsOptions
 from hpc_recon.core.power_options import Power
 from hpc_recon.core.reference_options import Reference
 from hpc_recon.core.screen_options import ScreenOptions
+from hpc_recon.core.section import Section
 from hpc_recon.core.shape_options import ShapeSemanticOptions, ShapeSemanticTraining
+from hpc_recon.core.simulate_options import Simulate
 from hpc_recon.core.sizes import Sizes
+from hpc_recon.core.storage import ArraysUrl
 from hpc_recon.core.train_options import EndToEndTraining
 
 #: Architectures without weights: the image itself in colour, and its luminance.
@@ -44,12 +43,6 @@ PIXEL_ARCHITECTURES = ("pixels", "pixels_gray")
 SHAPE_ARCHITECTURES = ("shape_gray", "shape_edges", "shape_contours", "shape_mask")
 #: The architecture of a network that is known by the files of its features alone: there is nothing to run.
 FEATURES_ONLY = "features"
-
-
-class Section(BaseModel):
-    """A part of a study: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 class Dataset(Section):
@@ -63,27 +56,6 @@ class Dataset(Section):
         description="false: the report and `rate` withhold its images, and what was made from them, but for those that "
         "report.publishable lists",
     )
-
-
-class Simulate(Section):
-    """A synthetic study with known truth: photographs, shapes, letters, and noisy retinotopic voxels."""
-
-    preset: Literal["easy", "realistic", "null"] = Field("easy", description="signal strength; null has no signal")
-    signal: Literal["image", "category"] = Field(
-        "image",
-        description="what voxels answer to: the image, or only what kind of image it is (their mean answer to the "
-        "images of its category in the same dataset), to see what scores and verdict say of such a brain",
-    )
-    image_size: int = Field(64, ge=16, le=512, description="height and width of the stimuli, pixels")
-    n_training: int = Field(900, ge=8, description="training crops, from training photographs only")
-    n_natural: int = Field(12, ge=2, description="test crops, from held-out photographs only")
-    n_shapes: int = Field(8, ge=2, description="coloured shapes (8 shapes x 5 colours at most)")
-    n_letters: int = Field(6, ge=2, le=26, description="letters")
-    imagery: bool = Field(False, description="add an imagery dataset: the shapes with weaker signal")
-    n_voxels: int = Field(3000, ge=50, description="voxels per subject over all ROIs")
-    training_repeats: int = Field(5, ge=1, description="presentations of each training stimulus")
-    average_training: bool = Field(False, description="average the training repeats into one sample per stimulus")
-    noise_scale: float = Field(1.0, gt=0, description="multiplies the preset's noise standard deviation")
 
 
 class FeatureFiles(Section):
@@ -193,26 +165,6 @@ class Report(Section):
         None, description="text file, a label a line: whose images may be shown; all others are withheld"
     )
 
-
-@dataclass(frozen=True)
-class _Hidden:
-    """A text that must not be repeated in an error message: a URL may hold a token."""
-
-    text: str = field(repr=False)
-
-
-def _hide(value: Any) -> Any:
-    return _Hidden(value) if isinstance(value, str) else value
-
-
-def _checked_url(value: Any) -> Any:
-    if not isinstance(value, _Hidden):
-        return value
-    return storage.normalise(value.text)
-
-
-#: Validators run from the last to the first, so the one that checks is given, and pydantic reports, the hidden text.
-ArraysUrl = Annotated[str | None, BeforeValidator(_checked_url), BeforeValidator(_hide)]
 
 UnitChoice = Annotated[int | unit_choice.EveryNth | unit_choice.UnitFile | None, BeforeValidator(unit_choice.parse)]
 

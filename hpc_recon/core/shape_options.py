@@ -152,6 +152,9 @@ class ShapeSemanticTraining(_Section):
     steps_per_tile: int = Field(2_000, ge=1, description="steps of one task, which begins where the one before ended")
     checkpoint_every: int = Field(200, ge=1, description="steps after which a task that is killed goes on")
     log_every: int = Field(20, ge=1, description="steps between two rows of the table of losses")
+    pictures_every: int | None = Field(
+        None, ge=1, description="steps between two pictures of examples, which each task leaves at its end too"
+    )
     batch: int = Field(10, ge=1, description="images of one step")
     shift: int = Field(0, ge=0, description="pixels by which image and shape are moved together at most, at random")
     loading_threads: int = Field(1, ge=1, le=16, description="threads that make the next batches ready")

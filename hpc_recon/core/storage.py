@@ -11,16 +11,19 @@ import functools
 import json
 import re
 import uuid
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator
 
 from hpc_recon.core.errors import ChangedStudy, DamagedStore
 from hpc_recon.core.files import read_json, sync_folder, write_json
 from hpc_recon.core.places import RECEIPTS, Bound, Folder, Storage
 from hpc_recon.core.text import SAFE_NAME
 
-__all__ = ["Storage", "bind", "check", "look_again", "normalise", "of", "release"]
+__all__ = ["ArraysUrl", "Storage", "bind", "check", "look_again", "normalise", "of", "release"]
 
 #: In the workspace: where its arrays lie, and the identity of the workspace.
 MARKER = "arrays.json"
@@ -222,3 +225,24 @@ def _forget(workspace: Path) -> None:
     (workspace / MARKER).unlink(missing_ok=True)
     sync_folder(workspace)
     look_again()
+
+
+@dataclass(frozen=True)
+class _Hidden:
+    """A text that must not be repeated in an error message: a URL may hold a token."""
+
+    text: str = field(repr=False)
+
+
+def _hide(value: Any) -> Any:
+    return _Hidden(value) if isinstance(value, str) else value
+
+
+def _checked_url(value: Any) -> Any:
+    if not isinstance(value, _Hidden):
+        return value
+    return normalise(value.text)
+
+
+#: Validators run from the last to the first, so the one that checks is given, and pydantic reports, the hidden text.
+ArraysUrl = Annotated[str | None, BeforeValidator(_checked_url), BeforeValidator(_hide)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from hpc_recon.core.config import Simulate, Study
+from hpc_recon.core.config import Study
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.sampling import seed_of
+from hpc_recon.core.simulate_options import Simulate
 from hpc_recon.core.text import closest
 from hpc_recon.nets import zoo
 from hpc_recon.simulation import stimuli

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hpc_recon.core.config import Simulate
+from hpc_recon.core.simulate_options import Simulate
 from hpc_recon.core.sizes import DatasetSize, Sizes
 from hpc_recon.simulation import contents
 from hpc_recon.simulation.areas import ALL_VOXELS, AREAS

@@ -17,7 +17,7 @@ from hpc_recon.training.shape_sources import Place
 #: Options on which no number depends, or that have made entries of their own.
 _NO_MATTER = {
     *("profile", "subjects", "rois", "seeds", "ablations", "targets", "clusters", "steps", "checkpoint_every"),
-    *("log_every", "loading_threads", "seconds_per_step"),
+    *("log_every", "pictures_every", "loading_threads", "seconds_per_step"),
 }
 #: Options of the generator's training, on which its inputs do not depend.
 _LATER = {

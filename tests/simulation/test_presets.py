@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from hpc_recon.core.config import Simulate
+from hpc_recon.core.simulate_options import Simulate
 from hpc_recon.simulation.presets import PRESETS
 
 
