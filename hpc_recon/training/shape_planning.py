@@ -116,7 +116,7 @@ def need_of(study: Study, shapes: Shapes, place: Place, *, n_steps: int) -> Need
         device_bytes=cost.weights_bytes + cost.activations_bytes,
         bytes_in=read,
         bytes_out=cost.checkpoint_bytes,
-        files_out=3,
+        files_out=3 + (n_steps - 1) // (options.pictures_every or n_steps),
         seconds=store_seconds(read + cost.checkpoint_bytes) + n_steps * cost.seconds,
     )
 
