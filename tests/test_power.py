@@ -63,9 +63,9 @@ def test_curves_from_samples_to_the_printed_answer(study, tmp_path, capsys):
     assert not (study.workspace / "features.zarr").exists()
     (found,) = json.loads((study.workspace / "power" / "power.json").read_text())["sets"]
     curves = {(c["curve"], c["metric"]): c for c in found["curves"]}
-    metrics = ("profile_correlation", "identification")
+    metrics = ("profile_correlation", "identification_zscored")
     assert set(curves) == {(c, m) for c in ("images", "repeats", "voxels", "trials") for m in metrics}
-    assert curves["images", "identification"]["x"] == [6, 8, 10, 20]
+    assert curves["images", "identification_zscored"]["x"] == [6, 8, 10, 20]
     assert curves["repeats", "profile_correlation"]["x"] == [1, 2, 3]
     assert curves["voxels", "profile_correlation"]["x"] == [12, 60]
     assert curves["trials", "profile_correlation"]["dataset"] == "natural"
@@ -78,7 +78,7 @@ def test_curves_from_samples_to_the_printed_answer(study, tmp_path, capsys):
     assert [(one["steps"], one["x"]) for one in own["ahead"]] == [(1, 60), (2, 90), (4, 150)]
     assert own["ahead"][0]["low"] <= own["ahead"][0]["value"] <= own["ahead"][0]["high"]
     assert own["foretold"]["n_sizes"] == 3
-    assert (own["n_units"], curves["images", "identification"]["n_units"]) == (24, 30)
+    assert (own["n_units"], curves["images", "identification_zscored"]["n_units"]) == (24, 30)
 
     with (study.workspace / "power" / "power.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -15,8 +15,8 @@ from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.tiles import Tile
 from hpc_recon.decoding import inputs, power_plan
 from hpc_recon.numerics import additive, choice, learning, saturation, xp
-from hpc_recon.numerics.scores import pairwise_identification, products, profile_correlation
-from hpc_recon.numerics.stats import brain_statistics, standardise
+from hpc_recon.numerics.scores import profile_correlation
+from hpc_recon.numerics.stats import brain_statistics, mean_and_scale, standardise
 from hpc_recon.stores import arrays, brain, layout
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: The score of each part that is stored, and the curve that is fitted to it.
 _METRICS: dict[str, tuple[str, saturation.Link]] = {
     "units": ("profile_correlation", "correlation"),
-    "stimuli": ("identification", "identification"),
+    "stimuli": ("identification_zscored", "identification"),
 }
 
 
@@ -104,6 +104,7 @@ def _add_fold(
     voxel_order = rng.permutation(X.shape[1])
     settings: dict[str, Any] = {"alpha": study.fit.alpha_candidates[0], "penalize_bias": study.fit.penalize_bias}
     k = study.fit.most_voxels(X.shape[1])
+    mean, deviation = mean_and_scale(Y[pool])
     raw = X[library.asarray(np.flatnonzero(out))]
 
     def score(numbers: list[int], brain: BrainStatistics, rows: Array, voxels: Array | None = None) -> None:
@@ -112,7 +113,7 @@ def _add_fold(
         own = learning.patterns_of(shown, codes, known, n=len(test))
         wanted = library.asarray(Y[xp.to_numpy(rows)])
         predicted = learning.predict(known, wanted, own, n_voxels=min(k, len(known.mean)), **settings)
-        held.add(numbers, test, predicted, true)
+        held.add(numbers, test, predicted, true, mean=mean, scale=deviation)
 
     shape: dict[str, Any] = {"n_stimuli": len(Y), "centre": scale[0], "unit": scale[1]}
     steps = [np.flatnonzero((order >= a) & (order < b)) for a, b in _pairs(design.images)]
@@ -142,8 +143,9 @@ def write_trials(study: Study, tile: Tile, units: Mapping[str, Array]) -> list[P
     found = inputs.training(study, split, roi)
     codes = library.asarray(found.codes)
     known = brain_statistics(library.asarray(found.samples), codes, n_stimuli=len(found.rows))
-    Y = library.asarray(layers.read(study, name, found.rows))
-    fitted, files = learning.fit(known, Y, **_settings(study, known)), list[Path]()
+    Y = layers.read(study, name, found.rows)
+    mean, deviation = mean_and_scale(Y)
+    fitted, files = learning.fit(known, library.asarray(Y), **_settings(study, known)), list[Path]()
     for dataset in study.test_datasets(split):
         levels, n_stimuli = power_plan.trials(study, split, dataset)
         if not levels:
@@ -160,8 +162,8 @@ def write_trials(study: Study, tile: Tile, units: Mapping[str, Array]) -> list[P
                 predicted = learning.decode(Z, fitted)
                 r[draw, at] = profile_correlation(predicted, true)
                 for number, own in enumerate(layers.slices if study.datasets[dataset].identification else ()):
-                    similarity = products(predicted[:, own], true[:, own]).correlation()
-                    won[draw, at, number] = pairwise_identification(similarity).accuracy
+                    z = {"mean": mean[own], "scale": deviation[own]}
+                    won[draw, at, number] = learning.identified(predicted[:, own], true[:, own], **z)
         for part, values in (("units", r), ("stimuli", won)):
             ref = power_plan.scores(name, split, roi, dataset, part)
             for draw in range(draws):

@@ -12,11 +12,11 @@ import numpy as np
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
+from hpc_recon.numerics import scores
 from hpc_recon.numerics.additive import SampleSums, combined, sample_sums, to_brain
 from hpc_recon.numerics.decoder import UnitDecoders, fit_units, predict_units
 from hpc_recon.numerics.fold_scores import deviations
 from hpc_recon.numerics.needs import UNITS_AT_ONCE
-from hpc_recon.numerics.scores import pairwise_identification, products
 from hpc_recon.numerics.stats import BrainStatistics, average_by, standardise
 from hpc_recon.numerics.xp import namespace, to_numpy
 
@@ -160,6 +160,19 @@ def predict(
     return decode(patterns, own)
 
 
+def identified(predicted: Array, true: Array, *, mean: Array, scale: Array) -> Array:
+    """Return the share of the other stimuli that each prediction is less like than its own, on z-scores, (n,) float64.
+
+    Parameters
+    ----------
+    predicted, true : (n, n_units)
+    mean, scale : (n_units,)
+        Over the training stimuli; units whose scale is 0 are left out.
+    """
+    z = [scores.standardise(values, mean=mean, scale=scale) for values in (predicted, true)]
+    return scores.pairwise_identification(scores.products(*z).correlation()).accuracy
+
+
 class HeldOut:
     """Scores of held-out stimuli for several settings, gathered fold by fold; no prediction is kept.
 
@@ -172,23 +185,26 @@ class HeldOut:
     def __init__(self, n_settings: int, *, n_stimuli: int, layers: Sequence[slice]) -> None:
         self._layers = tuple(layers)
         self._sums = np.zeros((3, n_settings, self._layers[-1].stop))  # products, of predictions, of truth
-        #: (n_settings, n_layers, n_stimuli) float32: pairwise identification among the stimuli of a fold, raw features.
+        #: (n_settings, n_layers, n_stimuli) float32: pairwise identification among the stimuli of a fold, on z-scores.
         self.identification: Array = np.full((n_settings, len(self._layers), n_stimuli), np.nan, np.float32)
 
-    def add(self, settings: Sequence[int], rows: Array, predicted: Array, true: Array) -> None:
+    def add(
+        self, settings: Sequence[int], rows: Array, predicted: Array, true: Array, *, mean: Array, scale: Array
+    ) -> None:
         """Add the held-out stimuli `rows` of a fold to settings that share these predictions.
 
         Parameters
         ----------
         predicted, true : (n_rows, n_units)
+        mean, scale : (n_units,)
+            Of the training stimuli; identification is that of features z-scored with them.
         """
         p, y = (deviations(values.astype(np.float64)) for values in (predicted, true))
         for setting in settings:
             for total, product in zip(self._sums, (p * y, p * p, y * y), strict=True):
                 total[setting] += product.sum(axis=0)
         for number, units in enumerate(self._layers):
-            similarity = products(predicted[:, units], true[:, units]).correlation()
-            accuracy = pairwise_identification(similarity).accuracy
+            accuracy = identified(predicted[:, units], true[:, units], mean=mean[units], scale=scale[units])
             for setting in settings:
                 self.identification[setting, number, rows] = accuracy
 

@@ -166,7 +166,7 @@ def _half(curve: Curve) -> str:
 def value_at(curve: Curve, x: Array) -> Array:
     """Return the value of a fitted curve at sizes: see `numerics.saturation`."""
     rise = curve["a"] * np.sqrt(x / (x + curve["b"]))
-    return np.asarray(stats.norm.cdf(rise) if curve["metric"] == "identification" else rise)
+    return np.asarray(stats.norm.cdf(rise) if curve["metric"] == "identification_zscored" else rise)
 
 
 def _aligned(texts: Sequence[tuple[str, ...]]) -> Iterator[str]:
@@ -193,19 +193,26 @@ def checked(content: Mapping[str, Any]) -> str:
     )
 
 
-def _panels(one: Mapping[str, Any], study: Study) -> list[tuple[str, Panel]]:
-    """Return one panel a curve, all layers in it, with the dataset's name where it is of test trials."""
+def _panels(one: Mapping[str, Any], study: Study, *, page: bool) -> list[tuple[str, Panel]]:
+    """Return one panel a curve, all layers in it, with the dataset's name where it is of test trials.
+
+    Parameters
+    ----------
+    page
+        False: only for files; then nothing is drawn yet.
+    """
     found = []
     profiles = [c for c in one["curves"] if c["metric"] == "profile_correlation"]
     for key in dict.fromkeys((c["curve"], c["dataset"]) for c in profiles):
         own = [c for c in profiles if (c["curve"], c["dataset"]) == key]
         what = f", {dataset_title(study, key[1])}" if key[1] else ", held-out training images"
         where = f"{one['network']}, {one['subject']}, {one['roi']}"
-        found.append(("-".join(part for part in key if part), _panel(own, AXES[key[0]], where + what)))
+        drawn = _panel(own, AXES[key[0]], where + what, page=page)
+        found.append(("-".join(part for part in key if part), drawn))
     return found
 
 
-def _panel(curves: Sequence[Curve], axis: str, where: str) -> Panel:
+def _panel(curves: Sequence[Curve], axis: str, where: str, *, page: bool) -> Panel:
     colours = mpl.colormaps["viridis"](np.linspace(0.05, 0.85, len(curves)))
     named = {round(i) for i in np.linspace(0, len(curves) - 1, min(len(curves), _LEGEND))}
 
@@ -226,7 +233,8 @@ def _panel(curves: Sequence[Curve], axis: str, where: str) -> Panel:
         axes.set_xlim(left=0)
         axes.set_xlabel(axis)
         plain(axes, ink, grid="both")
-        axes.legend(frameon=False, fontsize=6.5, labelcolor=ink.text, handlelength=1.2)
+        # A fixed place: looking for the best one takes minutes with many layers.
+        axes.legend(loc="lower right", frameon=False, fontsize=6.5, labelcolor=ink.text, handlelength=1.2)
 
     told = "; ".join(
         f"{one['layer']} from {one['mean'][0]:.2f} at {one['x'][0]:g} to {one['mean'][-1]:.2f} at {one['x'][-1]:g}"
@@ -234,14 +242,15 @@ def _panel(curves: Sequence[Curve], axis: str, where: str) -> Panel:
     )
     subtitle = f"{where}; dashed: beyond what was tried"
     title = f"Profile correlation by {axis}"
-    return panel(title, draw, subtitle=subtitle, alt=f"{title}, {where}: {told}.")
+    alt = f"{title}, {where}: {told}."
+    return panel(title, draw, subtitle=subtitle, alt=alt) if page else Panel(title, subtitle, "", alt, draw)
 
 
 def write_figures(content: Mapping[str, Any], study: Study, folder: Path) -> list[Path]:
     """Draw every curve as PNG and PDF, one figure a network, subject, ROI and kind; return the files."""
     files = []
     for one in content["sets"]:
-        for stem, drawn in _panels(one, study):
+        for stem, drawn in _panels(one, study, page=False):
             files += save(drawn, folder, f"{one['network']}-{one['subject']}-{one['roi']}-{stem}")
     return files
 
@@ -252,7 +261,7 @@ def section(content: Mapping[str, Any], study: Study, *, roi: str) -> Section:
     for one in content["sets"]:
         if one["roi"] != roi:
             continue
-        panels += [drawn for _, drawn in _panels(one, study)]
+        panels += [drawn for _, drawn in _panels(one, study, page=True)]
         for curve in one["curves"]:
             if curve["metric"] != "profile_correlation" or not curve["ahead"]:
                 continue

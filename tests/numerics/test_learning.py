@@ -59,11 +59,13 @@ def test_held_out_scores_are_those_of_a_loop():
     guesses = truth + rng.normal(size=(12, 7)) + 4 * fold[:, None]
     truth[:, 6] = 1.0
     guesses[:, 5] = 2.0
+    mean, scale = rng.normal(size=7), rng.uniform(0.5, 2, 7)
+    scale[3] = 0.0  # left out
     held = learning.HeldOut(3, n_stimuli=12, layers=[slice(0, 4), slice(4, 7)])
     for f in range(2):
         rows = np.flatnonzero(fold == f)
-        held.add([0, 2], rows, guesses[rows], truth[rows])
-        held.add([1], rows, truth[rows], truth[rows])
+        held.add([0, 2], rows, guesses[rows], truth[rows], mean=mean, scale=scale)
+        held.add([1], rows, truth[rows], truth[rows], mean=mean, scale=scale)
     p, y = (np.concatenate([v[fold == f] - v[fold == f].mean(axis=0) for f in range(2)]) for v in (guesses, truth))
     r = held.correlation()
     for unit in range(5):
@@ -72,10 +74,11 @@ def test_held_out_scores_are_those_of_a_loop():
     assert r[0, 5] == 0
     assert np.isnan(r[0, 6])
     np.testing.assert_allclose(r[1, :6], 1, atol=1e-6)
+    z = [(values[:, :3] - mean[:3]) / scale[:3] for values in (guesses, truth)]
     for f in range(2):
         rows = np.flatnonzero(fold == f)
         for i in rows:
-            similarity = [np.corrcoef(guesses[i, :4], truth[j, :4])[0, 1] for j in rows]
+            similarity = [np.corrcoef(z[0][i], z[1][j])[0, 1] for j in rows]
             own = similarity[list(rows).index(i)]
             assert held.identification[0, 0, i] == pytest.approx(sum(s < own for s in similarity) / (len(rows) - 1))
     np.testing.assert_array_equal(held.identification[1, 0], 1)

@@ -27,7 +27,7 @@ def content():
         {"steps": 2.0, "x": 48, "value": 0.3, "low": 0.2, "high": 0.4}],
         now={"x": 24, "value": 0.28, "low": 0, "high": 1},
         foretold={"n_sizes": 3, "predicted": 0.24, "low": 0.2, "high": 0.245, "measured": 0.25})  # fmt: skip
-    identified = _curve(metric="identification")
+    identified = _curve(metric="identification_zscored")
     own = {
         "network": "vgg", "subject": "S1", "roi": "VC", "n_samples": 3000, "n_stimuli": 600,
         "session": {"column": "session", "samples": 600, "sessions": 5},
