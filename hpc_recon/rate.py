@@ -6,7 +6,6 @@ them (docs/rating.md). Runs here, without a cluster. The page and the design of 
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,28 +159,11 @@ def _split_labels(shown: _Shown) -> dict[str, tuple[str, str]]:
 
 
 def _read_attributes(path: Path) -> dict[str, tuple[str, str]]:
-    """Read shape and colour of each stimulus from a CSV file.
+    """Read shape and colour of each stimulus from a CSV file; errors as `shapes.read_table`."""
+    from hpc_recon.evaluation import shapes
 
-    Raises
-    ------
-    DataError
-        If it is no such file.
-    """
-    from hpc_recon.core.errors import DataError
-
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            rows = [{column: row.get(column) for column in ATTRIBUTES} for row in reader]
-            columns = tuple(reader.fieldnames or ())
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"--attributes {path} cannot be read ({error}); give a CSV file in UTF-8") from error
-    if not set(ATTRIBUTES) <= set(columns) or not all(row[column] for row in rows for column in ATTRIBUTES):
-        raise DataError(
-            f"--attributes {path} has the columns {', '.join(ATTRIBUTES)} and fills them in each row, but has "
-            f"{', '.join(columns) or 'none'} and {len(rows)} rows; complete it"
-        )
-    return {str(row["label"]): (str(row["shape"]), str(row["colour"])) for row in rows}
+    found = shapes.read_table(path, named="--attributes")
+    return {label: (shape, colour) for label, (colour, shape) in found.items()}
 
 
 def _require_known(shown: _Shown, known: Mapping[str, tuple[str, str]], *, where: Path | None) -> None:

@@ -194,12 +194,13 @@ def test_what_makes_no_sense_is_refused(study, run, arguments, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("label,shape\nletters000,x\n", "has the columns"),
-        ("label,shape,colour\nletters000,x,\n", "fills them"),
+        ("label,shape\nletters000,x\n", "must have the columns"),
+        ("label,shape,colour\nletters000,x,\n", "those of 4 of 4"),
+        ("label,shape,colour\nletters000,x,r\nletters000,x,g\n", "are there twice"),
         ("label,shape,colour\nletters000,x,r\n", "those of 3 of 4"),
         ("label,shape,colour\n" + "".join(f"letters00{i},x,r\n" for i in range(4)), "occurs 4 times"),
-        ("\x00\xff", "has the columns"),
-        ("", "has the columns"),
+        ("\x00\xff", "must have the columns"),
+        ("", "must have the columns"),
     ],
 )
 def test_a_table_of_attributes_that_does_not_fit_is_refused(run, tmp_path, text, message):

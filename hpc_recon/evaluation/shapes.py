@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
@@ -76,25 +77,45 @@ def _from_labels(dataset: str, labels: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _from_file(path: Path, dataset: str, labels: Sequence[str]) -> list[tuple[str, str]]:
-    try:
-        table = pd.read_csv(path, dtype="str", keep_default_na=False)
-    except (OSError, ValueError) as error:
+    known = read_table(path, named=f"evaluate.shapes.{dataset}")
+    absent = [label for label in labels if label not in known]
+    if absent:
         raise DataError(
-            f"colours and shapes of {dataset!r} must be a .csv file, but {path} cannot be read ({error}); correct "
-            f"evaluate.shapes.{dataset}"
-        ) from error
-    if not set(COLUMNS) <= set(table.columns):
-        raise DataError(
-            f"{path} must have the columns {', '.join(COLUMNS)}, but has {', '.join(map(str, table.columns))}; correct "
-            f"its first line, or evaluate.shapes.{dataset}"
-        )
-    known = {row["label"]: (row["colour"], row["shape"]) for row in table.to_dict("records")}
-    twice = sorted(set(table["label"][table["label"].duplicated()]))
-    absent = [label for label in labels if label not in known or not all(known[label])]
-    if twice or absent:
-        raise DataError(
-            f"{path} must give colour and shape of every stimulus of {dataset!r} once, but {len(absent)} lack them "
-            f"({', '.join(absent[:5]) or 'none'}) and {len(twice)} are there twice ({', '.join(twice[:5]) or 'none'}); "
-            f"correct the file"
+            f"{path} must give colour and shape of every stimulus of {dataset!r}, but {len(absent)} lack them "
+            f"({', '.join(absent[:5])}); correct the file"
         )
     return [known[label] for label in labels]
+
+
+def read_table(path: Path, *, named: str) -> dict[str, tuple[str, str]]:
+    """Read colour and shape of stimuli by label from a CSV file; a row that lacks either is left out.
+
+    Parameters
+    ----------
+    named
+        The option that names the file, for messages.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, lacks a column, or has a label twice.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            rows = [[row.get(column) or "" for column in COLUMNS] for row in reader]
+            columns = tuple(reader.fieldnames or ())
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{named}: {path} cannot be read ({error}); give a CSV file in UTF-8") from error
+    if not set(COLUMNS) <= set(columns):
+        raise DataError(
+            f"{named}: {path} must have the columns {', '.join(COLUMNS)}, but has {', '.join(columns) or 'none'}; "
+            "correct its first line"
+        )
+    twice = [label for label, n in Counter(row[0] for row in rows).items() if n > 1]
+    if twice:
+        raise DataError(
+            f"{named}: {path} must give each stimulus once, but {len(twice)} are there twice ({', '.join(twice[:5])}); "
+            "correct the file"
+        )
+    return {label: (colour, shape) for label, colour, shape in rows if colour and shape}
