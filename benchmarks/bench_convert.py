@@ -52,9 +52,9 @@ def pair(toy):
     }
 
 
-def growth(study, samples, alphas):
+def growth(study, samples, alphas, *, average):
     """Return scores of converted decoding by number of samples and penalty, and those within the target."""
-    from hpc_recon.conversion import fitting
+    from hpc_recon.conversion import fitting, pairing
     from hpc_recon.stores import brain
 
     source, target = study.subjects[:2]
@@ -73,11 +73,15 @@ def growth(study, samples, alphas):
         some = study.model_copy(update={"convert": study.convert.model_copy(update={"samples": n})})
         paired = fitting.pairs(some, split)
         X, Y = training[source][paired.source], training[target][paired.target]
+        if average:
+            X, Y = (pairing.averaged(side, paired.stimulus) for side in (X, Y))
         for alpha in alphas:
             made = score(converter.fit_block(X, Y, alpha=alpha).predict(shown[source]))
             ratios = {layer: made["layers"][layer] / own["layers"][layer] for layer in own["layers"]}
             found.append({"samples": n, "alpha": alpha, "least ratio": min(ratios.values()), "ratios": ratios, **made})
-    return {"within": own, "converted": found}
+    mean, scale = mean_and_scale(training[source])
+    of_source = _scores(study, source, dataset, standardise(shown[source], mean=mean, scale=scale, dtype=np.float32))
+    return {"within": own, "within the source": of_source, "average": average, "converted": found}
 
 
 def _scores(study, target, dataset, Z):
@@ -118,12 +122,13 @@ def main(argv=None):
     parser.add_argument("--study", help="of `growth`")
     parser.add_argument("--samples", type=int, nargs="+", default=[300, 600, 1200])
     parser.add_argument("--alphas", type=float, nargs="+", default=[1e2, 1e3, 1e4, 1e5])
+    parser.add_argument("--average", action="store_true", help="means of repeats are paired, not single samples")
     parser.add_argument("--output", type=Path)
     args = parser.parse_args(argv)
     if args.question == "pair":
         found = pair(args.toy)
     else:
-        found = growth(load_study(Path(args.study), []), args.samples, args.alphas)
+        found = growth(load_study(Path(args.study), []), args.samples, args.alphas, average=args.average)
     return give({"machine": machine(), args.question: found}, args.output)
 
 

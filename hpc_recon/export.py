@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hpc_recon.core.config import Study
     from hpc_recon.exchange.exporting import Batch, Plan, Selection
 
-WHAT = ("features", "decoded", "decoders", "brain", "maps", "statistics")
+WHAT = ("features", "decoded", "decoders", "brain", "maps", "statistics", "converters")
 #: Folders that --dry-run lists; the rest is counted.
 SHOWN = 40
 
@@ -28,7 +28,7 @@ SHOWN = 40
 def _batches(
     what: str, study: Study, selection: Selection, *, corrected: bool, units: Sequence[int]
 ) -> Iterable[Batch]:
-    from hpc_recon.exchange import export_brain, export_decoders, export_features, export_maps
+    from hpc_recon.exchange import export_brain, export_converters, export_decoders, export_features, export_maps
 
     makers: dict[str, Callable[[], Iterable[Batch]]] = {
         "features": lambda: export_features.true_features(study, selection),
@@ -37,6 +37,7 @@ def _batches(
         "brain": lambda: export_brain.samples(study, selection),
         "maps": lambda: export_maps.maps(study, selection, units=units),
         "statistics": lambda: export_features.statistics(study, selection),
+        "converters": lambda: export_converters.converters(study, selection),
     }
     return makers[what]()
 
@@ -74,6 +75,7 @@ def _require_sense(what: str, *, corrected: bool, units: Sequence[int], selectio
         "brain": ("subject", "dataset"),
         "maps": ("subject", "roi", "network", "layer"),
         "statistics": ("network", "layer"),
+        "converters": ("subject",),
     }[what]
     given = {
         "subject": selection.subjects,
@@ -152,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     @click.command(
         help="Write features, decoded features, decoders, brain samples, maps of decoders, or the statistics of a "
-        "norm correction as files that other programs read.",
+        "norm correction, or converters between subjects, as files that other programs read.",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     @click.argument("what", type=click.Choice(WHAT))

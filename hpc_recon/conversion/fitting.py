@@ -72,7 +72,9 @@ def write_block(study: Study, tile: Tile) -> list[Path]:
     options, where, paired = blocks.options_of(study), blocks.voxels(study, split)[tile.start], pairs(study, split)
     X = _samples(study, seen_by(split), paired.source, where.source)
     Y = _samples(study, owner(split), paired.target, where.target)
-    candidates = penalties(study, len(paired.source))
+    candidates, stimulus = penalties(study, len(paired.source)), paired.stimulus
+    if options.average:
+        X, Y, stimulus = *(pairing.averaged(side, stimulus) for side in (X, Y)), np.unique(stimulus)
     chosen: dict[str, object] = {"pair": split, "block": where.name, "n_pairs": len(X), "method": options.method}
     if not candidates:
         block = _orthogonal(options.method, X, Y)
@@ -83,7 +85,7 @@ def write_block(study: Study, tile: Tile) -> list[Path]:
             found = converter.choose_alpha(
                 X,
                 Y,
-                paired.stimulus,
+                stimulus,
                 alphas=candidates,
                 n_folds=options.folds,
                 seed=seed_of(study.seed, "convert-folds", split),

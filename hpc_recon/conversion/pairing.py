@@ -104,6 +104,27 @@ def pair(
     )
 
 
+def averaged(samples: Array, stimulus: Array) -> Array:
+    """Return the mean of the samples of each stimulus (n_stimuli, n_voxels) float32, by ascending number.
+
+    Parameters
+    ----------
+    samples : (n_pairs, n_voxels)
+    stimulus : (n_pairs,) int
+        As in `Paired`.
+
+    Examples
+    --------
+    >>> averaged(np.array([[1.0], [5.0], [3.0]]), np.array([0, 1, 0])).tolist()
+    [[2.0], [5.0]]
+    """
+    order = np.argsort(stimulus, kind="stable")
+    _, first, counts = np.unique(stimulus[order], return_index=True, return_counts=True)
+    sums = np.add.reduceat(samples[order], first, axis=0, dtype=np.float64)
+    result: Array = (sums / counts[:, None]).astype(np.float32)
+    return result
+
+
 def _require_same(
     source: Presented, target: Presented, own: Mapping[str, list[int]], other: Mapping[str, list[int]]
 ) -> None:

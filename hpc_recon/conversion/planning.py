@@ -15,7 +15,7 @@ from hpc_recon.numerics import all_voxels, needs
 from hpc_recon.stores import brain
 
 #: Options of the section on which fitted converters depend; the rest concerns what is made with them.
-_FITTED = ("method", "blocks", "hemispheres", "n_voxels", "alpha", "folds", "samples", "stimuli", "shuffle")
+_FITTED = ("method", "blocks", "hemispheres", "n_voxels", "alpha", "folds", "samples", "average", "stimuli", "shuffle")
 #: Values permuted a second of one core: of profiles (24 trials of 50 stimuli, 1,024 voxels: 1.1e9 measured), and of
 #: patterns (24 trials of 5,000 voxels, 50 stimuli: 4.1e8), whose voxels are permuted for few stimuli at a time.
 _PROFILES_PER_SECOND, _PATTERNS_PER_SECOND = 1.1e9, 4.1e8

@@ -63,6 +63,11 @@ class Convert(BaseModel):
         description="paired training samples: whole repeats first, then stimuli spread evenly over the categories; "
         "default: all",
     )
+    average: bool = Field(
+        False,
+        description="fit to the means of each stimulus's paired repeats, not to single pairs as the authors: for noisy "
+        "samples; what is converted is the same",
+    )
     stimuli: Literal["same", "common"] = Field(
         "same",
         description="same: it is an error if training stimuli or their repeats differ between two subjects; common: "

@@ -86,3 +86,17 @@ def test_penalties_are_those_given_or_published(with_options):
     assert fitting.penalties(with_options(alpha="published", method="procrustes"), 60) == ()
     with pytest.raises(DataError, match=r"but there are 60; set convert.samples"):
         fitting.penalties(with_options(alpha="published"), 60)
+
+
+def test_repeats_are_averaged_before_fitting_where_that_is_asked_for(fit):
+    study = fit(average=True, pairs=["S1-S2"], alpha=7)
+    means = []
+    for subject in ("S1", "S2"):
+        found = brain.read_brain(study.workspace, subject, "training")
+        labels = np.array(found.labels)
+        means.append(np.stack([found.samples[labels == x].mean(axis=0, dtype=np.float64) for x in sorted(set(labels))]))
+    Z, T = ((M - M.mean(axis=0)) / M.std(axis=0, ddof=1) for M in means)
+    W = np.linalg.solve(Z.T @ Z + 7 * np.eye(60), Z.T @ T)
+    ((_, block),) = blocks.read(study, "S2.from-S1")
+    np.testing.assert_allclose(block.dense(), W, atol=2e-5)
+    assert chosen(study)["n_pairs"] == 30
