@@ -58,7 +58,7 @@ def write_ceilings(study: Study, tile: Tile) -> list[Path]:
             found[name] = np.stack([scores.noise_ceiling(series), limit])
         path = layout.conversion_file(study, "ceilings", target, name=f"{dataset}.npz")
         with replacing(path) as stream:
-            np.savez(stream, **found)  # type: ignore[arg-type]
+            np.savez(stream, allow_pickle=False, **found)
         files.append(path)
     return files or [_note(study, target)]
 
