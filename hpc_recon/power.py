@@ -57,7 +57,7 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     upstream = tuple(dict.fromkeys(tile.group.key for tile in scored if tile.stage == "curves"))
     layers = {name: list(own) for name, own in n_units.items()}
     tables = Group("power", ("tables",), canonical({"layers": layers}), upstream)
-    n_figures = 4 * len(upstream)
+    n_figures = (3 + len(study.test_datasets())) * len(upstream)
     need = Need(host_bytes=2**28, files_out=2 + 2 * n_figures, seconds=1 + 0.4 * n_figures)
     return [*tiles, *scored, Tile(tables, "tables", 0, 1, need)]
 
