@@ -9,6 +9,7 @@ test data are not read. `trials`: means of some trials of each test stimulus. `c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     from hpc_recon.core.errors import MissingStore
     from hpc_recon.decoding import power_plan
     from hpc_recon.extraction import sampled
+    from hpc_recon.nets import costs
     from hpc_recon.stores import images, layout
 
     power_plan.require_possible(study)
@@ -50,13 +52,18 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     for wanted in _candidates(study, size).values():
         tiles += sampled.tiles(study, wanted, n_stimuli=n_stimuli, labels=labels, image_size=size)
         n_units[wanted.name] = {layer: len(own) for layer, own in wanted.units.items()}
-    scored = power_plan.tiles(study, shapes, n_units)
+    # Which units are meant follows from the network's structure, which torch tells: every tile imports it.
+    scored = [_with_bytes(tile, costs.TORCH_BYTES) for tile in power_plan.tiles(study, shapes, n_units)]
     upstream = tuple(dict.fromkeys(tile.group.key for tile in scored if tile.stage == "curves"))
     layers = {name: list(own) for name, own in n_units.items()}
     tables = Group("power", ("tables",), canonical({"layers": layers}), upstream)
-    n_figures = 4 * len(upstream)
+    n_figures = (3 + len(study.test_datasets())) * len(upstream)
     need = Need(host_bytes=2**28, files_out=2 + 2 * n_figures, seconds=1 + 0.4 * n_figures)
     return [*tiles, *scored, Tile(tables, "tables", 0, 1, need)]
+
+
+def _with_bytes(tile: Tile, more: int) -> Tile:
+    return replace(tile, need=replace(tile.need, host_bytes=tile.need.host_bytes + more))
 
 
 def _candidates(study: Study, image_size: tuple[int, int]) -> dict[str, Candidate]:

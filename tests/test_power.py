@@ -13,6 +13,7 @@ from hpc_recon import power, report, simulate
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.decoding import inputs, power_plan
+from hpc_recon.nets import costs
 from hpc_recon.numerics import learning
 from hpc_recon.numerics.choice import deal_folds
 from hpc_recon.numerics.decoder import fit_decoder
@@ -108,6 +109,7 @@ def test_the_report_has_a_section_once_there_are_curves(study, make_study):
 
 def test_training_curves_do_not_read_test_data(study, monkeypatch):
     before, read = _read(study, power_plan.TRAINING, "units"), brain.read_brain
+    assert all(tile.need.host_bytes > costs.TORCH_BYTES for tile in power.plan(study, shapes.read(study))[:-1])
 
     def guarded(workspace, split, dataset, *more):
         assert dataset == "training", "samples of a test dataset are read"
