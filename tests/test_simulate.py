@@ -140,7 +140,7 @@ def test_mistakes_are_refused_before_anything_is_written(make_study: Make):
     assert not study.workspace.exists()
 
 
-@pytest.mark.parametrize("name", ["demo", "realistic", "null"])
+@pytest.mark.parametrize("name", ["demo", "demo_latents", "realistic", "null"])
 def test_the_studies_that_ship_can_be_planned(name: str):
     study = load_study(ROOT / "configs" / "studies" / f"{name}.yaml")
     tiles = simulate.plan(study, shapes.read(study))

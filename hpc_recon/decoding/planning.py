@@ -232,11 +232,18 @@ def _fits(study: Study, shapes: Shapes, group: Group, network: str, layer: str) 
         bytes_in = array_bytes(s.n_stimuli, n) + s.gram_bytes
         bytes_out = array_bytes(n, 3) + (array_bytes(n, sum(items)) if items else needs.decoder_bytes(n, k, s.n_voxels))
         seconds, more = _fit_seconds_and_bytes(study, s, n, k)
+        everything = study.fit.n_voxels == "all"  # no system for each unit, and the Gram matrix is not read
+        host = needs.fit_tile_bytes(
+            n,
+            n_voxels=s.n_voxels,
+            n_stimuli=s.n_stimuli,
+            k=k,
+            n_items=items,
+            direct=everything or s.direct(),
+            fitting=more + needs.SLACK_BYTES if everything else None,
+        )
         need = Need(
-            host_bytes=more
-            + needs.fit_tile_bytes(
-                n, n_voxels=s.n_voxels, n_stimuli=s.n_stimuli, k=k, n_items=items, direct=s.direct()
-            ),
+            host_bytes=host if everything else host + more,
             device_bytes=needs.device_bytes(
                 min(n, needs.UNITS_AT_ONCE), n_voxels=s.n_voxels, n_stimuli=s.n_stimuli, k=k
             ),
@@ -249,7 +256,7 @@ def _fits(study: Study, shapes: Shapes, group: Group, network: str, layer: str) 
 
 
 def _fit_seconds_and_bytes(study: Study, s: Sizes, n: int, k: int) -> tuple[float, int]:
-    """Return the seconds of fitting n units, and the bytes that the estimator takes beyond plain ridge."""
+    """Return the seconds of fitting n units, and the bytes beyond plain ridge; on all voxels, all bytes of fitting."""
     from hpc_recon.numerics import all_voxels, ard, choice, gradient, spatial_norm
 
     n_threads, fit, at_once = threads.available(), study.fit, min(n, needs.UNITS_AT_ONCE)
@@ -266,7 +273,7 @@ def _fit_seconds_and_bytes(study: Study, s: Sizes, n: int, k: int) -> tuple[floa
         return gradient.fit_seconds(n, s.n_voxels, n_samples=s.n_samples, schedule=schedule, n_threads=n_threads), own
     if fit.shares_system:
         seconds = 2 * n * s.n_voxels * s.n_stimuli / needs.GEMM_PER_SECOND / n_threads
-        return seconds, all_voxels.fit_bytes(at_once, n_samples=s.n_samples, **sizes)
+        return seconds, all_voxels.weight_bytes(at_once, **sizes)
     if fit.per_unit:
         n_alphas = len(fit.alpha_candidates)
         own = (

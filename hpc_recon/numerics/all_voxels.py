@@ -259,11 +259,20 @@ def map_bytes(n_samples: int, n_voxels: int, *, n_stimuli: int, n_threads: int, 
 def fit_bytes(n_units: int, n_voxels: int, *, n_samples: int, n_stimuli: int, n_threads: int, itemsize: int = 4) -> int:
     """Return the peak bytes of `fit_units` with a `System`, inputs left out: what M takes, then weights.
 
-    Weights: M twice, and for each thread a block of units with its targets in float64.
+    Making M may take more than `weight_bytes`.
     """
     M, mapping = itemsize * n_voxels * n_stimuli, _mapping_numbers(n_samples, n_voxels, n_stimuli, n_threads)
+    weights = weight_bytes(n_units, n_voxels, n_stimuli=n_stimuli, n_threads=n_threads, itemsize=itemsize)
+    return max(n_units * (n_voxels * itemsize + 24) + 8 * mapping + M, weights)
+
+
+def weight_bytes(n_units: int, n_voxels: int, *, n_stimuli: int, n_threads: int, itemsize: int = 4) -> int:
+    """Return the peak bytes of `fit_units` where M is there, on disk: it counts twice, as pages and as a copy.
+
+    Beside it the weights, and for each thread a block of units with its targets in float64.
+    """
     block = UNIT_BLOCK * (2 * itemsize * n_voxels + 5 * 8 * n_stimuli)
-    return n_units * (n_voxels * itemsize + 24) + max(8 * mapping + M, 2 * M + n_threads * block)
+    return n_units * (n_voxels * itemsize + 24) + 2 * itemsize * n_voxels * n_stimuli + n_threads * block
 
 
 def out_of_fold_bytes(n_units: int, *, n_stimuli: int, n_test: int, n_voxels: int, n_threads: int) -> int:

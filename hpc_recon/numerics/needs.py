@@ -140,9 +140,21 @@ def statistics_tile_bytes(n_samples: int, n_voxels: int, *, n_stimuli: int, dire
 
 
 def fit_tile_bytes(
-    n_units: int, *, n_voxels: int, n_stimuli: int, k: int, n_items: Sequence[int], direct: bool = False
+    n_units: int,
+    *,
+    n_voxels: int,
+    n_stimuli: int,
+    k: int,
+    n_items: Sequence[int],
+    direct: bool = False,
+    fitting: int | None = None,
 ) -> int:
     """Return the peak bytes of a `fit` tile; `direct` as in `fit_bytes`.
+
+    Parameters
+    ----------
+    fitting
+        Bytes of fitting `UNITS_AT_ONCE` units, for an estimator that takes no system of k voxels for each unit.
 
     The compiled kernels; the Gram matrix (mapped, but its pages count) and the sums; the results; and what is larger:
     the features of `UNITS_AT_ONCE` units, those of the next ones while they are read, and what fitting these units
@@ -151,7 +163,8 @@ def fit_tile_bytes(
     """
     n_threads, at_once = threads.available(), min(n_units, UNITS_AT_ONCE)
     brain = array_bytes(n_voxels, (0 if direct else n_voxels) + 2 * n_stimuli)
-    fitting = fit_bytes(at_once, n_voxels, k=k, n_stimuli=n_stimuli, n_threads=n_threads, direct=direct)
+    if fitting is None:
+        fitting = fit_bytes(at_once, n_voxels, k=k, n_stimuli=n_stimuli, n_threads=n_threads, direct=direct)
     features = array_bytes(n_stimuli, at_once)
     following = reading_bytes(n_stimuli, min(n_units - at_once, at_once))
     if n_items:
