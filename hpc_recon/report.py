@@ -78,6 +78,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         page,
         runs,
         score_tables,
+        stages,
         study_figures,
         tables,
         training,
@@ -125,6 +126,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         more_tables=_more_tables(study, summary, roi),
         figures=figures,
         trained=training.collect(workspace, with_pictures=study.report.publishable is None),
+        staged=stages.collect(workspace, with_pictures=study.report.publishable is None),
     )
     drawn = study_figures.write(workspace / "report" / "figures", list(by_roi.items()), figures)
     return [

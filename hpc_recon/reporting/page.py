@@ -14,6 +14,7 @@ from hpc_recon.reporting.layer_plots import LegendEntry, PanelRow
 from hpc_recon.reporting.pictures import Gallery
 from hpc_recon.reporting.runs import RunFigures
 from hpc_recon.reporting.score_tables import ChoiceRow, Table
+from hpc_recon.reporting.stages import Staged
 from hpc_recon.reporting.training import Trained
 from hpc_recon.reporting.validity_card import Card
 from hpc_recon.reporting.words import Verdict, metric_name
@@ -51,6 +52,8 @@ class Page:
     card: Card | None = field(default=None)
     #: Networks that were trained to make images.
     trained: Sequence[Trained] = field(default=())
+    #: What shape-semantic images were made from.
+    staged: Sequence[Staged] = field(default=())
     #: Longer tables: every score, tests, what people chose, variants against each other.
     more_tables: Sequence[Table] = field(default=())
     #: Figures over several methods or items; empty where a study has not the data.
