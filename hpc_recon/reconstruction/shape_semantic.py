@@ -227,7 +227,7 @@ def _stimulus(study: Study, row: int, size: tuple[int, int]) -> Array:
 
 
 def _write_strip(path: Path, pictures: Sequence[Array]) -> Path:
-    """Write pictures (C, H, W) in [0, 1] side by side: the stimulus, the shape of each area, the joined one, the image."""
+    """Write pictures (C, H, W) in [0, 1] side by side: stimulus, shape of each area, joined shape, image."""
     sheet = []
     for picture in pictures:
         values = np.rint(255 * np.clip(picture, 0.0, 1.0)).astype(np.uint8)
