@@ -87,6 +87,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         page,
         runs,
         score_tables,
+        stages,
         study_figures,
         tables,
         training,
@@ -142,6 +143,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         figures=figures,
         power=_power(study, tile, roi=roi),
         trained=training.collect(workspace, with_pictures=not study.withholds),
+        staged=stages.collect(workspace, with_pictures=not study.withholds),
     )
     drawn = study_figures.write(workspace / "report" / "figures", list(by_roi.items()), figures)
     return [

@@ -25,7 +25,7 @@ from hpc_recon.training.models import Model
 from hpc_recon.training.shape_inputs import Inputs
 from hpc_recon.training.shape_sources import Place
 
-#: Folder beside the images that holds what was decoded: the shape of each area, the joined one, the image.
+#: Folder beside the images: the stimulus, the decoded shape of each area, the joined one, the image.
 STAGES = "stages"
 #: Pixels of an edge of each of these pictures.
 _SHOWN = 96
@@ -171,7 +171,8 @@ def work(study: Study, tile: Tile) -> list[Path]:
             "semantics": [own[tile.start + i] for own in records if own],
             "losses": [],
         }
-        strip = [*areas[:, tile.start + i], shape[tile.start + i], image.transpose(2, 0, 1)]
+        strip = [_stimulus(study, int(shown.rows[tile.start + i]), whole.shape[1:3])]
+        strip += [*areas[:, tile.start + i], shape[tile.start + i], image.transpose(2, 0, 1)]
         files += [
             *images.write_picture(path, image),
             write_json(path.with_suffix(".json"), record),
@@ -217,8 +218,16 @@ def _semantic_records(study: Study, place: Place, inputs: Inputs, dataset: str, 
     ]
 
 
+def _stimulus(study: Study, row: int, size: tuple[int, int]) -> Array:
+    """Return what an item shows, (3, H, W) in [0, 1]; black where that is no stimulus."""
+    if row < 0:
+        return np.zeros((3, *size), np.float32)
+    (image,) = images.read_images(layout.workspace_of(study), np.array([row]))
+    return np.asarray(image.transpose(2, 0, 1), np.float32) / np.float32(255)
+
+
 def _write_strip(path: Path, pictures: Sequence[Array]) -> Path:
-    """Write pictures (C, H, W) in [0, 1] side by side: the shape of each area, the joined one, the image."""
+    """Write pictures (C, H, W) in [0, 1] side by side: stimulus, shape of each area, joined shape, image."""
     sheet = []
     for picture in pictures:
         values = np.rint(255 * np.clip(picture, 0.0, 1.0)).astype(np.uint8)

@@ -15,6 +15,7 @@ from hpc_recon.reporting.pictures import Gallery
 from hpc_recon.reporting.power import Section
 from hpc_recon.reporting.runs import RunFigures
 from hpc_recon.reporting.score_tables import ChoiceRow, Table
+from hpc_recon.reporting.stages import Staged
 from hpc_recon.reporting.training import Trained
 from hpc_recon.reporting.validity_card import Card
 from hpc_recon.reporting.words import Verdict, metric_name
@@ -56,6 +57,8 @@ class Page:
     power: Section | None = field(default=None)
     #: Networks that were trained to make images.
     trained: Sequence[Trained] = field(default=())
+    #: What shape-semantic images were made from.
+    staged: Sequence[Staged] = field(default=())
     #: Longer tables: every score, tests, what people chose, variants against each other.
     more_tables: Sequence[Table] = field(default=())
     #: Figures over several methods or items; empty where a study has not the data.

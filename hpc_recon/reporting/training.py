@@ -55,7 +55,7 @@ def curves(table: pd.DataFrame, *, title: str) -> tuple[Panel, ...]:
     """
     kinds = (
         ("Losses of pictures", PICTURES, "loss / its first value"),
-        ("Losses of classes", CLASSES, "cross-entropy"),
+        ("Losses of classes", CLASSES, "loss of the classes"),
     )
     found = [_panel(table, names, heading, label, title=title) for heading, names, label in kinds]
     return tuple(one for one in found if one is not None)

@@ -11,7 +11,7 @@ from PIL import Image
 from hpc_recon import reconstruct
 from hpc_recon.core.errors import MissingStore
 from hpc_recon.methods import shape_semantic
-from hpc_recon.stores import items, layout, shapes
+from hpc_recon.stores import images, items, layout, shapes
 from hpc_recon.training import shape_inputs
 from hpc_recon.training.models import Model
 from hpc_recon.training.shape_sources import Place
@@ -60,9 +60,12 @@ def test_what_was_decoded_lies_beside_the_image(made):
     name = items.read_shown(made, "S1", "test").names[0]
     _, _, path = image(made, "fused", name)
     strip = np.asarray(Image.open(path.parent / "stages" / f"{path.stem}.png"))
-    assert strip.shape == (96, 4 * 96, 3)  # two areas, the joined shape, the image
+    assert strip.shape == (96, 5 * 96, 3)  # the stimulus, two areas, the joined shape, the image
+    row = items.read_shown(made, "S1", "test").rows[:1]
+    stimulus = images.read_images(layout.workspace_of(made), row)[0]
+    np.testing.assert_array_equal(strip[3::6, 3:96:6], stimulus)
     joined = shape_inputs.of_items(made, PLACE, "test", shape_inputs.read(made, PLACE))[0][0, 0].clip(0, 1)
-    np.testing.assert_allclose(strip[6::12, 2 * 96 + 6 : 3 * 96 : 12, 0] / 255, joined, atol=0.003)
+    np.testing.assert_allclose(strip[6::12, 3 * 96 + 6 : 4 * 96 : 12, 0] / 255, joined, atol=0.003)
 
 
 def test_tiles_follow_networks_and_decoded_shapes(made):

@@ -1,0 +1,59 @@
+"""What shape-semantic images are made from, on the page: the shape of each area, the joined one, the image."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+#: Items of each entry that are shown.
+ITEMS = 8
+
+
+@dataclass(frozen=True)
+class Staged:
+    """The first items of one entry: what the columns are, a row an item (a data URI), and what was decoded of them."""
+
+    name: str
+    columns: tuple[str, ...]
+    picture: str
+    items: tuple[str, ...]
+
+
+def collect(workspace: Path, *, with_pictures: bool = True) -> list[Staged]:
+    """Return what there is below `images/`, an entry each, of its first split, ROI and dataset; nothing elsewhere.
+
+    Parameters
+    ----------
+    with_pictures
+        The strips show stimuli: False where not all stimuli may be published.
+    """
+    folders: dict[str, Path] = {}
+    for folder in sorted((workspace / "images").glob("*/*/*/*/stages")):
+        folders.setdefault(folder.relative_to(workspace / "images").parts[0], folder)
+    return [_staged(name, folder) for name, folder in folders.items()] if with_pictures else []
+
+
+def _staged(name: str, folder: Path) -> Staged:
+    paths = sorted(folder.glob("*.png"))[:ITEMS]
+    records = [json.loads((folder.parent / path.name).with_suffix(".json").read_text()) for path in paths]
+    strips = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
+    stream = io.BytesIO()
+    Image.fromarray(np.concatenate(strips)).save(stream, format="PNG")
+    columns = ("stimulus", *(f"shape from {area}" for area in records[0]["areas"]), "joined shape", "image")
+    items = tuple(f"{record['item']}{_decoded(record)}" for record in records)
+    return Staged(name, columns, f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}", items)
+
+
+def _decoded(record: dict[str, list[dict[str, object]]]) -> str:
+    """Return what was decoded of an item's class by the first network, and whether that is what it shows."""
+    if not record["semantics"]:
+        return ""
+    own = record["semantics"][0]
+    shows = "" if own["true"] is None else f", shows {own['true']}"
+    return f" (decoded {own['decoded']}{shows})"
