@@ -180,3 +180,20 @@ def test_averages_are_all_none_or_some(make_study, text, expected) -> None:
 def test_other_averages_are_refused(make_study, text) -> None:
     with pytest.raises(StudyError, match=r"decode\.average"):
         make_study(set_=[f"decode.average={text}"])
+
+
+def test_splits_of_converters(make_study) -> None:
+    """Pooled splits have decoders, converted ones are decoded; a network from brain to image knows neither."""
+    reconstruct = {
+        "direct": {"method": "pixels", "network": "pixels"},
+        "e2e": {"method": "end_to_end", "network": "pixels", "weights": {"S1": "random", "S2": "random"}},
+    }
+    study = make_study(subjects=["S1", "S2"], convert={"pairs": ["S1-S2"], "pool": [1]}, reconstruct=reconstruct)
+    assert study.splits() == ["S1", "S2"]
+    assert study.fitted_splits() == ["S1", "S2", "S2.with-1"]
+    assert study.decoded_splits() == ["S1", "S2", "S2.with-1", "S2.from-S1"]
+    assert [split for split, _, _ in study.image_sets("direct")] == study.decoded_splits()
+    assert [split for split, _, _ in study.image_sets("e2e")] == study.splits()
+    assert [split for split, *_ in study.layer_sets()] == study.fitted_splits()
+    assert [split for split, *_ in study.layer_sets(decoded=True)] == study.decoded_splits()
+    assert (study.brain_key("S2"), study.brain_key("S2.from-S1")) == ("simulate/S2", "convert/S2.from-S1")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hpc_recon import control, extract, simulate
+from hpc_recon.core.convert_options import Convert
 from hpc_recon.core.errors import MissingStore, StudyError
 from hpc_recon.core.loading import load_study, save_study
 from hpc_recon.evaluation import controls
@@ -56,6 +57,11 @@ def test_a_derived_study_is_an_ordinary_one(study, tmp_path):
     assert (derived.units, derived.source_verb) == (10, "control")
     assert derived.sizes.datasets["training"].samples == 120
     assert derived.sizes.datasets["natural"].stimuli == 4
+
+
+def test_converters_are_left_out(study):
+    converting = study.model_copy(update={"convert": Convert(pairs=("S1-S1",))})
+    assert controls.derive(converting, "shuffled") == controls.derive(study, "shuffled")
 
 
 def test_folds_are_left_out_and_each_repeat_maps_the_files_of_its_subject(make_study, kept, monkeypatch):
