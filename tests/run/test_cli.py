@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -23,16 +22,12 @@ def test_help_imports_nothing_heavy(verb):
         f"sys.argv = ['x', '--help']\nfrom hpc_recon.{verb} import main\ncode = main()\n"
         "print('MODULES', *sys.modules)\nraise SystemExit(code)"
     )
-    start = time.perf_counter()
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    seconds = time.perf_counter() - start
     assert result.returncode == 0, result.stderr
     text, _, modules = result.stdout.partition("MODULES")
     assert "--study" in text
     # core.sampling is a core module that draws numbers: numpy alone is allowed, and it is quick.
     assert HEAVY & set(modules.split()) <= {"numpy"}
-    # The promise is 0.5 s on an idle machine; tests share theirs.
-    assert seconds < 2.0
 
 
 def test_listing_names_every_verb_in_pipeline_order(capsys):
