@@ -8,8 +8,9 @@ BIN := .venv/bin
 demo: .venv/.ready
 	PYTHON=$(BIN)/python jobs/demo.sh
 
+# Four processes, as many tests only wait; so none of them may keep several cores busy with waiting threads.
 test: lint
-	$(BIN)/pytest --numprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.ready
 	$(BIN)/ruff check

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import uuid
 import warnings
@@ -31,6 +32,23 @@ MINIMAL: dict[str, Any] = {
     "simulate": {"image_size": 16, "n_training": 8, "n_natural": 2, "n_voxels": 50},
     "networks": {"pixels": {"architecture": "pixels", "layers": ["pixels"]}},
 }
+
+
+#: Tests that mostly wait, for schedulers and for processes that are killed.
+WAITING = {"slurm", "sge", "faults"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files that wait between files that compute, so that processes side by side are busy (make test)."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    waiting = [found for path, found in files.items() if path.parent.name in WAITING]
+    computing = sorted(
+        (found for path, found in files.items() if path.parent.name not in WAITING), key=len, reverse=True
+    )
+    pairs = itertools.zip_longest(waiting, computing, fillvalue=[])
+    items[:] = [item for pair in pairs for found in pair for item in found]
 
 
 @pytest.fixture
