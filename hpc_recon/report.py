@@ -126,7 +126,9 @@ def work(study: Study, tile: Tile) -> list[Path]:
         more_tables=_more_tables(study, summary, roi),
         figures=figures,
         trained=training.collect(workspace, with_pictures=study.report.publishable is None),
-        staged=stages.collect(workspace, with_pictures=study.report.publishable is None),
+        staged=stages.collect(
+            workspace, datasets=study.test_datasets(), with_pictures=study.report.publishable is None
+        ),
     )
     drawn = study_figures.write(workspace / "report" / "figures", list(by_roi.items()), figures)
     return [
