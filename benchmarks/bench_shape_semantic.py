@@ -31,6 +31,7 @@ from hpc_recon.stores import images, items, layout
 #: Scores of an image.
 METRICS = ("pixel_correlation", "identification", "within", "ssim")
 RIDGE = "pixels"
+RETRIEVED = "nearest training image to the decode"
 
 
 def score(made, true, category):
@@ -57,7 +58,7 @@ def candidates(decoded, training, category, wanted):
     return {
         "mean training image": np.repeat(mean[None], len(wanted), axis=0),
         "mean of the true class": np.stack([classes[name] for name in wanted.tolist()]),
-        "nearest training image to the decode": training[closest],
+        RETRIEVED: training[closest],
     }
 
 
@@ -94,15 +95,24 @@ def by_image(study, splits):
 
 
 def table(study, splits):
-    """Return by entry and metric: mean over images, and its 95 % bootstrap interval."""
-    rows = {}
-    for entry, metrics in by_image(study, splits).items():
-        rows[entry] = {}
-        for metric in METRICS:
-            values = np.array([np.mean(own) for own in metrics[metric].values()])
-            interval = scores.bootstrap_interval(values, confidence=0.95, resamples=2000, seed=0)
-            rows[entry][metric] = [round(float(x), 4) for x in (values.mean(), interval.low, interval.high)]
+    """Return by entry and metric: mean over images, and its 95 % bootstrap interval; then paired differences."""
+    found = by_image(study, splits)
+    means = {
+        entry: {m: np.array([np.mean(own) for own in metrics[m].values()]) for m in METRICS}
+        for entry, metrics in found.items()
+    }
+    rows = {entry: {m: _interval(values) for m, values in own.items()} for entry, own in means.items()}
+    for entry in study.reconstruct:
+        for other in (RIDGE, RETRIEVED):  # the same images in the same order: differences are paired
+            if entry != other:
+                difference = {m: _interval(means[entry][m] - means[other][m]) for m in METRICS}
+                rows[f"{entry} less {other}"] = difference
     return rows
+
+
+def _interval(values):
+    found = scores.bootstrap_interval(values, confidence=0.95, resamples=2000, seed=0)
+    return [round(float(x), 4) for x in (values.mean(), found.low, found.high)]
 
 
 def toy():

@@ -143,7 +143,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         figures=figures,
         power=_power(study, tile, roi=roi),
         trained=training.collect(workspace, with_pictures=not study.withholds),
-        staged=stages.collect(workspace, with_pictures=not study.withholds),
+        staged=stages.collect(workspace, datasets=study.test_datasets(), with_pictures=not study.withholds),
     )
     drawn = study_figures.write(workspace / "report" / "figures", list(by_roi.items()), figures)
     return [

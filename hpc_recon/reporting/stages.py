@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,18 +26,22 @@ class Staged:
     items: tuple[str, ...]
 
 
-def collect(workspace: Path, *, with_pictures: bool = True) -> list[Staged]:
+def collect(workspace: Path, *, datasets: Sequence[str] = (), with_pictures: bool = True) -> list[Staged]:
     """Return what there is below `images/`, an entry each, of its first split, ROI and dataset; nothing elsewhere.
 
     Parameters
     ----------
+    datasets
+        Their order; others come last.
     with_pictures
         The strips show stimuli: False where not all stimuli may be published.
     """
     folders: dict[str, Path] = {}
-    for folder in sorted((workspace / "images").glob("*/*/*/*/stages")):
+    place = {name: number for number, name in enumerate(datasets)}
+    found = sorted((workspace / "images").glob("*/*/*/*/stages"))
+    for folder in sorted(found, key=lambda path: place.get(path.parent.name, len(place))):
         folders.setdefault(folder.relative_to(workspace / "images").parts[0], folder)
-    return [_staged(name, folder) for name, folder in folders.items()] if with_pictures else []
+    return [_staged(name, folders[name]) for name in sorted(folders)] if with_pictures else []
 
 
 def _staged(name: str, folder: Path) -> Staged:
@@ -55,5 +60,5 @@ def _decoded(record: dict[str, list[dict[str, object]]]) -> str:
     if not record["semantics"]:
         return ""
     own = record["semantics"][0]
-    shows = "" if own["true"] is None else f", shows {own['true']}"
-    return f" (decoded {own['decoded']}{shows})"
+    decoded, true = (f"cluster {x}" if isinstance(x, int) else x for x in (own["decoded"], own["true"]))
+    return f" (decoded {decoded}{'' if true is None else f', shows {true}'})"
