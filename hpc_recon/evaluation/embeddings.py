@@ -108,7 +108,7 @@ def p_of_shuffled_pairs(
     found = {}
     for name, own in made.items():
         table = np.stack([latent_scores.similarity(own, np.broadcast_to(one, own.shape)) for one in true[name]], axis=1)
-        found[f"feature_similarity_{name}"] = latent_scores.shuffled_p(table, n=n, rng=rng)
+        found[f"feature_similarity_{name}"] = latent_scores.permutation_p(table, n=n, rng=rng)
     return found
 
 

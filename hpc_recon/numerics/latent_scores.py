@@ -88,20 +88,6 @@ def permutation_p(pairs: Array, *, n: int, rng: np.random.Generator) -> float:
     return (count + 1) / (n + 1)
 
 
-def shuffled_p(table: Array, *, n: int, rng: np.random.Generator) -> float:
-    """Return how often shuffled pairs have a mean score as large as the right ones, (b + 1) / (n + 1).
-
-    Parameters
-    ----------
-    table
-        (n_items, n_items) the score of each item with what each item shows; the diagonal is the right pairs.
-    """
-    rows = np.arange(len(table))
-    own = table[rows, rows].mean()
-    count = sum(table[rows, rng.permutation(len(table))].mean() >= own for _ in range(n))
-    return float((count + 1) / (n + 1))
-
-
 def null_p(own: Array, null: Array, *, n: int, rng: np.random.Generator) -> float:
     """Return how often the mean over items of scores drawn from each item's null is as large, (b + 1) / (n + 1).
 

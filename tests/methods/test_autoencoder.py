@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.latent_options import LatentGenerator
-from hpc_recon.methods import autoencoder, latent
+from hpc_recon.methods import autoencoder
 from hpc_recon.nets import latent_generators
 
 
@@ -51,7 +51,7 @@ def test_trained_generators_give_back_unseen_images_better_than_their_mean_and_a
     made = autoencoder.make(kind, RAMPS, RAMPS_TRAINING, n_latents=8, epochs=10, seed=1)
     (tmp_path / "g.pt").write_bytes(latent_generators.state_bytes(made.state))
     options = LatentGenerator(kind=kind, weights=tmp_path / "g.pt")
-    back = latent.render(made.latents[256:], options, size=None, device="cpu")
+    back = latent_generators.render(made.latents[256:], options, size=None, device="cpu")
     true = RAMPS[256:] / 255
     mean = RAMPS[:256].mean(axis=0) / 255
     assert np.square(back - true).mean() < 0.8 * np.square(mean - true).mean()

@@ -41,7 +41,7 @@ def test_a_dry_run_of_all_verbs_touches_nothing(study, tmp_path, capsys):
     before = sorted(tmp_path.rglob("*"))
     assert outlook.dry_run([step(name) for name in names], Options(study=study)) == 0
     printed = capsys.readouterr().out
-    assert "tiny: 10 of 10 tiles in 9 groups" in printed
+    assert "tiny: 11 of 11 tiles in 10 groups" in printed
     assert "Sizes that the workspace does not hold yet are those of the study file" in printed
     assert "All units instead of" not in printed
     assert sorted(tmp_path.rglob("*")) == before
