@@ -4,7 +4,8 @@ Stages: `features` (one tile a split, ROI and layer), `images` (one tile a metho
 (the same for entries of method `latent`: `scores/latents/`),
 `tables` (joins both into `scores/features.csv`, `scores/images.csv` and `scores/summary.json`, tests them in
 `scores/tests.csv`, compares variants with each other in `scores/winning.csv`, says in `scores/validity.json` what the
-images are evidence of, and lists the items in `scores/items.csv`; where some units are decoded, `scores/expected.json`
+images are evidence of, lists the items in `scores/items.csv`, and the filters of first convolutions in
+`scores/filters.csv`; where some units are decoded, `scores/expected.json`
 says what they tell about all), `controls` (`scores/controls.json`, where `control` was run: whether scores are at
 chance with brains that can tell nothing), and `human` (`scores/human.csv` and `scores/human.json`, where raters judged
 images).
@@ -19,11 +20,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpc_recon.core import expected, memory
+from hpc_recon.core import expected
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
-from hpc_recon.core.errors import StudyError
-from hpc_recon.core.files import sha256, write_json
+from hpc_recon.core.files import write_json
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical
 
@@ -33,23 +33,18 @@ if TYPE_CHECKING:
     from hpc_recon.evaluation.parts import Scored
     from hpc_recon.numerics.scores import Interval
 
-#: pandas and scikit-image, imported by the first tile of a worker (measured: 55 MiB).
-_LIBRARIES = 64 * 2**20
-#: Multiplications and shard bytes a second on one core, for the projected time.
-_FLOPS, _BYTES = 5e9, 3e8
-
 
 def plan(study: Study, shapes: Shapes) -> list[Tile]:
     """Return a tile a layer, a set of images, and an ROI's voxels; one joins tables, one reads what raters judged."""
-    from hpc_recon.evaluation import voxels
+    from hpc_recon.evaluation import filters, planning, voxels
 
     ceilings = voxels.tiles(study, shapes)
     features = [
-        _features_tile(study, shapes, (split, roi), network=network, layer=layer)
+        planning.features_tile(study, shapes, (split, roi), network=network, layer=layer)
         for split, roi, network, layer in study.layer_sets(decoded=True)
     ]
     images = [
-        _images_tile(study, shapes, variant, (split, roi, dataset))
+        planning.images_tile(study, shapes, variant, (split, roi, dataset))
         for variant in study.reconstruct
         for split, roi, dataset in study.image_sets(variant)
     ]
@@ -58,16 +53,18 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         "seed": study.seed,
         "holds": ("tests", "validity", "winning", "anova", "warnings"),
     }
-    settings = canonical(_averaging(study) | content | _chosen(study))
+    settings = canonical(planning.averaging(study) | content | planning.chosen(study))
     more = {"evaluate/images": images, "evaluate/voxels": ceilings}
     upstream = ("evaluate/features", *(key for key, found in more.items() if found))
     voxel_bytes = sum(tile.need.bytes_out for tile in ceilings)
     rows = 300 * (len(features) + len(images))
     need = Need(
-        host_bytes=max([_LIBRARIES, *(tile.need.host_bytes for tile in images)]) + 2000 * rows + 8 * voxel_bytes,
+        host_bytes=max([planning.LIBRARIES, *(tile.need.host_bytes for tile in images)])
+        + 2000 * rows
+        + 8 * voxel_bytes,
         bytes_in=60 * rows + voxel_bytes + sum(tile.need.bytes_in for tile in images),
         bytes_out=60 * rows,
-        files_out=9 + (study.units is not None),
+        files_out=9 + (study.units is not None) + any(filters.has(key[3]) for key in study.layer_sets(decoded=True)),
         seconds=1 + rows / 2e4 + sum(0.2 * tile.need.seconds for tile in images),
     )
     tables = Tile(Group("evaluate", ("tables",), settings, upstream), "tables", 0, 1, need)
@@ -79,13 +76,15 @@ def _controls_tile(study: Study) -> list[Tile]:
     """Return the tile that reads finished controls; none where no control was run to its end."""
     if not (_workspace(study) / "controls").is_dir():
         return []
-    from hpc_recon.evaluation import control_scores
+    from hpc_recon.evaluation import control_scores, planning
 
     found = control_scores.digest(study)
     if found is None:
         return []
     held, seconds = control_scores.need(study)
-    need = Need(host_bytes=_LIBRARIES + held, bytes_in=held, bytes_out=2**16, files_out=1, seconds=0.5 + seconds)
+    need = Need(
+        host_bytes=planning.LIBRARIES + held, bytes_in=held, bytes_out=2**16, files_out=1, seconds=0.5 + seconds
+    )
     return [Tile(Group("evaluate", ("controls",), canonical({"controls": found})), "controls", 0, 1, need)]
 
 
@@ -101,111 +100,6 @@ def _human_tile(study: Study) -> Tile:
     from hpc_recon.reporting import human  # pandas: not for every plan
 
     return human.tile(study, _workspace(study))
-
-
-def _averaging(study: Study) -> dict[str, object]:
-    """Return how test repeats are averaged, where that is not the default: else older scores would count as done."""
-    return {} if study.decode.average is True else {"average": study.decode.average}
-
-
-def _chosen(study: Study) -> dict[str, object]:
-    """Return which metrics of images are computed, where that is not the default; weights count by their content.
-
-    Raises
-    ------
-    StudyError
-        If a weights file does not exist.
-    """
-    from hpc_recon.nets.identity import file_sha256
-
-    options = study.evaluate
-    chosen: dict[str, object] = {"ssim_identification": True} if options.ssim_identification else {}
-    if options.presets:
-        chosen["presets"] = sorted(options.presets)
-        chosen["networks"] = {name: file_sha256(path) for name, path in options.networks.items()}
-    return chosen
-
-
-def _shapes(study: Study, dataset: str) -> dict[str, object]:
-    """Return where the colours and shapes of a dataset are known from, if they are; a file by its content.
-
-    Raises
-    ------
-    StudyError
-        If a file does not exist, or a dataset is no test dataset.
-    """
-    unknown = sorted(set(study.evaluate.shapes) - set(study.test_datasets()))
-    if unknown:
-        tests = ", ".join(study.test_datasets())
-        raise StudyError("evaluate.shapes", [f"{unknown[0]!r} is no test dataset; there are: {tests}"])
-    source = study.evaluate.shapes.get(dataset)
-    if source is None:
-        return {}
-    if isinstance(source, Path) and not source.is_file():
-        raise StudyError("evaluate.shapes", [f"{dataset}: the file {source} does not exist; give another, or labels"])
-    return {"shapes": sha256(source) if isinstance(source, Path) else source}
-
-
-def _features_tile(study: Study, shapes: Shapes, place: tuple[str, str], *, network: str, layer: str) -> Tile:
-    from hpc_recon.evaluation.layers import TEST_UNITS
-    from hpc_recon.evaluation.truth import TRAINING_UNITS
-
-    split, roi = place
-    name = study.decoded_name(network)
-    datasets = study.test_datasets(split)
-    # The decoded features' own fingerprint covers the brain, the decoders and the features they were made from.
-    upstream = f"{'fit' if study.fit.decode else 'decode'}/{split}/{roi}/{name}/{layer}"
-    settings = canonical(
-        _averaging(study) | {"identification": {d: study.datasets[d].identification for d in datasets}}
-    )
-    n_units = shapes.n_units(network, layer)
-    n_decoded = study.n_decoded(n_units, layer)
-    n_items, n_stimuli = sum(shapes.n_items(split, d) for d in datasets), shapes.n_stimuli()
-    bytes_in = memory.array_bytes(n_stimuli + 2 * n_items, n_units)
-    need = Need(
-        host_bytes=_LIBRARIES
-        + memory.shard_bytes(n_stimuli, min(TRAINING_UNITS, n_units), itemsize=12)
-        + memory.shard_bytes(8 * n_items, min(TEST_UNITS, n_units))
-        + memory.array_bytes(8 * n_items, n_stimuli, itemsize=8),
-        bytes_in=bytes_in,
-        bytes_out=memory.array_bytes(n_items, n_stimuli) + 200 * n_items,
-        files_out=1 + len(datasets) + (study.units is not None),
-        seconds=0.2 + 2.0 * n_items * n_stimuli * n_decoded / _FLOPS + bytes_in / _BYTES,
-    )
-    return Tile(Group("evaluate", ("features", split, roi, name, layer), settings, (upstream,)), "features", 0, 1, need)
-
-
-def _images_tile(study: Study, shapes: Shapes, variant: str, place: tuple[str, str, str]) -> Tile:
-    from hpc_recon.evaluation import presets
-
-    split, roi, dataset = place
-    name = study.decoded_name(study.reconstruct[variant].network)
-    upstream = (
-        "/".join(("reconstruct", variant, *place)),
-        f"evaluate/features/{split}/{roi}/{name}",
-        f"{study.source_verb}/stimuli",
-    )
-    settings = canonical(
-        _averaging(study)
-        | {"identification": study.datasets[dataset].identification}
-        | _chosen(study)
-        | _shapes(study, dataset)
-    )
-    height, width = shapes.image_size()
-    n_items, n_stimuli = shapes.n_items(split, dataset), shapes.n_stimuli()
-    image = memory.array_bytes(height, width, 3)
-    more_bytes, more_seconds = presets.need(study.evaluate, n_items, n_items)  # at most a stimulus an item
-    need = Need(
-        host_bytes=_LIBRARIES
-        + more_bytes
-        + memory.shard_bytes(n_stimuli, height, width, 3, itemsize=1)
-        + 24 * n_items * image,
-        bytes_in=n_stimuli * image // 4 + n_items * image,
-        bytes_out=600 * n_items,
-        files_out=2,
-        seconds=0.5 + 0.05 * n_items + more_seconds,
-    )
-    return Tile(Group("evaluate", ("images", variant, *place), settings, upstream), "images", 0, 1, need)
 
 
 def prepare(study: Study) -> None:
@@ -246,7 +140,7 @@ def _rows(found: Iterable[Scored], place: dict[str, str]) -> list[dict[str, Any]
 
 def _score_layer(study: Study, tile: Tile) -> list[Path]:
     """Score one layer in all test datasets of a split, and compare its decoded items with the training stimuli."""
-    from hpc_recon.evaluation import layers, parts
+    from hpc_recon.evaluation import filters, layers, parts
     from hpc_recon.numerics.expected import estimate
     from hpc_recon.reporting import tables
 
@@ -259,6 +153,9 @@ def _score_layer(study: Study, tile: Tile) -> list[Path]:
         place = {"split": split, "roi": roi, "network": network, "decoded_name": decoded_name, "layer": layer}
         files.append(expected.write(folder / expected.NAME, estimate(found.profiles, n_units=found.n_stored, **place)))
     fields = {**tables.split_fields(split), "roi": roi, "network": network, "layer": layer}
+    if filters.has(layer):
+        own = filters.rows(found, study, fields)
+        files.append(tables.write_rows(folder / filters.NAME, own, columns=filters.COLUMNS))
     rows = _rows(found.scored, fields)
     return [*files, tables.write_rows(folder / "scores.csv", rows, columns=tables.FEATURE_COLUMNS)]
 
@@ -281,7 +178,7 @@ def _score_images(study: Study, tile: Tile) -> list[Path]:
 
 def _join_tables(study: Study, tile: Tile) -> list[Path]:
     """Join the parts of all tiles into two tables, and summarise them with intervals and tests."""
-    from hpc_recon.evaluation import anova, card, cautions, parts, presets, significance, voxels, winning
+    from hpc_recon.evaluation import anova, card, cautions, filters, parts, presets, significance, voxels, winning
     from hpc_recon.reporting import tables
 
     folder = _workspace(study) / parts.SCORES
@@ -308,7 +205,9 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
     judged = card.collect(study, features, summary["tests"])
     summary["warnings"] = cautions.collect(study, summary["layers"], judged["few_images"])
     entries = [entry for part in layers for entry in expected.read(part / expected.NAME)]
+    by_filter = filters.places(study)
     return [
+        *([_join_filters(folder, by_filter)] if by_filter else []),
         *([expected.write(folder / expected.NAME, entries)] if study.units is not None else []),
         tables.write_frame(folder / "features.csv", features),
         tables.write_frame(folder / "images.csv", images),
@@ -320,6 +219,13 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
         write_json(folder / card.NAME, judged),
         write_json(folder / "summary.json", summary),
     ]
+
+
+def _join_filters(folder: Path, found: Sequence[Path]) -> Path:
+    from hpc_recon.evaluation import filters
+    from hpc_recon.reporting import tables
+
+    return tables.write_frame(folder / filters.NAME, tables.join(found, columns=filters.COLUMNS))
 
 
 def _interval(study: Study, values: Array, names: tuple[str, ...]) -> Interval:

@@ -82,6 +82,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
     from hpc_recon.reporting import (
         conversion,
         facts,
+        filter_plots,
         galleries,
         layer_plots,
         page,
@@ -108,6 +109,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
     pairs = anova.pairs(items, study.test_datasets())
     shown = galleries.collect(study, images)
     figures = study_figures.collect(summary, study, items, images, roi=roi, pairs=pairs)
+    figures += filter_plots.collect(filter_plots.read(scores), study, roi=roi)
     content = page.Page(
         title=study.report.title or study.name,
         description=study.report.description,

@@ -149,8 +149,17 @@ def fill_workspace() -> Callable[..., None]:
     features, decoder statistics, decoded features and reconstructions of every split, with their receipts.
     """
 
-    def fill(study: Study, *, noise: float = 1.0, per_dataset: int = 4, n_training: int = 12) -> None:
-        _Fake(study, noise=noise, sizes={**dict.fromkeys(study.datasets, per_dataset), "training": n_training}).fill()
+    def fill(
+        study: Study,
+        *,
+        noise: float = 1.0,
+        per_dataset: int = 4,
+        n_training: int = 12,
+        unit_shapes: dict[tuple[str, str], tuple[int, ...]] | None = None,
+    ) -> None:
+        fake = _Fake(study, noise=noise, sizes={**dict.fromkeys(study.datasets, per_dataset), "training": n_training})
+        fake.shape |= unit_shapes or {}
+        fake.fill()
 
     return fill
 
@@ -219,8 +228,9 @@ class _Fake:
 
         shape = self.shape[network, layer]
         flat = (self.images / 255.0).transpose(0, 3, 1, 2).reshape(len(self.images), -1)  # (n, 768)
-        if len(shape) == 1:
-            flat = flat @ np.random.default_rng(shape[0]).normal(size=(flat.shape[1], shape[0]))
+        n_units = int(np.prod(shape))
+        if n_units != flat.shape[1]:
+            flat = flat @ np.random.default_rng(n_units).normal(size=(flat.shape[1], n_units))
         made_by = f"extract/{network}/{layer}"
         files = self._array(layout.features(network, layer), flat, made_by, unit_shape=list(shape))
         self._receipt(("extract", network, layer), files)

@@ -226,6 +226,8 @@ def test_a_browser_shows_the_page(reported, browser, tmp_path):
         browser.screenshot(tmp_path / "page.png")
         assert len(np.unique(np.asarray(Image.open(tmp_path / "page.png").convert("L")))) > 50
         assert browser.run("document.documentElement.scrollWidth") <= width
+        shown = "[...document.querySelectorAll('.band .row img')].filter((image) => image.offsetParent)"
+        assert browser.run(f"Math.min(...{shown}.map((image) => image.offsetWidth))") > 90
     broken = "[...document.querySelectorAll('.row img')].map((i) => (i.loading = 'eager', i.decode()))"
     browser.run(f"Promise.all({broken})")
     assert browser.run("[...document.querySelectorAll('.row img')].every((image) => image.naturalWidth > 0)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,13 +14,15 @@ from hpc_recon.evaluation import truth
 from hpc_recon.evaluation.parts import Scored
 from hpc_recon.numerics import identification
 from hpc_recon.numerics.layer_scores import LayerScores, layer_scores
-from hpc_recon.numerics.scores import Identification, Products, pairwise_identification
+from hpc_recon.numerics.scores import Identification, Products, pairwise_identification, profile_correlation
 from hpc_recon.stores.items import read_shown, training_rows
 
 #: Units of the test stimuli that are held at once: a shard of decoded features.
 TEST_UNITS = 32768
 #: How many of the most similar candidates may hold an item's stimulus.
 TOP = (1, 5)
+#: Names of the first convolution, which is scored by filter: VGG's, and AlexNet's or a ResNet's.
+FIRST_CONVOLUTIONS = ("conv1_1", "conv1")
 
 Metrics = dict[str, tuple[Array, int | Array]]
 Whole = dict[str, tuple[float, int]]
@@ -40,12 +42,18 @@ class LayerFound:
         By dataset: (n_units,) profile correlations.
     n_stored
         Units of the layer in the store, whether they are decoded or not.
+    absolute
+        By dataset: (n_units,) profile correlations of absolute values, of a first convolution with a sign.
+    filters
+        (n_units,) filter of each unit of a first convolution; None of other layers.
     """
 
     scored: tuple[Scored, ...]
     similarity: Mapping[str, Array]
     profiles: Mapping[str, Array]
     n_stored: int
+    absolute: Mapping[str, Array] = field(default_factory=dict)
+    filters: Array | None = None
 
 
 def score(study: Study, place: tuple[str, str, str, str]) -> LayerFound:
@@ -74,6 +82,9 @@ def score(study: Study, place: tuple[str, str, str, str]) -> LayerFound:
     training = training_rows(study, split)
     found: dict[str, LayerScores] = {}
     nearness: dict[str, Products] = {}
+    absolute: dict[str, list[Array]] = {}
+    filters = reader.filters() if place[3] in FIRST_CONVOLUTIONS else None
+    has_sign = filters is not None and study.networks[place[2]].transform == "none"
     for start, stop in ranges(reader.n_units, TEST_UNITS):
         statistics = reader.statistics(start, stop)
         decoded = {name: reader.decoded(name, start, stop, n_items=len(items[name].names)) for name in items}
@@ -83,6 +94,10 @@ def score(study: Study, place: tuple[str, str, str, str]) -> LayerFound:
             true, category = reader.truth(own, start, stop), categories[name]
             block = layer_scores(decoded[name][own.scored], true, own.target, **statistics, category=category)
             found[name] = found[name] + block if name in found else block
+            if has_sign:
+                strength = reader.truth(own, start, stop, absolute=True) if own.has_means else np.abs(true)
+                profile = profile_correlation(np.abs(decoded[name][own.scored]), strength[own.target])
+                absolute.setdefault(name, []).append(profile)
         for name, block_products in reader.with_training(decoded, training, start, statistics=statistics).items():
             nearness[name] = nearness[name] + block_products if name in nearness else block_products
     similarity = {name: nearness[name].correlation() for name in items}
@@ -98,7 +113,8 @@ def score(study: Study, place: tuple[str, str, str, str]) -> LayerFound:
         names = tuple(items[name].names[i] for i in own.scored)
         scored.append(Scored({"dataset": name}, names, metrics, whole))
     profiles = {name: own_scores.profile for name, own_scores in found.items()}
-    return LayerFound(tuple(scored), similarity, profiles, reader.n_stored)
+    strengths = {name: np.concatenate(blocks) for name, blocks in absolute.items()}
+    return LayerFound(tuple(scored), similarity, profiles, reader.n_stored, strengths, filters)
 
 
 def _numbers(category: tuple[str, ...] | None) -> Array | None:

@@ -13,7 +13,7 @@ from hpc_recon.core.errors import DataError
 from hpc_recon.core.sampling import unit_sample
 from hpc_recon.core.tiles import ranges
 from hpc_recon.numerics import scores
-from hpc_recon.stores import arrays, images, layout
+from hpc_recon.stores import arrays, images, layout, shapes
 
 if TYPE_CHECKING:
     from hpc_recon.numerics.scores import Products
@@ -43,6 +43,11 @@ class Truth:
     target: Array
     rows: tuple[Array, ...]
     category: tuple[str, ...] | None = None
+
+    @property
+    def has_means(self) -> bool:
+        """Whether some target is a mean over stimuli, as that of a category."""
+        return any(len(group) > 1 for group in self.rows)
 
 
 def of_items(study: Study, items: Items) -> Truth:
@@ -90,8 +95,17 @@ class LayerReader:
         self._name = study.decoded_name(network)
         self._features = layout.features(network, self._layer)
         self.n_stored = arrays.describe(self._workspace, self._features).shape[1]
+        self._unit_shape = shapes.read(study).unit_shape(network, self._layer)
         self._units = unit_sample(study, network, self._layer, self.n_stored)
         self.n_units = self.n_stored if self._units is None else len(self._units)
+
+    def filters(self) -> Array | None:
+        """Return the filter (channel) of each unit, (n_units,) int64; None where the layer has no positions."""
+        shape = self._unit_shape
+        if len(shape) != 3:
+            return None
+        units = np.arange(self.n_stored) if self._units is None else np.asarray(self._units)
+        return units // (shape[1] * shape[2])
 
     def statistics(self, start: int, stop: int) -> dict[str, Array]:
         """Return `mean` and `scale` of the units over the training stimuli, (units,) each."""
@@ -115,11 +129,15 @@ class LayerReader:
         columns = slice(start, stop) if self._units is None else self._units[start:stop]
         return arrays.read(self._workspace, self._features, rows, columns)
 
-    def truth(self, own: Truth, start: int, stop: int) -> Array:
-        """Return the features of each target of a dataset, (targets, units): the mean over its stimuli."""
+    def truth(self, own: Truth, start: int, stop: int, *, absolute: bool = False) -> Array:
+        """Return the features of each target of a dataset, (targets, units): the mean over its stimuli.
+
+        With `absolute`, of absolute values.
+        """
         rows = np.unique(np.concatenate(own.rows))
         found = self.true(rows, start, stop)
-        if all(len(group) == 1 for group in own.rows):
+        found = np.abs(found) if absolute else found
+        if not own.has_means:
             return found[np.searchsorted(rows, [group[0] for group in own.rows])]
         means = [found[np.searchsorted(rows, group)].mean(axis=0, dtype=np.float64) for group in own.rows]
         return np.stack(means).astype(np.float32)

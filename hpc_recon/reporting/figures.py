@@ -29,6 +29,12 @@ _TICKS = 6
 _SIZE = (3.55, 2.75)  # inches of 72 px: about 256 px wide at least on a telephone, a third of the page on a laptop
 
 
+#: Inches that title and legend of a file take beside the plot.
+_TITLE = 0.4
+#: Letters that a line of the legend of a file holds.
+_LETTERS = 60
+
+
 @dataclass(frozen=True)
 class Series:
     """One line: a value a layer (None: not defined), and the limits of its interval where there is one."""
@@ -65,22 +71,24 @@ class Panel:
     svg: str
     alt: str
     draw: Draw = field(compare=False, repr=False)
+    #: Inches of 72 px.
+    height: float = _SIZE[1]
 
 
-def panel(title: str, draw: Draw, *, subtitle: str, alt: str) -> Panel:
-    """Draw a plot for the page."""
+def panel(title: str, draw: Draw, *, subtitle: str, alt: str, height: float = _SIZE[1]) -> Panel:
+    """Draw a plot for the page, `height` inches high."""
     with _style():
-        figure = Figure(figsize=_SIZE, layout="constrained")
+        figure = Figure(figsize=(_SIZE[0], height), layout="constrained")
         draw(figure.add_subplot(), _PAGE)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return Panel(title, subtitle, inline(buffer.getvalue()), alt, draw)
+    return Panel(title, subtitle, inline(buffer.getvalue()), alt, draw, height)
 
 
 def save(one: Panel, folder: Path, stem: str) -> list[Path]:
     """Write a plot as `<stem>.png` (200 dots an inch) and `<stem>.pdf`, with its title; return the files."""
     with _style():
-        figure = Figure(figsize=_SIZE, layout="constrained")
+        figure = Figure(figsize=(_SIZE[0], one.height + _TITLE), layout="constrained")
         axes = figure.add_subplot()
         one.draw(axes, _FILE)
         axes.set_title(one.title, color=_FILE.text, fontsize=9, loc="left", pad=14)
@@ -136,10 +144,18 @@ def layer_panel(
             _draw(axes, one, places, groups=groups, shift=(number - (len(series) - 1) / 2) * 0.09)
         axes.set_ylim(*limits)
         _dress(axes, places, groups=groups, chance=chance, ink=ink)
-        if ink is _FILE and len(series) > 1:  # the page has one legend for all
-            axes.legend(frameon=False, fontsize=7, labelcolor=ink.text)
+        legend_below(axes, ink)
 
     return panel(title, draw, subtitle=subtitle, alt=_alt(title, series, groups))
+
+
+def legend_below(axes: Axes, ink: Ink) -> None:
+    """Name the series of a file below its plot, where there are several; the page has one legend for all plots."""
+    handles, names = axes.get_legend_handles_labels() if ink is _FILE else ([], [])
+    if len(names) > 1 and isinstance(axes.figure, Figure):
+        n_columns = max(1, min(3, _LETTERS // (max(map(len, names)) + 4)))
+        axes.figure.legend(handles, names, loc="outside lower left", frameon=False, fontsize=7, labelcolor=ink.text,
+                           ncols=n_columns, columnspacing=1.2, handlelength=1.4)  # fmt: skip
 
 
 def _places(groups: Sequence[tuple[str, Sequence[str]]]) -> list[float]:

@@ -16,7 +16,7 @@ from hpc_recon.core.array import Array
 LARGEST = 256
 #: Images up to this side are enlarged without smoothing, so that a pixel stays a pixel.
 PIXELATED = 64
-#: Columns of a band at most: eight images of 100 px fit beside their labels on a laptop, 42 px each on a telephone.
+#: Columns of a band at most: eight images of 100 px fit beside their labels on a laptop. A telephone shows three.
 COLUMNS = 8
 
 

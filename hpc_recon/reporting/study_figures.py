@@ -15,8 +15,9 @@ from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
 from hpc_recon.core.options import IcnnOptions
 from hpc_recon.reporting import tables
-from hpc_recon.reporting.figures import COLOURS, MARKERS, Ink, Panel, Series, layer_panel, panel, plain, save
+from hpc_recon.reporting.figures import COLOURS, MARKERS, Ink, Panel, Series, panel, plain, save
 from hpc_recon.reporting.layer_plots import PanelRow
+from hpc_recon.reporting.method_plots import method_panel
 from hpc_recon.reporting.score_tables import method_title
 from hpc_recon.reporting.words import Entry, dataset_title, metric_name
 
@@ -108,7 +109,7 @@ def _tasks(points: Sequence[tuple[str, str, float, float]], first: str, second: 
 
 
 def methods(summary: Mapping[str, Any], study: Study, *, roi: str) -> list[Panel]:
-    """Draw scores of images by method, a line a dataset: layer combinations, with and without a generator.
+    """Draw scores of images by method, points a dataset: layer combinations, with and without a generator.
 
     One panel a score, pooled over subjects by their mean; none for a single method.
     """
@@ -129,9 +130,8 @@ def methods(summary: Mapping[str, Any], study: Study, *, roi: str) -> list[Panel
             limits = (low - 0.04 * (high - low), high + 0.04 * (high - low))
             subtitle = "by method; whiskers: interval over images, where there is one subject"
             found.append(
-                layer_panel(metric_name(metric), series, groups=[("", names)], chance=chance, limits=limits,
-                            subtitle=subtitle)
-            )  # fmt: skip
+                method_panel(metric_name(metric), series, names=names, chance=chance, limits=limits, subtitle=subtitle)
+            )
     return found
 
 

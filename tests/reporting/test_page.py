@@ -93,6 +93,24 @@ def test_what_more_data_would_bring_is_a_section(content):
     assert ("section", {"id": "power"}) in checker.tags
 
 
+def test_a_telephone_repeats_the_names_of_rows_after_three_pictures(content):
+    """All rows of a band wrap together there: each part of three needs the names of its rows."""
+    image = pictures.Picture("data:,", "x", is_pixelated=False)
+    rows = [
+        pictures.Strip("seen", "", "stimulus", (image,) * 7),
+        pictures.Strip("deep", "S1", "reconstruction", (image,) * 7),
+    ]
+    html = page.render(replace(content, galleries=[pictures.gallery("Letters", "ABCDEFG", rows)]))
+    names = [
+        attributes["class"]
+        for tag, attributes in check(html).tags
+        if tag == "div" and "name" in attributes.get("class", "")
+    ]
+    assert names == ["name", "name again part1", "name again part2"] * 2
+    assert html.count("deep <small>S1</small>") == 3
+    assert [html.count(f'style="--row:{i}"') for i in range(3)] == [1, 1, 0]
+
+
 def test_the_page_is_well_formed_and_self_contained(content):
     checker = check(page.render(content))
     assert all(source.startswith(("data:", "#")) for source in checker.sources)

@@ -66,7 +66,7 @@ class Recorder:
 def test_methods_are_compared_score_by_score(study):
     one, other = study_figures.methods(summary(study), study, roi="VC")
     assert (one.title, other.title) == ("Identification", "Pixel correlation")
-    assert "from 0.60 (All layers) to 0.90 (only_conv3_1)" in one.alt
+    assert "All layers 0.60, only_conv1_1 0.70, only_conv2_1 0.80, only_conv3_1 0.90" in one.alt
     single = study.model_copy(update={"reconstruct": {"all": study.reconstruct["all"]}})
     assert study_figures.methods(summary(study), single, roi="VC") == []
 
@@ -81,7 +81,7 @@ def test_names_are_text_and_not_formulas(study, tmp_path):
 
 def test_several_subjects_are_averaged_without_an_interval(study):
     (one, _) = study_figures.methods(summary(study, ("S1", "S2")), study, roi="VC")
-    assert "from 0.61 (All layers) to 0.91" in one.alt
+    assert "All layers 0.61, only_conv1_1 0.71" in one.alt
     assert study_figures._mean([{"mean": 0.4, "low": 0, "high": 1}, {"mean": 0.6, "low": 0, "high": 1}]) == (
         0.5, None, None
     )  # fmt: skip
