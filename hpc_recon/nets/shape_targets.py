@@ -11,19 +11,15 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import skimage
 import torch
-from skimage import color, feature, filters, measure
 from torch import Tensor, nn
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import SHAPE_ARCHITECTURES
 
-#: Functions of scikit-image without types.
-_gaussian: Any = filters.gaussian
-_sobel: Any = filters.sobel
-_canny: Any = feature.canny
-_label: Any = measure.label
-_otsu: Any = filters.threshold_otsu
+#: Without types. Its parts (color, filters, ...) are imported when they are first used: other networks need none.
+_library: Any = skimage
 #: Cells of an edge of each grid.
 GRIDS = (8, 16, 32, 64)
 #: The Gaussian that is applied before anything is looked for, standard deviation as a part of the image's edge: it
@@ -42,13 +38,15 @@ WEAK, STRONG = 0.3, 0.6
 
 def blurred(image: Array) -> Array:
     """Return the luminance of an RGB image (H, W, 3) in [0, 1], blurred, (H, W)."""
-    grey: Array = _gaussian(color.rgb2gray(image), sigma=BLUR * max(image.shape[:2]), preserve_range=True)
+    grey: Array = _library.filters.gaussian(
+        _library.color.rgb2gray(image), sigma=BLUR * max(image.shape[:2]), preserve_range=True
+    )
     return grey
 
 
 def edges(image: Array) -> Array:
     """Return how steep the luminance is, (H, W) in [0, 1]: Sobel's gradient of the blurred image."""
-    found: Array = _sobel(blurred(image))
+    found: Array = _library.filters.sobel(blurred(image))
     return found
 
 
@@ -58,7 +56,7 @@ def contours(image: Array) -> Array:
     contrast = float(np.ptp(grey))
     if contrast < FLAT:
         return np.zeros_like(grey)
-    found: Array = _canny((grey - grey.min()) / contrast, low_threshold=WEAK, high_threshold=STRONG)
+    found: Array = _library.feature.canny((grey - grey.min()) / contrast, low_threshold=WEAK, high_threshold=STRONG)
     return found.astype(np.float64)
 
 
@@ -68,14 +66,14 @@ def foreground(image: Array) -> Array:
     The distance (CIELAB) from the border's median colour is cut where Otsu's method cuts it; small spots are left out.
     An image of one colour is background.
     """
-    lab = color.rgb2lab(image)
+    lab = _library.color.rgb2lab(image)
     width = max(1, round(BORDER * min(image.shape[:2])))
     inside = np.zeros(image.shape[:2], bool)
     inside[width:-width, width:-width] = True
     distance = np.linalg.norm(lab - np.median(lab[~inside], axis=0), axis=-1)
     if np.ptp(distance) < FLAT:
         return np.zeros_like(distance)
-    numbered = _label(distance > _otsu(distance))
+    numbered = _library.measure.label(distance > _library.filters.threshold_otsu(distance))
     sizes = np.bincount(numbered.ravel())
     kept = sizes >= SMALLEST * numbered.size
     kept[0] = False
