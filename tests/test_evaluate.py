@@ -308,7 +308,7 @@ def test_the_plan_names_what_it_reads_and_what_it_needs(make_study, fill_workspa
 
 
 def test_published_presets_are_scored_beside_the_projects_own(make_study, fill_workspace, run_verb):
-    chosen = {"resamples": 100, "presets": ["kamitani", "takagi"], "ssim_identification": True}
+    chosen = {"resamples": 100, "presets": ["kamitani", "takagi"], "ssim_identification": True, "n_way": [5, 50]}
     study = make_study(reconstruct={"direct": {"method": "pixels", "network": "pixels"}}, evaluate=chosen)
     fill_workspace(study)
     run_verb(evaluate, study)
@@ -316,6 +316,7 @@ def test_published_presets_are_scored_beside_the_projects_own(make_study, fill_w
     direct = {e["metric"]: e for e in summary["images"] if e["variant"] == "direct"}
     assert {"rmse", "psnr", "ssim_identification", "kamitani.rmse", "kamitani.identification_euclidean"} <= set(direct)
     assert direct["kamitani.rmse"]["mean"] == pytest.approx(255 * direct["rmse"]["mean"])
+    assert not [metric for metric in direct if metric.endswith("way")]  # there are two stimuli
     assert direct["kamitani.ssim"]["mean"] == direct["ssim"]["mean"]
     absent = {(e["preset"], e["metric"]) for e in summary["absent"]}
     assert {("takagi", "inception"), ("takagi", "clip"), ("kamitani", "alexnet_conv1")} <= absent

@@ -32,6 +32,9 @@ class Evaluate(BaseModel):
     ssim_identification: bool = Field(
         False, description="identification of images by SSIM instead of r; takes time: every image with every stimulus"
     )
+    n_way: tuple[Literal[5, 10, 50], ...] = Field(
+        (), description="also identification of images among so many candidates, 5, 10 or 50 (chance 1 / n)"
+    )
     presets: tuple[PresetName, ...] = Field(
         (),
         description="published sets of image metrics, beside this project's own: mindeye, brain-diffuser, takagi, "
@@ -56,6 +59,8 @@ class Evaluate(BaseModel):
     def _used(self) -> Evaluate:
         if len(set(self.presets)) != len(self.presets):
             raise ValueError(f"presets must differ, got {', '.join(self.presets)}")
+        if len(set(self.n_way)) != len(self.n_way):
+            raise ValueError(f"numbers of n_way must differ, got {', '.join(map(str, self.n_way))}")
         unused = [name for name in self.networks if not set(USED_BY[name]) & set(self.presets)]
         if unused:
             raise ValueError(

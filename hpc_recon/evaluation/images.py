@@ -9,10 +9,11 @@ import numpy as np
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
+from hpc_recon.core.evaluate_options import Evaluate
 from hpc_recon.core.tiles import ranges
 from hpc_recon.evaluation import shapes
 from hpc_recon.evaluation.parts import Scored, nearest
-from hpc_recon.numerics import image_scores, scores
+from hpc_recon.numerics import identification, image_scores, scores
 from hpc_recon.stores import images, layout
 from hpc_recon.stores.items import read_shown, training_rows
 
@@ -86,7 +87,7 @@ def score(study: Study, variant: str, place: tuple[str, str, str]) -> ImagesFoun
         Scored(
             {"variant": name, "network": source},
             names,
-            _metrics(made, true, target, among=among, by_ssim=study.evaluate.ssim_identification) | more[name, source],
+            _metrics(made, true, target, among=among, options=study.evaluate) | more[name, source],
         )
         for (name, source), made in candidates.items()
     ]
@@ -104,7 +105,7 @@ def _published(
     return published.score(study.evaluate, candidates, true, target, among=among)
 
 
-def _metrics(made: Array, true: Array, target: Array, *, among: bool, by_ssim: bool) -> Metrics:
+def _metrics(made: Array, true: Array, target: Array, *, among: bool, options: Evaluate) -> Metrics:
     """Score images (items, H, W, 3) that show the stimuli `true[target]`; each metric with its number of values."""
     n_values = int(np.prod(true.shape[1:]))
     similarity = scores.pixel_similarity(made, true)  # (items, stimuli)
@@ -116,7 +117,12 @@ def _metrics(made: Array, true: Array, target: Array, *, among: bool, by_ssim: b
     }
     if among and len(true) > 1:
         metrics["identification"] = (scores.pairwise_identification(similarity, target).accuracy, len(true) - 1)
-        if by_ssim:
+        others = np.arange(len(true)) != target[:, None]
+        not_below = identification.n_not_below(similarity, metrics["pixel_correlation"][0], others)
+        for n in options.n_way:
+            if len(true) >= n:
+                metrics[f"identification_{n}way"] = (identification.n_way(not_below, len(true) - 1, n), len(true) - 1)
+        if options.ssim_identification:
             alike = image_scores.ssim_similarity(made, true)
             metrics["ssim_identification"] = (scores.pairwise_identification(alike, target).accuracy, len(true) - 1)
     return metrics

@@ -33,6 +33,8 @@ def chosen(study: Study) -> dict[str, object]:
 
     options = study.evaluate
     metrics: dict[str, object] = {"ssim_identification": True} if options.ssim_identification else {}
+    if options.n_way:
+        metrics["n_way"] = sorted(options.n_way)
     if options.presets:
         metrics["presets"] = sorted(options.presets)
         metrics["networks"] = {name: file_sha256(path) for name, path in options.networks.items()}

@@ -6,6 +6,8 @@ is a loss; a comparison with an undefined similarity counts one half, and is cou
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from hpc_recon.core.array import Array
@@ -142,6 +144,38 @@ def top(not_below: Array, k: int) -> Array:
     ([1.0, 0.5, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0, 0.0])
     """
     return np.asarray(np.clip(k - np.asarray(not_below, np.float64), 0.0, 1.0))
+
+
+def n_way(not_below: Array, n_others: int, n: int) -> Array:
+    """Return how probably each item's own stimulus is more similar than n - 1 others drawn at random, (n,) float64.
+
+    The mean over all draws without replacement, exact: with b of m others not below the own stimulus it is
+    C(m - b, n - 1) / C(m, n - 1). Chance is 1 / n; n = 2 is pairwise identification. Between whole numbers of b (half a
+    candidate is an undefined comparison) it is interpolated.
+
+    Parameters
+    ----------
+    not_below
+        (n,) how many others are at least as similar (`n_not_below`).
+    n_others
+        Number of other candidates, m.
+    n
+        Candidates of one comparison, the own one among them.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than n - 1 others.
+
+    Examples
+    --------
+    >>> n_way(np.array([0.0, 1.0, 3.0]), 4, 3).tolist()
+    [1.0, 0.5, 0.0]
+    """
+    if n_others < n - 1:
+        raise ValueError(f"{n}-way identification needs {n - 1} other candidates, got {n_others}")
+    known = [math.comb(n_others - b, n - 1) / math.comb(n_others, n - 1) for b in range(n_others + 1)]
+    return np.asarray(np.interp(not_below, np.arange(n_others + 1), known))
 
 
 def by_category_alone(category: Array, target: Array) -> Array:

@@ -19,6 +19,10 @@ def test_a_network_that_no_preset_uses_is_an_error(make_study):
         make_study(evaluate={"presets": ["kamitani"], "networks": {"alexnet": "alexnet.pth"}})
     with pytest.raises(StudyError, match="presets must differ"):
         make_study(evaluate={"presets": ["takagi", "takagi"]})
+    with pytest.raises(StudyError, match="numbers of n_way must differ"):
+        make_study(evaluate={"n_way": [5, 5]})
+    with pytest.raises(StudyError, match="n_way"):
+        make_study(evaluate={"n_way": [1]})
 
 
 def test_weights_files_lie_beside_the_study(make_study, tmp_path):

@@ -39,6 +39,6 @@ def test_what_is_default_leaves_no_trace(make_study):
     study = make_study()
     assert planning.averaging(study) == {}
     assert planning.chosen(study) == {}
-    chosen = make_study(evaluate={"ssim_identification": True}, decode={"average": False})
+    chosen = make_study(evaluate={"ssim_identification": True, "n_way": [10, 5]}, decode={"average": False})
     assert planning.averaging(chosen) == {"average": False}
-    assert planning.chosen(chosen) == {"ssim_identification": True}
+    assert planning.chosen(chosen) == {"ssim_identification": True, "n_way": [5, 10]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
@@ -78,6 +80,27 @@ def test_an_undefined_own_similarity_ranks_in_the_middle():
     assert found.tolist() == [2.5]
     assert identification.top(found, 1).tolist() == [0.0]
     assert identification.top(found, 3).tolist() == [0.5]
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 6])
+def test_n_way_is_the_mean_over_all_sets_of_rivals(n):
+    similarity = np.random.default_rng(5).integers(0, 6, (7, 6)).astype(float)  # with ties, which lose
+    target = np.arange(7) % 6
+    own, others = similarity[np.arange(7), target], np.arange(6) != target[:, None]
+    known = [
+        np.mean([all(row[list(rivals)] < row[t]) for rivals in itertools.combinations(np.flatnonzero(o), n - 1)])
+        for row, t, o in zip(similarity, target, others, strict=True)
+    ]
+    found = identification.n_way(identification.n_not_below(similarity, own, others), 5, n)
+    np.testing.assert_allclose(found, known, atol=1e-12)
+    if n == 2:
+        np.testing.assert_allclose(found, scores.pairwise_identification(similarity, target).accuracy)
+
+
+def test_n_way_of_undefined_comparisons_is_interpolated_and_of_too_few_candidates_refused():
+    assert identification.n_way(np.array([0.5]), 4, 3) == pytest.approx(0.75)
+    with pytest.raises(ValueError, match="5-way identification needs 4 other candidates, got 3"):
+        identification.n_way(np.array([0.0]), 3, 5)
 
 
 def test_knowing_the_category_alone():
