@@ -110,6 +110,13 @@ _VIA = click.option(
     default=None,
     help="only the samples of SOURCE that were converted into TARGET, with the decoders of TARGET",
 )
+#: Entries of one method.
+_METHOD = click.option(
+    "--method",
+    metavar="NAME",
+    default=None,
+    help="only the entries of this method: icnn, end_to_end, latent, shape_semantic or pixels",
+)
 
 
 def more_options(verb: str, function: Function) -> Function:
@@ -119,6 +126,7 @@ def more_options(verb: str, function: Function) -> Function:
     options += [_PUBLISHABLE] if verb in PUBLISHABLE_VERBS else []
     options += [_POOL] if verb in POOL_VERBS else []
     options += [_VIA] if verb == "decode" else []
+    options += [_METHOD] if verb == "reconstruct" else []
     for option in reversed(options):
         function = option(function)
     return function
@@ -162,7 +170,7 @@ def options_of(values: dict[str, Any]) -> Any:
     """
     from hpc_recon.core.errors import StudyError
     from hpc_recon.core.text import parse_bytes
-    from hpc_recon.run import conversion_flags
+    from hpc_recon.run import conversion_flags, method_flag
     from hpc_recon.run.options import (
         Jobs,
         Options,
@@ -202,7 +210,9 @@ def options_of(values: dict[str, Any]) -> Any:
     shown = [publishable_assignment(values["publishable"])] if values.get("publishable") else []
     pooled = [conversion_flags.pool_assignment(values["pool"])] if values.get("pool") else []
     more = (*([units] if units else []), *averaging, *reference, *ratings, *shown, *pooled)
-    assignments = (*values["assignments"], *more)
+    assignments = [*values["assignments"], *more]
+    if values.get("method"):
+        assignments.append(method_flag.method_assignment(values["method"], study, assignments))
     only = conversion_flags.via_pattern(values["via"], study, assignments) if values.get("via") else values["only"]
     return Options(
         study=study,
@@ -210,7 +220,7 @@ def options_of(values: dict[str, Any]) -> Any:
         cluster_file=Path(values["cluster_file"]) if values["cluster_file"] else None,
         jobs=jobs,
         max_jobs=values["max_jobs"],
-        assignments=assignments,
+        assignments=tuple(assignments),
         xp=values["xp"],
         only=only,
         limit=values["limit"],
