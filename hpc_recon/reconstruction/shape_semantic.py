@@ -25,7 +25,10 @@ from hpc_recon.training.models import Model
 from hpc_recon.training.shape_inputs import Inputs
 from hpc_recon.training.shape_sources import Place
 
-#: Folder beside the images: the stimulus, the decoded shape of each area, the joined one, the image.
+#: Training images of the decoded class that are shown of each item.
+EXAMPLES = 3
+#: Folder beside the images: the stimulus, the decoded shape of each area, the joined one, the image, and `EXAMPLES`
+#: training images of the class that was decoded.
 STAGES = "stages"
 #: Pixels of an edge of each of these pictures.
 _SHOWN = 96
@@ -107,14 +110,19 @@ def _need(study: Study, shapes: Shapes, places: list[Place], dataset: str, *, n:
     areas = len(shape_sources.areas_of(options, place))
     read = len(places) * (cost.checkpoint_bytes + array_bytes(shapes.n_stimuli(), n_cells, areas))
     read += array_bytes(shapes.n_samples(place.split, dataset), n_voxels)
+    embedding = 0
+    if options.semantic.target == "kmeans" and options.semantic.network is not None:
+        layer = shape_sources.layer_of(study, options.semantic.network, options.semantic.layer)
+        embedding = array_bytes(shapes.n_stimuli(), shapes.n_units(options.semantic.network, layer))
     return Need(
         host_bytes=costs.TORCH_BYTES
         + 2 * cost.checkpoint_bytes
         + shard_bytes(shapes.n_samples(place.split, dataset), n_voxels)
         + array_bytes(shapes.n_stimuli() + 3 * n_items, n_cells, areas + 1)
+        + 4 * embedding
         + n * (12 * generator.activations + 12 * image),
         device_bytes=4 * generator.n_parameters + 12 * n * generator.activations,
-        bytes_in=read,
+        bytes_in=read + embedding,
         bytes_out=2 * n * image,
         files_out=4 * n,
         seconds=store_seconds(read + n * image) + len(places) * n * cost.seconds + 0.05 * n,
@@ -149,11 +157,14 @@ def work(study: Study, tile: Tile) -> list[Path]:
     options, places = _options(study, variant), _places(study, variant, split, roi)
     shown, wanted = items.read_shown(study, split, dataset), slice(tile.start, tile.stop)
     parts, records = [], []
+    examples: list[Array] = []
     for place in places:
         inputs = shape_inputs.read(study, place)
         shape, semantic, areas = shape_inputs.of_items(study, place, dataset, inputs)
         parts.append(_made(study, place, inputs, shape[wanted], semantic[wanted], shows=options.shows))
         records.append(_semantic_records(study, place, inputs, dataset, shown.rows))
+        if not examples:
+            examples = _examples(study, place, inputs, dataset)
     size = parts[0].shape[1]
     table = images.read_table(layout.workspace_of(study))
     made = np.asarray(np.mean(parts, axis=0, dtype=np.float64), np.float32)
@@ -162,6 +173,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
     for i, (name, image) in enumerate(zip(shown.names[wanted], whole, strict=True)):
         path = layout.image_file(study, variant, split, roi, dataset, name)
         require_inside(layout.workspace_of(study), path.parent)
+        alike = examples[tile.start + i] if examples else np.zeros(0, np.int64)
         record = {
             "item": name,
             "variant": variant,
@@ -169,10 +181,12 @@ def work(study: Study, tile: Tile) -> list[Path]:
             "models": [place.name for place in places],
             "areas": list(shape_sources.areas_of(shape_sources.options_of(study, places[0]), places[0])),
             "semantics": [own[tile.start + i] for own in records if own],
+            "examples": [table.labels[row] for row in alike if row >= 0],
             "losses": [],
         }
         strip = [_stimulus(study, int(shown.rows[tile.start + i]), whole.shape[1:3])]
         strip += [*areas[:, tile.start + i], shape[tile.start + i], image.transpose(2, 0, 1)]
+        strip += [_stimulus(study, int(row), whole.shape[1:3]) for row in alike]
         files += [
             *images.write_picture(path, image),
             write_json(path.with_suffix(".json"), record),
@@ -218,6 +232,30 @@ def _semantic_records(study: Study, place: Place, inputs: Inputs, dataset: str, 
     ]
 
 
+def _examples(study: Study, place: Place, inputs: Inputs, dataset: str) -> list[Array]:
+    """Return rows of `EXAMPLES` training images of the class decoded of each item, -1 where there are fewer.
+
+    Of a cluster those nearest to its centre, of a category the first ones; nothing where no class was decoded.
+    """
+    made = inputs.semantics
+    decoded = None if made is None else made.classes(study, place, dataset)
+    if made is None or decoded is None:
+        return []
+    options = shape_sources.options_of(study, place)
+    rows = inputs.rows[inputs.has_brain]
+    if made.centres is not None and options.semantic.network is not None:
+        layer = shape_sources.layer_of(study, options.semantic.network, options.semantic.layer)
+        embedding = items.true_features(study, options.semantic.network, layer, rows)
+        own = shape_inputs.classes_of(inputs, embedding)
+        order = np.argsort(np.linalg.norm(embedding - made.centres[own], axis=1), kind="stable")
+        rows, own = rows[order], own[order]
+    else:
+        category = images.read_table(layout.workspace_of(study)).category
+        own = np.array([made.names.index(category[row]) for row in rows])
+    chosen = {int(c): rows[own == c][:EXAMPLES] for c in np.unique(decoded)}
+    return [np.pad(chosen[int(c)], (0, EXAMPLES - len(chosen[int(c)])), constant_values=-1) for c in decoded]
+
+
 def _stimulus(study: Study, row: int, size: tuple[int, int]) -> Array:
     """Return what an item shows, (3, H, W) in [0, 1]; black where that is no stimulus."""
     if row < 0:
@@ -227,7 +265,7 @@ def _stimulus(study: Study, row: int, size: tuple[int, int]) -> Array:
 
 
 def _write_strip(path: Path, pictures: Sequence[Array]) -> Path:
-    """Write pictures (C, H, W) in [0, 1] side by side: stimulus, shape of each area, joined shape, image."""
+    """Write pictures (C, H, W) in [0, 1] side by side."""
     sheet = []
     for picture in pictures:
         values = np.rint(255 * np.clip(picture, 0.0, 1.0)).astype(np.uint8)

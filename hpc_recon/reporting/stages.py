@@ -51,6 +51,9 @@ def _staged(name: str, folder: Path) -> Staged:
     stream = io.BytesIO()
     Image.fromarray(np.concatenate(strips)).save(stream, format="PNG")
     columns = ("stimulus", *(f"shape from {area}" for area in records[0]["areas"]), "joined shape", "image")
+    alike = max(len(record.get("examples", ())) for record in records)
+    if alike:
+        columns += (f"{alike} training images of the class decoded from semantics",)
     items = tuple(f"{record['item']}{_decoded(record)}" for record in records)
     return Staged(name, columns, f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}", items)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from hpc_recon import reconstruct
 from hpc_recon.core.errors import MissingStore
 from hpc_recon.methods import shape_semantic
+from hpc_recon.reconstruction import shape_semantic as maker
 from hpc_recon.stores import images, items, layout, shapes
 from hpc_recon.training import shape_inputs
 from hpc_recon.training.models import Model
@@ -60,12 +62,49 @@ def test_what_was_decoded_lies_beside_the_image(made):
     name = items.read_shown(made, "S1", "test").names[0]
     _, _, path = image(made, "fused", name)
     strip = np.asarray(Image.open(path.parent / "stages" / f"{path.stem}.png"))
-    assert strip.shape == (96, 5 * 96, 3)  # the stimulus, two areas, the joined shape, the image
+    assert strip.shape == (96, 8 * 96, 3)  # the stimulus, two areas, the joined shape, the image, three examples
     row = items.read_shown(made, "S1", "test").rows[:1]
     stimulus = images.read_images(layout.workspace_of(made), row)[0]
     np.testing.assert_array_equal(strip[3::6, 3:96:6], stimulus)
     joined = shape_inputs.of_items(made, PLACE, "test", shape_inputs.read(made, PLACE))[0][0, 0].clip(0, 1)
     np.testing.assert_allclose(strip[6::12, 3 * 96 + 6 : 4 * 96 : 12, 0] / 255, joined, atol=0.003)
+
+
+def test_training_images_of_the_decoded_class_lie_beside_the_image(made):
+    table = images.read_table(layout.workspace_of(made))
+    for name in items.read_shown(made, "S1", "test").names:
+        _, record, path = image(made, "fused", name)
+        wanted = record["semantics"][0]["decoded"]
+        training = [row for row in shape_inputs.read(made, PLACE).rows.tolist() if table.category[row] == wanted][:3]
+        assert record["examples"] == [table.labels[row] for row in training]
+        strip = np.asarray(Image.open(path.parent / "stages" / f"{path.stem}.png"))
+        for i, stimulus in enumerate(images.read_images(layout.workspace_of(made), np.array(training))):
+            np.testing.assert_array_equal(strip[3::6, (5 + i) * 96 + 3 : (6 + i) * 96 : 6], stimulus)
+
+
+def test_examples_of_a_cluster_are_those_nearest_to_its_centre(made, monkeypatch):
+    """The clusters of the pixels themselves, made here by hand."""
+    inputs = shape_inputs.read(made, PLACE)
+    rows = inputs.rows[inputs.has_brain]
+    options = made.train["fused"]
+    network = options.shape.network
+    layer = made.networks[network].layers[0]
+    embedding = items.true_features(made, network, layer, rows)
+    centres = embedding[[0, -1]]
+    own = inputs.semantics.__class__(
+        inputs.semantics.decoder, inputs.semantics.mean, inputs.semantics.scale, centres, ()
+    )
+    clustered = dataclasses.replace(inputs, semantics=own)
+    chosen = options.semantic.model_copy(update={"target": "kmeans", "network": network, "layer": layer})
+    study = made.model_copy(update={"train": {"fused": options.model_copy(update={"semantic": chosen})}})
+    decoded = np.array([1, 0, 1, 1])
+    monkeypatch.setattr(type(own), "classes", lambda *_: decoded)
+    found = maker._examples(study, PLACE, clustered, "test")
+    distance = np.linalg.norm(embedding[:, None] - centres, axis=2)
+    for cluster, shown in zip(decoded, found, strict=True):
+        members = np.flatnonzero(distance.argmin(axis=1) == cluster)
+        nearest = rows[members[np.argsort(distance[members, cluster], kind="stable")]][:3]
+        assert shown.tolist() == [*nearest.tolist(), *[-1] * (3 - len(nearest))]
 
 
 def test_tiles_follow_networks_and_decoded_shapes(made):

@@ -16,6 +16,8 @@ def write(folder, item, value, semantics):
     (folder / "stages").mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((4, 20, 3), value, np.uint8)).save(folder / "stages" / f"{item}.png")
     record = {"item": item, "areas": ["V1", "V2"], "semantics": semantics}
+    if item == "A":
+        record["examples"] = ["t1", "t2"]
     (folder / f"{item}.json").write_text(json.dumps(record))
 
 
@@ -29,6 +31,7 @@ def test_the_first_items_of_each_entry_are_one_picture(tmp_path):
     alone, fused = stages.collect(tmp_path, datasets=["test", "letters"])
     assert (alone.name, alone.items) == ("alone", ("i0 (decoded cluster 3, shows cluster 5)",))
     assert stages.collect(tmp_path)[0].items == ("A",)
+    assert stages.collect(tmp_path)[0].columns[-1] == "2 training images of the class decoded from semantics"
     assert fused.columns == ("stimulus", "shape from V1", "shape from V2", "joined shape", "image")
     assert fused.items[:2] == ("i0 (decoded six)", "i1 (decoded six, shows nine)")
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(fused.picture.partition(",")[2]))))
