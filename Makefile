@@ -1,12 +1,14 @@
 # `make demo` and `make test` each set up a fresh clone by themselves (its own .venv), then run.
 PYTHON ?= python3
 BIN := .venv/bin
+# What `make demo` runs, by its name in configs/studies.
+STUDY ?= demo
 
 .PHONY: demo test lint clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.ready
-	PYTHON=$(BIN)/python jobs/demo.sh
+	PYTHON=$(BIN)/python STUDY=$(STUDY) jobs/demo.sh
 
 # Four processes, as many tests only wait; so none of them may keep several cores busy with waiting threads.
 test: lint

@@ -1,8 +1,15 @@
 #!/usr/bin/env bash
-# The demo: a synthetic study from simulation to report, on this machine. `make demo` sets up and calls this.
+# A synthetic study from simulation to report, on this machine: `make demo`, or `make demo STUDY=shape_demo` for another one
+# of configs/studies (shape_demo, demo_latents, demo_convert). `make demo` sets up and calls this.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}
+study=${STUDY:-demo}
+file=configs/studies/$study.yaml
 
-"$python" -m hpc_recon.pipeline --study configs/studies/demo.yaml --cluster local "$@"
-echo "report: $PWD/runs/demo/report/index.html"
+if [[ $study == demo_latents && ! -d runs/demo_latents_generator ]]; then # its generator is made of its own images
+    "$python" -m hpc_recon.simulate --study "$file"
+    "$python" -m hpc_recon.generator make linear --study "$file" --latents 64 --to runs/demo_latents_generator
+fi
+"$python" -m hpc_recon.pipeline --study "$file" --cluster local "$@"
+echo "report: $PWD/runs/$study/report/index.html"

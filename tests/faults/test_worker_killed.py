@@ -32,7 +32,7 @@ def test_an_innocent_tile_beside_killed_ones_keeps_its_attempts(tmp_path, undist
     """Tiles 0 to 4 kill their worker, and tile 5, which shares workers with them, still may raise once."""
     workspace = tmp_path / "ws"
     study = harness.write_fake(workspace, die=[0, 10, 20, 30, 40], once=[50])
-    code, printed = harness.finish(harness.start_fake(study, jobs=2))
+    code, printed = harness.finish(harness.start_fake(study, jobs=2), seconds=200)  # five new workers, one by one
     assert code == 0, printed
     assert [len(harness.starts(workspace, i)) for i in range(harness.N_TILES)] == [2, 2, 2, 2, 2, 2, 1, 1]
     assert harness.outputs(workspace) == undisturbed

@@ -74,10 +74,10 @@ def test_workers_of_a_dead_controller_on_this_machine_ended_with_it(monkeypatch)
 
 
 def listening():
-    """Addresses on which this process and its children listen."""
+    """Where this process and its children listen: address and port."""
     me = psutil.Process()
     found = [c for p in (me, *me.children(recursive=True)) for c in p.net_connections() if c.status == "LISTEN"]
-    return {c.laddr.ip for c in found}
+    return {(c.laddr.ip, c.laddr.port) for c in found}
 
 
 def refuses_plain_text(address):
@@ -94,13 +94,14 @@ def refuses_plain_text(address):
 
 def test_a_local_pool(tmp_path):
     where = Place("local", load_cluster("local"), Jobs(1, 1), "numpy", None)
+    before = listening()  # schedulers of other tests may be children of this process
     with (
         lease.hold(tmp_path, cluster="local", study_name="tiny", cancel=print, say=print) as held,
         clusters.open_pool(where, workspace=tmp_path, lease=held) as pool,
     ):
         assert pool.client.submit(abs, -3).result(timeout=30) == 3
         assert pool.client.scheduler.address.startswith("tls://127.0.0.1:")
-        assert listening() == {"127.0.0.1"}, "something listens beyond this machine"
+        assert {ip for ip, _ in listening() - before} == {"127.0.0.1"}, "something listens beyond this machine"
         assert refuses_plain_text(pool.client.scheduler.address)
         assert list((tmp_path / "jobs").glob("tls-*"))
         environment = pool.client.submit(__import__("os").getenv, "HPC_RECON_THREADS").result(timeout=30)

@@ -12,8 +12,8 @@ from hpc_recon import evaluate, report
 
 HOSTILE = [
     "<script>alert(1)</script>",
-    '" onload="alert(1)" x="',
-    "' onerror='alert(1)",
+    '" onload=a() x="',  # as short as a line of a title in a plot, like the plain text
+    "' onerror='a()",
     '"><img src=x onerror=alert(1)>',
     "</pre></style></title><iframe src='javascript:alert(1)'></iframe>",
     "<a href='javascript:alert(1)'>here</a>",
@@ -111,9 +111,11 @@ def kept():
     "text", [" ".join(HOSTILE), *HOSTILE[1:3], HOSTILE[9]], ids=["all", "double", "single", "mathtext"]
 )
 def test_hostile_text_is_only_text(page_of, kept, make_study, fill_workspace, run_verb, text: str) -> None:
-    if "plain" not in kept:
-        kept["plain"] = elements_of(page_of("plain", make_study, fill_workspace, run_verb))
-    plain, hostile = kept["plain"], elements_of(page_of(text, make_study, fill_workspace, run_verb))
+    # Titles in plots are elements of one to three lines, so they are compared with others of as many.
+    harmless = "plain" if len(text) < 18 else "plain " * len(text)
+    if harmless not in kept:
+        kept[harmless] = elements_of(page_of(harmless, make_study, fill_workspace, run_verb))
+    plain, hostile = kept[harmless], elements_of(page_of(text, make_study, fill_workspace, run_verb))
     assert hostile.found == plain.found, "an element or an attribute came from a text"
     # The page's own: choosing images, the names of scores, the gallery's script.
     active = ("script", "iframe", "object", "embed", "link", "form", "a", "base")
