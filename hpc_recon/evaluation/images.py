@@ -117,11 +117,13 @@ def _metrics(made: Array, true: Array, target: Array, *, among: bool, options: E
     }
     if among and len(true) > 1:
         metrics["identification"] = (scores.pairwise_identification(similarity, target).accuracy, len(true) - 1)
-        others = np.arange(len(true)) != target[:, None]
-        not_below = identification.n_not_below(similarity, metrics["pixel_correlation"][0], others)
-        for n in options.n_way:
-            if len(true) >= n:
-                metrics[f"identification_{n}way"] = (identification.n_way(not_below, len(true) - 1, n), len(true) - 1)
+        if options.n_way:
+            others = np.arange(len(true)) != target[:, None]
+            not_below = identification.n_not_below(similarity, metrics["pixel_correlation"][0], others)
+            for n in options.n_way:
+                if len(true) >= n:
+                    accuracy = identification.n_way(not_below, len(true) - 1, n)
+                    metrics[f"identification_{n}way"] = (accuracy, len(true) - 1)
         if options.ssim_identification:
             alike = image_scores.ssim_similarity(made, true)
             metrics["ssim_identification"] = (scores.pairwise_identification(alike, target).accuracy, len(true) - 1)

@@ -95,6 +95,20 @@ def _nonnegative(P: Array, y: Array) -> Array:
     return np.stack([nnls(own, wanted[:, 0])[0] for own, wanted in zip(P, y, strict=True)], axis=1)
 
 
+def held_and_rest(folds: Sequence[Array], n: int) -> list[tuple[Array, Array]]:
+    """Return for each fold its row numbers and those of all other folds.
+
+    Raises
+    ------
+    DataError
+        If the folds do not hold each of the `n` rows once.
+    """
+    held = np.concatenate(folds)
+    if not np.array_equal(np.sort(held), np.arange(n)):
+        raise DataError(f"folds must hold each of {n} rows once, but hold {len(held)}; deal them anew")
+    return [(rows, np.setdiff1d(held, rows)) for rows in folds]
+
+
 def crossed(predictions: Array, truth: Array, *, folds: Sequence[Array], kind: Kind, alpha: float = 1.0) -> Array:
     """Return the joined predictions (n, n_units) float32 of each row by weights that were fitted without its fold.
 
@@ -108,11 +122,7 @@ def crossed(predictions: Array, truth: Array, *, folds: Sequence[Array], kind: K
     DataError
         If the folds do not hold every row once.
     """
-    held = np.concatenate(folds)
-    if not np.array_equal(np.sort(held), np.arange(len(truth))):
-        raise DataError(f"folds must hold each of {len(truth)} rows once, but hold {len(held)}; deal them anew")
     found = np.empty(truth.shape, np.float32)
-    for rows in folds:
-        rest = np.setdiff1d(held, rows)
+    for rows, rest in held_and_rest(folds, len(truth)):
         found[rows] = fit(predictions[:, rest], truth[rest], kind=kind, alpha=alpha).apply(predictions[:, rows])
     return found

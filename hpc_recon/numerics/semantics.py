@@ -15,6 +15,7 @@ from scipy.linalg import orthogonal_procrustes
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
+from hpc_recon.numerics.combining import held_and_rest
 
 
 class Decoder(Protocol):
@@ -148,20 +149,16 @@ def crossed(samples: Array, folds: Sequence[Array], *, fit: Callable[[Array], De
     DataError
         If the folds do not hold every row once.
     """
-    held = np.concatenate(folds)
-    if not np.array_equal(np.sort(held), np.arange(len(samples))):
-        raise DataError(f"folds must hold each of {len(samples)} rows once, but hold {len(held)}; deal them anew")
-    parts = {}
-    for number, rows in enumerate(folds):
-        rest = np.setdiff1d(held, rows)
+    parts = []
+    for rows, rest in held_and_rest(folds, len(samples)):
         own = fit(rest)
         vectors = own.vectors(samples[rows])
         if not own.is_aligned:
             vectors = _turned(vectors, own.vectors(samples[rest]), whole.vectors(samples[rest]))
-        parts[number] = vectors
+        parts.append(vectors)
     found = np.empty((len(samples), parts[0].shape[1]))
-    for number, rows in enumerate(folds):
-        found[rows] = parts[number]
+    for rows, vectors in zip(folds, parts, strict=True):
+        found[rows] = vectors
     return found
 
 

@@ -162,9 +162,11 @@ def work(study: Study, tile: Tile) -> list[Path]:
         inputs = shape_inputs.read(study, place)
         shape, semantic, areas = shape_inputs.of_items(study, place, dataset, inputs)
         parts.append(_made(study, place, inputs, shape[wanted], semantic[wanted], shows=options.shows))
-        records.append(_semantic_records(study, place, inputs, dataset, shown.rows))
-        if not examples:
-            examples = _examples(study, place, inputs, dataset)
+        decoded = None if inputs.semantics is None else inputs.semantics.classes(study, place, dataset)
+        if decoded is None:
+            continue
+        records.append(_semantic_records(study, place, inputs, decoded, shown.rows))
+        examples = examples or _examples(study, place, inputs, decoded)
     size = parts[0].shape[1]
     table = images.read_table(layout.workspace_of(study))
     made = np.asarray(np.mean(parts, axis=0, dtype=np.float64), np.float32)
@@ -180,7 +182,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
             "options": options.model_dump(mode="json"),
             "models": [place.name for place in places],
             "areas": list(shape_sources.areas_of(shape_sources.options_of(study, places[0]), places[0])),
-            "semantics": [own[tile.start + i] for own in records if own],
+            "semantics": [own[tile.start + i] for own in records],
             "examples": [table.labels[row] for row in alike if row >= 0],
             "losses": [],
         }
@@ -207,14 +209,10 @@ def _made(study: Study, place: Place, inputs: Inputs, shape: Array, semantic: Ar
         return shape_semantic.images_of(generator, given, semantic, device=devices.choose())
 
 
-def _semantic_records(study: Study, place: Place, inputs: Inputs, dataset: str, rows: Array) -> list[dict[str, Any]]:
+def _semantic_records(study: Study, place: Place, inputs: Inputs, decoded: Array, rows: Array) -> list[dict[str, Any]]:
     """Return what was decoded of each item's class, and, for evaluation only, the class of what it shows."""
-    if inputs.semantics is None:
-        return []
+    assert inputs.semantics is not None
     options = shape_sources.options_of(study, place)
-    decoded = inputs.semantics.classes(study, place, dataset)
-    if decoded is None:
-        return []
     names = inputs.semantics.names
     known: list[Any] = [None] * len(rows)
     if inputs.semantics.centres is not None and options.semantic.network is not None:
@@ -232,15 +230,13 @@ def _semantic_records(study: Study, place: Place, inputs: Inputs, dataset: str, 
     ]
 
 
-def _examples(study: Study, place: Place, inputs: Inputs, dataset: str) -> list[Array]:
+def _examples(study: Study, place: Place, inputs: Inputs, decoded: Array) -> list[Array]:
     """Return rows of `EXAMPLES` training images of the class decoded of each item, -1 where there are fewer.
 
-    Of a cluster those nearest to its centre, of a category the first ones; nothing where no class was decoded.
+    Of a cluster those nearest to its centre, of a category the first ones.
     """
     made = inputs.semantics
-    decoded = None if made is None else made.classes(study, place, dataset)
-    if made is None or decoded is None:
-        return []
+    assert made is not None
     options = shape_sources.options_of(study, place)
     rows = inputs.rows[inputs.has_brain]
     if made.centres is not None and options.semantic.network is not None:

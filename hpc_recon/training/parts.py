@@ -81,8 +81,10 @@ def work(study: Study, tile: Tile) -> list[Path]:
             state = trainers.Checkpoint(done.step, made_by, trainer.state(), {**arrays, **extra})
             trainers.save(model.running(tile.start), state)
 
+        examples = stream.examples(EXAMPLES)
+
         def show(step: int) -> Path:
-            return models.write_grid(model.grid(step), trainer.pictures(stream.examples(EXAMPLES)))
+            return models.write_grid(model.grid(step), trainer.pictures(examples))
 
         pace = loop.Pace(options.log_every, options.checkpoint_every, options.loading_threads, options.pictures_every)
         loop.run(trainer, stream.batch, progress, stop=tile.stop, pace=pace, keep=keep, show=show)

@@ -12,6 +12,7 @@ import yaml
 from hpc_recon import convert, simulate
 from hpc_recon.core.config import Study
 from hpc_recon.core.loading import load_study
+from hpc_recon.core.tiles import Shapes, Tile
 
 CONTENT = {
     "name": "two",
@@ -55,7 +56,10 @@ def fit(simulated, with_options, tmp_path, run_verb):
     def fitted(**options: object) -> Study:
         shutil.copytree(simulated.workspace, tmp_path / "runs")
         study = with_options(**options).model_copy(update={"workspace": tmp_path / "runs"})
-        of_stage = lambda study, shapes: [t for t in convert.plan(study, shapes) if t.stage == "converters"]  # noqa: E731
+
+        def of_stage(study: Study, shapes: Shapes) -> list[Tile]:
+            return [tile for tile in convert.plan(study, shapes) if tile.stage == "converters"]
+
         run_verb(SimpleNamespace(plan=of_stage, prepare=convert.prepare, work=convert.work), study)
         return study
 

@@ -82,7 +82,7 @@ def test_training_images_of_the_decoded_class_lie_beside_the_image(made):
             np.testing.assert_array_equal(strip[3::6, (5 + i) * 96 + 3 : (6 + i) * 96 : 6], stimulus)
 
 
-def test_examples_of_a_cluster_are_those_nearest_to_its_centre(made, monkeypatch):
+def test_examples_of_a_cluster_are_those_nearest_to_its_centre(made):
     """The clusters of the pixels themselves, made here by hand."""
     inputs = shape_inputs.read(made, PLACE)
     rows = inputs.rows[inputs.has_brain]
@@ -98,8 +98,7 @@ def test_examples_of_a_cluster_are_those_nearest_to_its_centre(made, monkeypatch
     chosen = options.semantic.model_copy(update={"target": "kmeans", "network": network, "layer": layer})
     study = made.model_copy(update={"train": {"fused": options.model_copy(update={"semantic": chosen})}})
     decoded = np.array([1, 0, 1, 1])
-    monkeypatch.setattr(type(own), "classes", lambda *_: decoded)
-    found = maker._examples(study, PLACE, clustered, "test")
+    found = maker._examples(study, PLACE, clustered, decoded)
     distance = np.linalg.norm(embedding[:, None] - centres, axis=2)
     for cluster, shown in zip(decoded, found, strict=True):
         members = np.flatnonzero(distance.argmin(axis=1) == cluster)
