@@ -28,6 +28,12 @@ def _load_cluster():
     return module
 
 
+@pytest.fixture(autouse=True)
+def _end_what_a_test_left():
+    yield
+    running.end_started()
+
+
 @pytest.fixture(scope="session")
 def cell(tmp_path_factory):
     """The environment in which Grid Engine's commands find this test run's cell."""

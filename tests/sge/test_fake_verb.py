@@ -16,6 +16,7 @@ from running import (
     require_clean,
     require_same,
     start,
+    taken_over,
     trace,
     wait_until,
     write_study,
@@ -60,7 +61,7 @@ def test_a_killed_controller_is_taken_over_and_only_unfinished_tiles_are_compute
     (workspace / "out" / "x.partial").write_bytes(b"torn")
     second = start(sge, study, **options, jobs="2")
     # Tiles that finish before the old jobs are deleted count as done: remember what lies there after that.
-    wait_until(lambda: list((workspace / "jobs").glob("tls-*/key.pem")) and not list(workspace.rglob("*.partial")))
+    wait_until(lambda: taken_over(workspace))
     before = {tile.rpartition("/")[2] for tile in finished(workspace)}
     code, printed = finish(second)
     assert code == 0, printed

@@ -18,6 +18,12 @@ import running  # noqa: E402
 MOST_TILES = 80
 
 
+@pytest.fixture(autouse=True)
+def _end_what_a_test_left():
+    yield
+    running.end_started()
+
+
 @pytest.fixture(scope="session")
 def daemons():
     """Slurm's processes; a test that starts one anew adds it."""

@@ -1,5 +1,6 @@
 """What the tests on real schedulers share: studies, controllers as processes, jobs, and what must be left at last."""
 
+import glob
 import json
 import subprocess
 import sys
@@ -12,6 +13,9 @@ from hpc_recon.core import receipts
 
 HERE = Path(__file__).parent
 FAKES = HERE.parent / "run"
+
+#: What `spawn` began.
+started = []
 
 
 def write_study(folder, workspace, **orders):
@@ -51,7 +55,24 @@ def start(environment, study, **options):
     """Start a controller as a process of its own."""
     options = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
     command = [sys.executable, str(HERE / "run_watched.py"), str(study), json.dumps(options)]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    return spawn(environment, command)
+
+
+def spawn(environment, command):
+    """Start a command of which the test's end sees the end."""
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    started.append(process)
+    return process
+
+
+def end_started():
+    """End the controllers that a test left behind when it failed, and close what they print into."""
+    while started:
+        process = started.pop()
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        process.stderr.close()
 
 
 def finish(process, seconds=90):
@@ -66,7 +87,9 @@ def finish(process, seconds=90):
 
 def ask(environment, *command):
     """Return what a command of Slurm prints."""
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+    return done.stdout
 
 
 def jobs(environment, *states):
@@ -98,6 +121,15 @@ def trace(workspace):
 def jobs_of(workspace):
     """Return the ids of the jobs that computed the tiles that are there, as the receipts say."""
     return {receipt.run["job"] for receipt in finished(workspace).values()}
+
+
+def taken_over(workspace):
+    """Tell whether a new controller wrote its certificates and swept torn files away."""
+
+    def found(pattern):  # Unlike `Path.glob` it bears that folders vanish meanwhile.
+        return glob.glob(pattern, root_dir=workspace, recursive=True)
+
+    return bool(found("jobs/tls-*/key.pem")) and not found("**/*.partial")
 
 
 def outputs(workspace):

@@ -11,7 +11,7 @@ import time
 
 import pytest
 import yaml
-from running import require_clean
+from running import require_clean, spawn
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(240)]
 STUDY = {
@@ -110,7 +110,7 @@ def test_two_nodes_write_the_decoders_of_this_machine(slurm, cluster_file, copy,
 def test_killed_half_way_the_fit_is_completed(slurm, cluster_file, copy, expected):
     study, workspace = copy("killed")
     options = ["--cluster", "slurm", "--cluster-file", cluster_file, "--jobs", 1]
-    first = subprocess.Popen(command("fit", study, *options), env=slurm, stderr=subprocess.PIPE, text=True)
+    first = spawn(slurm, command("fit", study, *options))
     end = time.monotonic() + 90
     while len(receipts_of(workspace)) < 3:
         assert time.monotonic() < end, "no tile was done"
@@ -118,7 +118,7 @@ def test_killed_half_way_the_fit_is_completed(slurm, cluster_file, copy, expecte
         time.sleep(0.02)
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
-    second = subprocess.Popen(command("fit", study, *options), env=slurm, stderr=subprocess.PIPE, text=True)
+    second = spawn(slurm, command("fit", study, *options))
     # The old jobs may finish tiles until they are cancelled; what is there when the new certificates are, stays.
     while second.poll() is None and not list((workspace / "receipts").glob(".controller*")):
         time.sleep(0.005)
