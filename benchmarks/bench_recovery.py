@@ -22,7 +22,7 @@ import numpy as np
 from give import give
 from machine import machine
 
-from hpc_recon.core.config import Network
+from hpc_recon.core.network_options import Network
 from hpc_recon.core.options import IcnnOptions
 from hpc_recon.core.threads import available
 from hpc_recon.methods import icnn

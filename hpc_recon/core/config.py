@@ -9,12 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field
 
 from hpc_recon.core import units as unit_choice
 from hpc_recon.core.control_options import ControlOf, Controls
@@ -24,11 +19,10 @@ from hpc_recon.core.errors import StudyError
 from hpc_recon.core.evaluate_options import Evaluate
 from hpc_recon.core.fit_options import Fit
 from hpc_recon.core.ingest_options import Ingest, Name, SubjectName
-from hpc_recon.core.ingest_section import paths_as_list
-from hpc_recon.core.latent_options import LatentOptions, StimulusArray
+from hpc_recon.core.latent_options import LatentOptions
+from hpc_recon.core.network_options import Network
 from hpc_recon.core.options import EndToEndOptions, IcnnOptions, PixelsOptions
 from hpc_recon.core.power_options import Power
-from hpc_recon.core.reference_options import Reference
 from hpc_recon.core.screen_options import ScreenOptions
 from hpc_recon.core.section import Section
 from hpc_recon.core.shape_options import ShapeSemanticOptions, ShapeSemanticTraining
@@ -36,13 +30,6 @@ from hpc_recon.core.simulate_options import Simulate
 from hpc_recon.core.sizes import Sizes
 from hpc_recon.core.storage import ArraysUrl
 from hpc_recon.core.train_options import EndToEndTraining
-
-#: Architectures without weights: the image itself in colour, and its luminance.
-PIXEL_ARCHITECTURES = ("pixels", "pixels_gray")
-#: The same of shapes: blurred greys, edges, outlines and a foreground mask on coarse grids.
-SHAPE_ARCHITECTURES = ("shape_gray", "shape_edges", "shape_contours", "shape_mask")
-#: The architecture of a network that is known by the files of its features alone: there is nothing to run.
-FEATURES_ONLY = "features"
 
 
 class Dataset(Section):
@@ -56,95 +43,6 @@ class Dataset(Section):
         description="false: the report and `rate` withhold its images, and what was made from them, but for those that "
         "report.publishable lists",
     )
-
-
-class FeatureFiles(Section):
-    """Features of a network that were computed elsewhere, read by `extract`: a tree of `.mat` files, or arrays."""
-
-    folders: Annotated[tuple[Path, ...], BeforeValidator(paths_as_list)] = Field(
-        (),
-        description="folder of the layers' folders, or a list of such (the stimuli may be spread over them); the "
-        "variable `feat` of a file is (1, C, H, W) or (1, K)",
-    )
-    arrays: dict[Name, tuple[StimulusArray, ...]] = Field(
-        default_factory=dict, description="by layer, instead of folders: arrays with a row for each stimulus"
-    )
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> FeatureFiles:
-        if bool(self.folders) == bool(self.arrays):
-            raise ValueError("give either folders or arrays")
-        return self
-
-
-class Network(Section):
-    """A network whose units are decoded: architecture, weights, input size, layers."""
-
-    architecture: str = Field(
-        description="pixels (the image, RGB), pixels_gray (its luminance), shape_gray, shape_edges, shape_contours or "
-        "shape_mask (shapes without weights, layers grid8 to grid64: docs/shape_semantic.md), vgg11_quarter, "
-        "vgg11_features (VGG-11 without its classifier), vgg_normalised, vgg19_leaky_avg (LeakyReLU 0.2, average "
-        "pooling), caffenet, alexnet_caffe, a torchvision classification network, timm:<name>, your own "
-        "python:<package.module>:<function>, or features (nothing to run: known by its `features` files alone)"
-    )
-    features: FeatureFiles | None = Field(
-        None,
-        description="read the features of all stimuli from files instead of computing them; weights are then needed "
-        "only where a method under `reconstruct` runs the network",
-    )
-    weights: str = Field(
-        "random:0",
-        description="random:<seed>, a local file (torch state dict or .caffemodel), torchvision:<name>, or own (those "
-        "that your python: function has loaded)",
-    )
-    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="expected sha256 of a local weights file")
-    image_size: int | None = Field(
-        None, ge=8, le=1024, description="stimuli are resized to this, pixels; default: as stored"
-    )
-    preprocessing: Literal["imagenet", "caffe", "half", "clip", "none"] | None = Field(
-        None,
-        description="what the weights expect: imagenet (RGB, mean and deviation), caffe (BGR 0-255 minus the mean), "
-        "half (RGB, -1 to 1), clip (RGB, mean and deviation of CLIP) or none; default: that of the weights where they "
-        "are known (docs/weights.md)",
-    )
-    layers: tuple[Name, ...] = Field(
-        min_length=1, description="layer names; VGG names as in Caffe (conv1_1 ... fc8, pre-ReLU), else module paths"
-    )
-    transform: Literal["none", "abs"] = Field(
-        "none", description="abs: features are the absolute values |f| of the layers' outputs, wherever they are used"
-    )
-    dtype: Literal["float32", "float16"] = Field("float32", description="type of the stored features")
-    reference: Reference | None = Field(
-        None,
-        description="natural images whose spread decode.norm_correction restores (--reference); default: the training "
-        "stimuli",
-    )
-
-    @field_validator("layers")
-    @classmethod
-    def _distinct(cls, layers: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(layers)) != len(layers):
-            raise ValueError(f"layers repeat: {', '.join(sorted({x for x in layers if layers.count(x) > 1}))}")
-        return layers
-
-    @model_validator(mode="after")
-    def _files_or_code(self) -> Network:
-        if self.features is not None and self.architecture in PIXEL_ARCHITECTURES + SHAPE_ARCHITECTURES:
-            raise ValueError(f"{self.architecture} is the stimulus itself; leave out features")
-        absent = [x for x in self.layers if self.features and self.features.arrays and x not in self.features.arrays]
-        if absent:
-            raise ValueError(f"features.arrays has no layer {absent[0]!r}; give its arrays, or leave it out of layers")
-        if self.architecture == FEATURES_ONLY:
-            if self.features is None:
-                raise ValueError("architecture: features needs features: {folders: ...}, where its files lie")
-            runs = {"weights": "random:0", "sha256": None, "image_size": None, "preprocessing": None}
-            given = [key for key, default in runs.items() if getattr(self, key) != default]
-            if given:
-                raise ValueError(
-                    f"architecture: features has nothing to run, so {', '.join(given)} would have no effect; leave "
-                    "them out, or name the architecture"
-                )
-        return self
 
 
 class Screen(ScreenOptions):
@@ -243,7 +141,7 @@ class Study(Section):
     def image_sets(self, variant: str) -> list[tuple[str, str, str]]:
         """Return every (split, ROI, dataset) whose images a method under `reconstruct:` makes."""
         options = self.reconstruct[variant]
-        splits = self.splits() if options.method == "end_to_end" else self.decoded_splits()  # it reads no decoders
+        splits = self.decoded_splits() if options.reads_decoders else self.splits()
         return [
             (split, roi, dataset)
             for split in splits
@@ -271,7 +169,7 @@ class Study(Section):
 
     def runs(self, network: str) -> bool:
         """Return whether a network is run: to compute its features, or by a method under `reconstruct:`."""
-        used = any(o.network == network and o.method != "latent" for o in self.reconstruct.values())
+        used = any(o.network == network and o.runs_network for o in self.reconstruct.values())
         return self.networks[network].features is None or used
 
     def layer_sets(self, *, decoded: bool = False) -> list[tuple[str, str, str, str]]:

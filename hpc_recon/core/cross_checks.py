@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hpc_recon.core import decoder_files, shape_checks
-from hpc_recon.core.config import FEATURES_ONLY, PIXEL_ARCHITECTURES, Network, Study
-from hpc_recon.core.icnn_options import DEFAULT
+from hpc_recon.core.config import Study
 from hpc_recon.core.ingest_options import CrossValidation, Ingest
-from hpc_recon.core.latent_options import LatentOptions
-from hpc_recon.core.options import EndToEndOptions, IcnnOptions
-from hpc_recon.core.shape_options import ShapeSemanticOptions, ShapeSemanticTraining
+from hpc_recon.core.network_options import FEATURES_ONLY
+from hpc_recon.core.shape_options import ShapeSemanticTraining
 from hpc_recon.core.text import closest
 
 
@@ -41,7 +37,7 @@ def problems(study: Study) -> list[str]:
     found += _check_references(study)
     found += _check_training(study)
     for name, options in study.reconstruct.items():
-        found += _check_method(study, name, options)
+        found += options.problems(study, f"reconstruct.{name}")
     found += decoder_files.problems(study)
     found += _check_convert(study) if study.convert is not None else []
     return [*found, *(_check_decoded_files(study) if study.decode.files else ())]
@@ -142,43 +138,6 @@ def _check_folds(study: Study, folds: CrossValidation) -> list[str]:
     ]
 
 
-def _check_method(study: Study, name: str, options: Any) -> list[str]:
-    where = f"reconstruct.{name}"
-    network: Network | None = study.networks.get(options.network)
-    if network is None:
-        return [f"{where}.network: unknown network {options.network!r}{closest(options.network, study.networks)}"]
-    problems = []
-    tests = [key for key, dataset in study.datasets.items() if dataset.role == "test"]
-    for key, chosen, known in (
-        ("datasets", options.datasets, tests),
-        ("rois", options.rois, study.rois),
-        ("subjects", options.subjects, study.subjects),
-    ):
-        problems += [f"{where}.{key}: unknown name {x!r}{closest(x, known)}" for x in chosen or () if x not in known]
-    if isinstance(options, EndToEndOptions):
-        return [*problems, *_check_end_to_end(study, where, options)]
-    if isinstance(options, ShapeSemanticOptions):
-        return [*problems, *shape_checks.reconstruction(study, where, options)]
-    if isinstance(options, LatentOptions):
-        return problems + _check_latent(study, where, options, network)
-    if network.architecture == FEATURES_ONLY:
-        return [
-            *problems,
-            f"{where}: the network {options.network!r} is known by its features alone, and this method runs it; give "
-            "its architecture and weights beside `features`",
-        ]
-    if isinstance(options, IcnnOptions):
-        if network.architecture in PIXEL_ARCHITECTURES:
-            problems.append(f"{where}: the network {options.network!r} is the image itself; use method: pixels")
-        problems += _check_icnn(study, where, options, network)
-    elif network.architecture not in PIXEL_ARCHITECTURES:
-        problems.append(
-            f"{where}: method pixels needs a network with architecture: pixels or pixels_gray, "
-            f"not {network.architecture!r}"
-        )
-    return problems
-
-
 def _check_training(study: Study) -> list[str]:
     problems = []
     for name, options in study.train.items():
@@ -192,83 +151,4 @@ def _check_training(study: Study) -> list[str]:
             problems += shape_checks.training(study, f"train.{name}", options)
     if study.train and (study.decode.files or study.fit.files):
         problems.append("train: networks learn from brain samples; leave out decode.files and fit.files")
-    return problems
-
-
-def _check_end_to_end(study: Study, where: str, options: EndToEndOptions) -> list[str]:
-    if options.model is None:
-        return [
-            f"{where}.weights: unknown subject {subject!r}{closest(subject, study.subjects)}"
-            for subject in options.weights
-            if subject not in study.subjects
-        ] + [
-            f"{where}.weights: no generator of {subject!r}; add one, or name the others under subjects"
-            for subject in options.subjects or study.subjects
-            if subject not in options.weights
-        ]
-    if options.model not in study.train:
-        return [f"{where}.model: unknown name {options.model!r}{closest(options.model, study.train)}"]
-    model = study.train[options.model]
-    problems = []
-    for key in ("subjects", "rois"):
-        trained = getattr(model, key)
-        wanted = getattr(options, key) or getattr(study, key)
-        absent = [x for x in wanted if trained is not None and x not in trained]
-        if absent:
-            problems.append(f"{where}.{key}: {', '.join(absent)} not trained by {options.model!r}; choose from its own")
-    return problems
-
-
-def _check_latent(study: Study, where: str, options: LatentOptions, network: Network) -> list[str]:
-    problems = [
-        f"{where}.layers: layer {layer!r} is not decoded{closest(layer, network.layers)}"
-        for layer in options.layers or ()
-        if layer not in network.layers
-    ]
-    for name, own in options.embeddings.items():
-        if own.network is None:
-            continue
-        place, known = f"{where}.embeddings.{name}", study.networks.get(own.network)
-        if known is None:
-            problems.append(f"{place}.network: unknown name {own.network!r}{closest(own.network, study.networks)}")
-        elif known.architecture == FEATURES_ONLY:
-            problems.append(
-                f"{place}: the features of {own.network!r} come from files alone, so those of rendered images are not "
-                "known; give a network that computes them"
-            )
-        elif own.layer not in known.layers:
-            problems.append(
-                f"{place}.layer: {own.network!r} has no layer {own.layer!r}{closest(own.layer, known.layers)}"
-            )
-    if options.calibration == "train_statistics" and not study.fit.out_of_fold:
-        problems.append(
-            f"{where}: calibration: train_statistics comes from predictions out of fold; write fit: {{out_of_fold: "
-            "true}"
-        )
-    if study.decode.norm_correction != "none":
-        problems.append(
-            f"{where}: latents have a calibration of their own; write decode: {{norm_correction: none}}, not "
-            f"{study.decode.norm_correction}"
-        )
-    if study.units is not None:
-        problems.append(f"{where}: a generator needs every number of a latent; leave out units")
-    return problems
-
-
-def _check_icnn(study: Study, where: str, options: IcnnOptions, network: Network) -> list[str]:
-    named = dict.fromkeys([*(options.layers or ()), *options.layer_weights, *options.loss, *options.masks])
-    problems = [
-        f"{where}: layer {layer!r} is not decoded{closest(layer, network.layers)}"
-        for layer in named
-        if layer not in network.layers and (layer != DEFAULT or layer in options.layer_weights)
-    ]
-    if options.reliability != "none" and not study.fit.out_of_fold:
-        problems.append(f"{where}: reliability comes from predictions out of fold; write fit: {{out_of_fold: true}}")
-    if options.reliability == "calibrated" and study.decode.norm_correction != "none":
-        problems.append(
-            f"{where}: reliability: calibrated restores the spread of decoded features itself; write "
-            f"decode: {{norm_correction: none}}, not {study.decode.norm_correction}"
-        )
-    if study.units is not None and "gram" in options.loss.values():
-        problems.append(f"{where}: a gram loss needs all units of a layer; leave out units, or use another loss")
     return problems

@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from hpc_recon.core.evaluate_options import MetricNetwork
-from hpc_recon.core.options import MethodOptions, Name
+from hpc_recon.core.method_options import MethodOptions, Name, not_decoded
+from hpc_recon.core.network_options import FEATURES_ONLY
+from hpc_recon.core.text import closest
+
+if TYPE_CHECKING:
+    from hpc_recon.core.config import Study
+    from hpc_recon.core.network_options import Network
 
 
 class LatentSection(BaseModel):
     """A part of the options of latents: frozen, and unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
-class StimulusArray(LatentSection):
-    """Features of many stimuli in one array: a row for each stimulus; further axes are the shape of its units."""
-
-    file: Path = Field(description=".npy, .npz, .mat (v5 or v7.3), .h5 or .hdf5")
-    key: str | None = Field(None, description="variable, dataset path or npz entry; not used for .npy")
-    labels: Path | None = Field(None, description="text file with the label of each row, a line each")
-    dataset: Name | None = Field(
-        None,
-        description="instead of labels: row i belongs to the i-th of this dataset's stimuli, as ingest has sorted them",
-    )
-    unit_shape: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
-        None, min_length=1, description="shape of a row, as [512]; compared, and lets --dry-run go without the file"
-    )
-
-    @model_validator(mode="after")
-    def _one_source_of_labels(self) -> StimulusArray:
-        if (self.labels is None) == (self.dataset is None):
-            raise ValueError("give either labels (a text file) or dataset (whose stimuli the rows are)")
-        return self
 
 
 def _file_or_word(value: object) -> object:
@@ -187,3 +172,35 @@ class LatentOptions(MethodOptions):
     def needs_stimuli(self) -> bool:
         """Whether images are made from true latents, which items without a stimulus do not have."""
         return self.source == "true"
+
+    def own_problems(self, study: Study, where: str, network: Network) -> list[str]:
+        """Return what is wrong with layers, embeddings and calibration, seen beside the rest of the study."""
+        problems = not_decoded(f"{where}.layers", self.layers or (), network)
+        for name, own in self.embeddings.items():
+            if own.network is None:
+                continue
+            place, known = f"{where}.embeddings.{name}", study.networks.get(own.network)
+            if known is None:
+                problems.append(f"{place}.network: unknown name {own.network!r}{closest(own.network, study.networks)}")
+            elif known.architecture == FEATURES_ONLY:
+                problems.append(
+                    f"{place}: the features of {own.network!r} come from files alone, so those of rendered images are "
+                    "not known; give a network that computes them"
+                )
+            elif own.layer not in known.layers:
+                problems.append(
+                    f"{place}.layer: {own.network!r} has no layer {own.layer!r}{closest(own.layer, known.layers)}"
+                )
+        if self.calibration == "train_statistics" and not study.fit.out_of_fold:
+            problems.append(
+                f"{where}: calibration: train_statistics comes from predictions out of fold; write fit: {{out_of_fold: "
+                "true}"
+            )
+        if study.decode.norm_correction != "none":
+            problems.append(
+                f"{where}: latents have a calibration of their own; write decode: {{norm_correction: none}}, not "
+                f"{study.decode.norm_correction}"
+            )
+        if study.units is not None:
+            problems.append(f"{where}: a generator needs every number of a latent; leave out units")
+        return problems

@@ -10,9 +10,10 @@ import yaml
 from pydantic import BaseModel
 
 from hpc_recon.core import cross_checks
-from hpc_recon.core.config import Network, Study
+from hpc_recon.core.config import Study
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.expansion import expanded
+from hpc_recon.core.network_options import Network
 from hpc_recon.core.validation import validate
 
 #: YAML's tag of the key `<<`.

@@ -7,9 +7,9 @@ The key `method` chooses the model; `methods/__init__.py` says which module impl
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from hpc_recon.core.icnn_options import (
     DEFAULT,
@@ -24,30 +24,14 @@ from hpc_recon.core.icnn_options import (
     require_compatible,
     with_preset,
 )
-from hpc_recon.core.text import checked_name
+from hpc_recon.core.method_options import MethodOptions, Name, not_decoded, not_trained
+from hpc_recon.core.network_options import PIXEL_ARCHITECTURES
+from hpc_recon.core.text import closest
 from hpc_recon.core.train_options import FileOrWord
 
-Name = Annotated[str, AfterValidator(checked_name)]
-
-
-class MethodOptions(BaseModel):
-    """What every method has: the network whose decoded features it reads, and which images it makes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    network: Name = Field(description="a name from `networks:`")
-    datasets: tuple[Name, ...] | None = Field(None, description="test datasets to reconstruct; default: all")
-    rois: tuple[Name, ...] | None = Field(None, description="ROIs whose decoded features are used; default: all")
-    subjects: tuple[str, ...] | None = Field(None, description="subjects (base names); default: all")
-    title: str | None = Field(None, description="name in the report; default: the name of this entry")
-    images_per_tile: Annotated[int, BeforeValidator(lambda given: 0 if given == "auto" else given)] = Field(
-        1, ge=0, description="images that one task reconstructs together; auto (or 0): as many as fit a GiB, 48 at most"
-    )
-
-    @property
-    def needs_stimuli(self) -> bool:
-        """Whether images are made from true features, which items without a stimulus do not have."""
-        return isinstance(self, IcnnOptions) and self.source == "true"
+if TYPE_CHECKING:
+    from hpc_recon.core.config import Study
+    from hpc_recon.core.network_options import Network
 
 
 class IcnnOptions(MethodOptions):
@@ -167,6 +151,34 @@ class IcnnOptions(MethodOptions):
         same = self.first in ("training_mean", "file") and not self.is_generator
         return 0.05 if attempt and same and self.start_noise is None else self.noise
 
+    @property
+    def needs_stimuli(self) -> bool:
+        """Whether images are made from true features, which items without a stimulus do not have."""
+        return self.source == "true"
+
+    @property
+    def runs_network(self) -> bool:
+        """Whether `network` is run: its features are computed of each image on the way."""
+        return True
+
+    def own_problems(self, study: Study, where: str, network: Network) -> list[str]:
+        """Return what is wrong with layers, reliability and losses, seen beside the rest of the study."""
+        found = []
+        if network.architecture in PIXEL_ARCHITECTURES:
+            found.append(f"{where}: the network {self.network!r} is the image itself; use method: pixels")
+        named = dict.fromkeys([*(self.layers or ()), *self.layer_weights, *self.loss, *self.masks])
+        found += not_decoded(where, (x for x in named if x != DEFAULT or x in self.layer_weights), network)
+        if self.reliability != "none" and not study.fit.out_of_fold:
+            found.append(f"{where}: reliability comes from predictions out of fold; write fit: {{out_of_fold: true}}")
+        if self.reliability == "calibrated" and study.decode.norm_correction != "none":
+            found.append(
+                f"{where}: reliability: calibrated restores the spread of decoded features itself; write "
+                f"decode: {{norm_correction: none}}, not {study.decode.norm_correction}"
+            )
+        if study.units is not None and "gram" in self.loss.values():
+            found.append(f"{where}: a gram loss needs all units of a layer; leave out units, or use another loss")
+        return found
+
     def loss_of(self, layer: str) -> LossName:
         """Return the loss of a layer."""
         return self.loss.get(layer) or self.loss.get(DEFAULT, "l2")
@@ -180,6 +192,20 @@ class PixelsOptions(MethodOptions):
     """Decoded pixels, clipped to [0, 1] and saved; for networks whose architecture is `pixels` or `pixels_gray`."""
 
     method: Literal["pixels"] = Field(description="chooses this method")
+
+    @property
+    def runs_network(self) -> bool:
+        """Whether `network` is run: what it computes is the image, so features from files alone will not do."""
+        return True
+
+    def own_problems(self, study: Study, where: str, network: Network) -> list[str]:
+        """Return whether the network is the image."""
+        if network.architecture in PIXEL_ARCHITECTURES:
+            return []
+        return [
+            f"{where}: method pixels needs a network with architecture: pixels or pixels_gray, "
+            f"not {network.architecture!r}"
+        ]
 
 
 class EndToEndOptions(MethodOptions):
@@ -215,3 +241,24 @@ class EndToEndOptions(MethodOptions):
         if (self.model is None) == (not self.weights):
             raise ValueError("give either model (a name from train:) or weights, by subject")
         return self
+
+    @property
+    def reads_decoders(self) -> bool:
+        """Whether images are made from what decoders give: no, from brain samples."""
+        return False
+
+    def own_problems(self, study: Study, where: str, network: Network) -> list[str]:
+        """Return what the model was not trained for, or which subjects have no published generator."""
+        if self.model is None:
+            return [
+                f"{where}.weights: unknown subject {subject!r}{closest(subject, study.subjects)}"
+                for subject in self.weights
+                if subject not in study.subjects
+            ] + [
+                f"{where}.weights: no generator of {subject!r}; add one, or name the others under subjects"
+                for subject in self.subjects or study.subjects
+                if subject not in self.weights
+            ]
+        if self.model not in study.train:
+            return [f"{where}.model: unknown name {self.model!r}{closest(self.model, study.train)}"]
+        return not_trained(study, where, self, self.model)

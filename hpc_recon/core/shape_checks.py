@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpc_recon.core.shape_options import ShapeSemanticOptions, ShapeSemanticTraining
+from hpc_recon.core.shape_options import ShapeSemanticTraining
 from hpc_recon.core.text import closest
 
 if TYPE_CHECKING:
@@ -38,30 +38,6 @@ def training(study: Study, where: str, options: ShapeSemanticTraining) -> list[s
     augments = options.augments
     if augments is not None:
         problems += _augmentation(study, f"{where}.augmentation.dataset", augments.dataset)
-    return problems
-
-
-def reconstruction(study: Study, where: str, options: ShapeSemanticOptions) -> list[str]:
-    """Return the mistakes of an entry under `reconstruct:`, a line each."""
-    problems = []
-    for name in (options.model, *options.averaged_with):
-        model = study.train.get(name)
-        if model is None:
-            problems.append(f"{where}.model: unknown name {name!r}{closest(name, study.train)}")
-            continue
-        if not isinstance(model, ShapeSemanticTraining):
-            problems.append(f"{where}.model: {name!r} is trained by {model.method}; name one of method shape_semantic")
-            continue
-        for key in ("subjects", "rois"):
-            trained = getattr(model, key)
-            wanted = getattr(options, key) or getattr(study, key)
-            absent = [x for x in wanted if trained is not None and x not in trained]
-            if absent:
-                problems.append(f"{where}.{key}: {', '.join(absent)} not trained by {name!r}; choose from its own")
-    if study.decode.norm_correction != "none":
-        problems.append(
-            f"{where}: the generator learnt from decoded shapes as they are; write decode: {{norm_correction: none}}"
-        )
     return problems
 
 

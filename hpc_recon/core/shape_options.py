@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from hpc_recon.core.options import MethodOptions
-from hpc_recon.core.text import checked_name
+from hpc_recon.core.method_options import MethodOptions, not_trained
+from hpc_recon.core.text import checked_name, closest
+
+if TYPE_CHECKING:
+    from hpc_recon.core.config import Study
+    from hpc_recon.core.network_options import Network
 
 Name = Annotated[str, AfterValidator(checked_name)]
 #: What an ablation leaves out.
@@ -265,3 +269,21 @@ class ShapeSemanticOptions(MethodOptions):
         (), description="more names from `train:`, whose images are averaged with those of model"
     )
     images_per_tile: int = Field(50, ge=1, description="images that one task makes")
+
+    def own_problems(self, study: Study, where: str, network: Network) -> list[str]:
+        """Return what the models were not trained for, and what the generator did not learn from."""
+        found = []
+        for name in (self.model, *self.averaged_with):
+            model = study.train.get(name)
+            if model is None:
+                found.append(f"{where}.model: unknown name {name!r}{closest(name, study.train)}")
+            elif not isinstance(model, ShapeSemanticTraining):
+                found.append(f"{where}.model: {name!r} is trained by {model.method}; name one of method shape_semantic")
+            else:
+                found += not_trained(study, where, self, name)
+        if study.decode.norm_correction != "none":
+            found.append(
+                f"{where}: the generator learnt from decoded shapes as they are; write decode: "
+                "{norm_correction: none}"
+            )
+        return found

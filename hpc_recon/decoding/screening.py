@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpc_recon.core import threads
-from hpc_recon.core.config import Network, Study
+from hpc_recon.core.config import Study
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.memory import array_bytes
+from hpc_recon.core.network_options import Network
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, store_seconds
 from hpc_recon.decoding import inputs, planning

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hpc_recon.core.config import Network
 from hpc_recon.core.memory import array_bytes, shard_bytes
+from hpc_recon.core.network_options import Network
 from hpc_recon.core.tiles import Need, canonical, store_seconds
 from hpc_recon.nets import costs, zoo
 from hpc_recon.nets.blocks import Block, cut

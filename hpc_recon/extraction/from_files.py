@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from hpc_recon.core import file_records
-from hpc_recon.core.config import FEATURES_ONLY, Network, Study
+from hpc_recon.core.config import Study
 from hpc_recon.core.errors import MissingStore, StudyError
 from hpc_recon.core.memory import array_bytes, shard_bytes
+from hpc_recon.core.network_options import FEATURES_ONLY, Network
 from hpc_recon.core.tiles import Group, Need, Tile, ranges, store_seconds
 from hpc_recon.extraction import given_arrays, given_files, writing
 from hpc_recon.nets import zoo

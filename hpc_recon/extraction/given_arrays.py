@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from hpc_recon.core.array import Array
-from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DataError, StudyError
-from hpc_recon.core.latent_options import StimulusArray
+from hpc_recon.core.network_options import Network, StimulusArray
 from hpc_recon.formats.row_arrays import RowArray
 from hpc_recon.stores.images import StimulusTable
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from hpc_recon.core import file_records, threads
 from hpc_recon.core.array import Array
-from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DataError, StudyError
+from hpc_recon.core.network_options import Network
 from hpc_recon.core.text import closest
 from hpc_recon.formats.feature_trees import FeatureTree
 

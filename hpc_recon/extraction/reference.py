@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpc_recon.core.config import Network, Study
+from hpc_recon.core.config import Study
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.files import sha256
 from hpc_recon.core.memory import array_bytes
+from hpc_recon.core.network_options import Network
 from hpc_recon.core.tiles import Group, Need, Tile, canonical, digest, ranges
 from hpc_recon.extraction import blocks
 from hpc_recon.formats.images import list_images

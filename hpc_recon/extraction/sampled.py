@@ -11,8 +11,9 @@ import numpy as np
 
 from hpc_recon.core import file_records
 from hpc_recon.core.array import Array
-from hpc_recon.core.config import Network, Study
+from hpc_recon.core.config import Study
 from hpc_recon.core.memory import array_bytes
+from hpc_recon.core.network_options import Network
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.tiles import Group, Need, Tile, canonical, ranges, store_seconds
 from hpc_recon.extraction import from_files, given_files

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hpc_recon.core.array import Array
-from hpc_recon.core.config import Network
+from hpc_recon.core.network_options import Network
 from hpc_recon.nets import zoo
 from hpc_recon.numerics import corrections
 from hpc_recon.stores import arrays, layout

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from hpc_recon.core.array import Array
-from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.icnn_options import Adam, AdamW, Momentum
+from hpc_recon.core.network_options import Network
 from hpc_recon.core.options import IcnnOptions
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.methods import adam, filters, latents, lbfgs, masks, momentum, targets

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from hpc_recon.core.config import Network
 from hpc_recon.core.icnn_options import GeneratorLatent, Lbfgs
 from hpc_recon.core.memory import array_bytes
+from hpc_recon.core.network_options import Network
 from hpc_recon.core.options import IcnnOptions
 from hpc_recon.methods.icnn import n_snapshots
 from hpc_recon.methods.latents import working_size

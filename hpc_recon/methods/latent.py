@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hpc_recon.core.config import Network
 from hpc_recon.core.latent_options import LatentOptions
+from hpc_recon.core.network_options import Network
 from hpc_recon.methods.targets import Reconstruction, Targets, check
 from hpc_recon.nets import latent_generators
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DataError
+from hpc_recon.core.network_options import Network
 from hpc_recon.core.options import PixelsOptions
 from hpc_recon.methods import targets
 from hpc_recon.methods.targets import Reconstruction, Targets

@@ -18,8 +18,8 @@ import torchvision
 from torch import nn
 from torchvision.models.vgg import cfgs, make_layers
 
-from hpc_recon.core.config import SHAPE_ARCHITECTURES
 from hpc_recon.core.errors import StudyError
+from hpc_recon.core.network_options import SHAPE_ARCHITECTURES
 from hpc_recon.core.text import closest
 from hpc_recon.nets import caffe, foreign, shape_targets
 from hpc_recon.nets.preprocess import Clip, Luminance

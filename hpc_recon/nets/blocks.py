@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hpc_recon.core.config import Network
+from hpc_recon.core.network_options import Network
 from hpc_recon.nets import zoo
 
 

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpc_recon.core.config import FEATURES_ONLY, Network, Study, Train
+from hpc_recon.core.config import Study, Train
 from hpc_recon.core.convert_options import is_converted
 from hpc_recon.core.errors import MissingStore
 from hpc_recon.core.icnn_options import GeneratorLatent
 from hpc_recon.core.latent_options import LatentOptions
+from hpc_recon.core.network_options import FEATURES_ONLY, Network
 from hpc_recon.core.options import EndToEndOptions, IcnnOptions
 from hpc_recon.core.sizes import Sizes
 from hpc_recon.core.train_options import EndToEndTraining

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hpc_recon.core.config import Network
+from hpc_recon.core.network_options import Network
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.train_options import Comparator, EndToEndTraining
 from hpc_recon.nets import zoo

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from hpc_recon.core.array import Array
-from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DataError
+from hpc_recon.core.network_options import Network
 from hpc_recon.core.tiles import ranges
 from hpc_recon.nets import costs, devices, taps, zoo
 

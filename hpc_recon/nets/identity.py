@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hpc_recon.core.config import PIXEL_ARCHITECTURES, SHAPE_ARCHITECTURES, Network
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.files import sha256
+from hpc_recon.core.network_options import PIXEL_ARCHITECTURES, SHAPE_ARCHITECTURES, Network
 
 #: torchvision's weights of architectures that also have Caffe weights, by the first digits of their sha256 (they stand
 #: in torchvision's file names). Its third VGG16, IMAGENET1K_FEATURES, expects a preprocessing of its own.

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from hpc_recon.core.array import Array
-from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DataError
+from hpc_recon.core.network_options import Network
 from hpc_recon.core.tiles import ranges
 from hpc_recon.formats import mat5
 from hpc_recon.formats.images import list_images, opened_image

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hpc_recon.core.array import Array
-from hpc_recon.core.config import SHAPE_ARCHITECTURES
+from hpc_recon.core.network_options import SHAPE_ARCHITECTURES
 
 #: Without types. Its parts (color, filters, ...) are imported when they are first used: other networks need none.
 _library: Any = skimage

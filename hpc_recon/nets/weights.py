@@ -13,8 +13,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from hpc_recon.core.config import PIXEL_ARCHITECTURES, Network
 from hpc_recon.core.errors import DataError, StudyError
+from hpc_recon.core.network_options import PIXEL_ARCHITECTURES, Network
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.text import closest
 from hpc_recon.nets import architectures, caffe

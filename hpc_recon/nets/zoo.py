@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from hpc_recon.core.config import FEATURES_ONLY, Network
 from hpc_recon.core.errors import StudyError
+from hpc_recon.core.network_options import FEATURES_ONLY, Network
 from hpc_recon.core.text import closest
 from hpc_recon.nets import architectures, foreign, weights
 from hpc_recon.nets.identity import identity, preprocessing, weights_kind

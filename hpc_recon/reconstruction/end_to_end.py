@@ -10,15 +10,14 @@ import numpy as np
 
 from hpc_recon.core.config import Study, base_subject
 from hpc_recon.core.errors import StudyError
-from hpc_recon.core.files import write_json
 from hpc_recon.core.memory import array_bytes, shard_bytes
 from hpc_recon.core.options import EndToEndOptions
-from hpc_recon.core.paths import require_inside
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges, store_seconds
 from hpc_recon.core.train_options import EndToEndTraining
 from hpc_recon.methods import display, end_to_end
 from hpc_recon.nets import costs, devices, end_to_end_costs, identity
 from hpc_recon.nets import end_to_end as networks
+from hpc_recon.reconstruction import writing
 from hpc_recon.stores import brain, images, layout
 from hpc_recon.training import data, models
 from hpc_recon.training.models import Model
@@ -165,7 +164,6 @@ def work(study: Study, tile: Tile) -> list[Path]:
     files = []
     for name, image, n_averaged in zip(items.names[wanted], whole, counts, strict=True):
         path = layout.image_file(study, variant, split, roi, dataset, name)
-        require_inside(layout.workspace_of(study), path.parent)
         record = {
             "item": name,
             "variant": variant,
@@ -175,7 +173,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
             "factor": float(np.sqrt(n_averaged / scaling.n_averaged)) if options.rescale else 1.0,
             "losses": [],
         }
-        files += [*images.write_picture(path, image), write_json(path.with_suffix(".json"), record)]
+        files += writing.write(study, path, image, record)
     return files
 
 

@@ -143,7 +143,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
     files = []
     for i, name in enumerate(wanted.names):
         path = layout.image_file(study, variant, place[0], place[1], place[2], name)
-        files += writing.write(study, path, made, i, _record(study, variant, options, wanted, made, i))
+        files += writing.write(study, path, made.images[i], _record(study, variant, options, wanted, made, i))
         files += writing.write_more(study, path, made, i, row=int(rows[i]))
     return files
 
@@ -190,7 +190,7 @@ def _recover(study: Study, tile: Tile) -> list[Path]:
         record = _record(study, variant, options, wanted, made, i)
         record["pixel_correlation"] = _correlation(made.images[i], stimulus)
         found.append(record["pixel_correlation"])
-        files += writing.write(study, layout.recovery_file(study, variant, name), made, i, record)
+        files += writing.write(study, layout.recovery_file(study, variant, name), made.images[i], record)
     if np.mean(found) < validity.POOR_RECOVERY:
         shown = ", ".join(f"{value:.2f}" for value in found)
         warnings.warn(

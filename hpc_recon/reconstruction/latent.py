@@ -180,7 +180,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
                 "layers": list(layers),
                 "losses": [],
             }
-            files += writing.write(study, path, made, i, record)
+            files += writing.write(study, path, made.images[i], record)
             files.append(write_npy(path.parent / LATENTS / f"{path.stem}.npy", values[i]))
             if options.edits is not None and tile.start + i < options.edits.images:
                 files.append(_write_strip(path, values[i], options, size=start.shape[:2]))

@@ -12,13 +12,13 @@ from PIL import Image
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
-from hpc_recon.core.files import write_atomic, write_json
+from hpc_recon.core.files import write_atomic
 from hpc_recon.core.memory import array_bytes, shard_bytes
-from hpc_recon.core.paths import require_inside
 from hpc_recon.core.shape_options import ShapeSemanticOptions
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges, store_seconds
 from hpc_recon.methods import display, shape_semantic
 from hpc_recon.nets import costs, devices, shape_semantic_costs
+from hpc_recon.reconstruction import writing
 from hpc_recon.stores import images, items, layout
 from hpc_recon.training import shape_inputs, shape_planning, shape_sources
 from hpc_recon.training.models import Model
@@ -174,7 +174,6 @@ def work(study: Study, tile: Tile) -> list[Path]:
     files = []
     for i, (name, image) in enumerate(zip(shown.names[wanted], whole, strict=True)):
         path = layout.image_file(study, variant, split, roi, dataset, name)
-        require_inside(layout.workspace_of(study), path.parent)
         alike = examples[tile.start + i] if examples else np.zeros(0, np.int64)
         record = {
             "item": name,
@@ -189,11 +188,8 @@ def work(study: Study, tile: Tile) -> list[Path]:
         strip = [_stimulus(study, int(shown.rows[tile.start + i]), whole.shape[1:3])]
         strip += [*areas[:, tile.start + i], shape[tile.start + i], image.transpose(2, 0, 1)]
         strip += [_stimulus(study, int(row), whole.shape[1:3]) for row in alike]
-        files += [
-            *images.write_picture(path, image),
-            write_json(path.with_suffix(".json"), record),
-            _write_strip(path.parent / STAGES / f"{path.stem}.png", strip),
-        ]
+        files += writing.write(study, path, image, record)
+        files.append(_write_strip(path.parent / STAGES / f"{path.stem}.png", strip))
     return files
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
 from hpc_recon.core.files import write_json, write_npy
 from hpc_recon.core.paths import require_inside
@@ -14,10 +15,10 @@ from hpc_recon.methods.targets import Reconstruction
 from hpc_recon.stores import images, layout
 
 
-def write(study: Study, path: Path, made: Reconstruction, i: int, record: dict[str, Any]) -> list[Path]:
-    """Write the picture, the values and the record of one image; return the files."""
+def write(study: Study, path: Path, image: Array, record: dict[str, Any]) -> list[Path]:
+    """Write the picture and the values of one image (H, W, 3) float32 in [0, 1], and its record; return the files."""
     require_inside(layout.workspace_of(study), path.parent)
-    return [*images.write_picture(path, made.images[i]), write_json(path.with_suffix(".json"), record)]
+    return [*images.write_picture(path, image), write_json(path.with_suffix(".json"), record)]
 
 
 def write_more(study: Study, path: Path, made: Reconstruction, i: int, *, row: int) -> list[Path]:

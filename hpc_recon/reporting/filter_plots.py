@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from hpc_recon.core.config import Network, Study
+from hpc_recon.core.config import Study
+from hpc_recon.core.network_options import Network
 from hpc_recon.reporting import tables
 from hpc_recon.reporting.figures import COLOURS, MARKERS, Ink, Panel, legend_below, panel, plain
 from hpc_recon.reporting.words import dataset_title

@@ -127,8 +127,8 @@ def reference_assignments(text: str, study: Path) -> tuple[str, ...]:
     StudyError
         If there is no such folder or file, or the study cannot be read.
     """
-    from hpc_recon.core.config import PIXEL_ARCHITECTURES, SHAPE_ARCHITECTURES
     from hpc_recon.core.loading import read_yaml
+    from hpc_recon.core.network_options import PIXEL_ARCHITECTURES, SHAPE_ARCHITECTURES
 
     path = Path(text).expanduser().absolute()
     if not path.exists():

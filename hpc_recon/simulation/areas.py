@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_recon.core.array import Array
-from hpc_recon.core.config import Network
+from hpc_recon.core.network_options import Network
 from hpc_recon.core.sampling import seed_of
 
 #: Height and width at which the simulated brain sees an image, pixels: its cost does not depend on the study's images.

@@ -147,20 +147,6 @@ def test_studies_are_frozen() -> None:
 FILES: dict[str, Any] = {"architecture": "features", "features": {"folders": "lab"}, "layers": ["fc"]}
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"features": None}, "needs features: {folders: ...}"),
-        ({"weights": "a.pt", "image_size": 64}, "nothing to run, so weights, image_size would have no effect"),
-        ({"architecture": "pixels"}, "pixels is the stimulus itself"),
-        ({"features": {"folders": []}}, "give either folders or arrays"),
-    ],
-)
-def test_features_from_files_need_what_they_need_and_nothing_else(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValidationError, match=re.escape(message)):
-        study(networks={"net": {**FILES, **change}})
-
-
 def test_which_networks_are_run() -> None:
     both = {"a": {**FILES, "architecture": "vgg11_quarter", "layers": ["conv1_1"]}, "b": FILES}
     plain = study(networks={**both, "c": {"architecture": "vgg11_quarter", "layers": ["conv1_1"]}})

@@ -43,25 +43,6 @@ def test_latents_are_whole_and_not_corrected_twice(latent_study):
         latent_study(_entry(), units=3, decode={"norm_correction": "l2_norm"})
 
 
-def test_an_array_has_one_source_of_labels(latent_study):
-    for more in ({}, {"labels": "a.txt", "dataset": "training"}):
-        arrays = {"z": [{"file": "test.npy", **more}]}
-        network = {"architecture": "features", "features": {"arrays": arrays}, "layers": ["z"]}
-        with pytest.raises(StudyError, match="give either labels"):
-            latent_study(networks={"z": network})
-
-
-def test_folders_and_arrays_exclude_each_other_and_arrays_hold_every_layer(latent_study):
-    array = {"file": "test.npy", "dataset": "natural"}
-    for features, what in (
-        ({}, "either folders or arrays"),
-        ({"folders": "a", "arrays": {"z": [array]}}, "either folders or arrays"),
-        ({"arrays": {"w": [array]}}, "no layer 'z'"),
-    ):
-        with pytest.raises(StudyError, match=what):
-            latent_study(networks={"z": {"architecture": "features", "features": features, "layers": ["z"]}})
-
-
 def test_black_and_white_follow_from_the_kind():
     assert LatentGenerator(kind="pggan", weights="random:0").levels == (-1.0, 1.0)
     assert LatentGenerator(kind="linear", weights="a.pt").levels == (0.0, 1.0)

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpc_recon.core.config import Dataset, Network, Study
+from hpc_recon.core.config import Dataset, Study
 from hpc_recon.core.errors import StudyError
+from hpc_recon.core.network_options import Network
 from hpc_recon.core.sampling import seed_of, unit_sample
 from hpc_recon.core.simulate_options import Simulate
 

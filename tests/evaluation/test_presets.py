@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hpc_recon.core.config import Network
 from hpc_recon.core.evaluate_options import USED_BY, Evaluate
+from hpc_recon.core.network_options import Network
 from hpc_recon.evaluation import presets
 
 #: Preset, metric, network, node, input size, units: as their own code has them.

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hpc_recon.core.config import Network
+from hpc_recon.core.network_options import Network
 from hpc_recon.extraction import blocks
 from hpc_recon.nets import zoo
 

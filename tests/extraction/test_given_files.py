@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DamagedStore, DataError, StudyError
+from hpc_recon.core.network_options import Network
 from hpc_recon.extraction import given_files
 from hpc_recon.formats import feature_trees, matlab
 

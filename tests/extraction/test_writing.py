@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 
 from hpc_recon.core import receipts
-from hpc_recon.core.config import Network, Study
+from hpc_recon.core.config import Study
+from hpc_recon.core.network_options import Network
 from hpc_recon.core.tiles import Group, Tile
 from hpc_recon.extraction import writing
 from hpc_recon.stores import arrays, layout, shapes

@@ -8,8 +8,8 @@ import torch
 from skimage import data
 from skimage.transform import resize
 
-from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DataError, StudyError
+from hpc_recon.core.network_options import Network
 from hpc_recon.core.options import IcnnOptions
 from hpc_recon.methods import icnn, latents
 from hpc_recon.methods.objective import Objective

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from hpc_recon.core.config import Network
 from hpc_recon.core.errors import StudyError
+from hpc_recon.core.network_options import Network
 from hpc_recon.core.options import IcnnOptions
 from hpc_recon.methods import icnn_costs
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.latent_options import LatentGenerator, LatentOptions
+from hpc_recon.core.network_options import Network
 from hpc_recon.methods import latent
 from hpc_recon.methods.targets import Targets
 from hpc_recon.nets import latent_generators

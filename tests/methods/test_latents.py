@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DataError
+from hpc_recon.core.network_options import Network
 from hpc_recon.core.options import IcnnOptions
 from hpc_recon.methods import latents
 from hpc_recon.methods.targets import Targets

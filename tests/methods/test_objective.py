@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.icnn_options import GeneratorLatent
+from hpc_recon.core.network_options import Network
 from hpc_recon.core.options import IcnnOptions
 from hpc_recon.methods import latents
 from hpc_recon.methods.objective import Objective

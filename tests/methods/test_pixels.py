@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DataError
+from hpc_recon.core.network_options import Network
 from hpc_recon.core.options import PixelsOptions
 from hpc_recon.methods import pixels
 from hpc_recon.methods.targets import Targets

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hpc_recon.core.config import Network
+from hpc_recon.core.network_options import Network
 from hpc_recon.nets import blocks, zoo
 
 GIBIBYTE = 2**30 // (48 * 4)

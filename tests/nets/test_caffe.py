@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DataError
+from hpc_recon.core.network_options import Network
 from hpc_recon.nets import architectures, caffe, taps, weights, zoo
 
 #: Weights of VGG_ILSVRC_19_layers.caffemodel and bvlc_reference_caffenet.caffemodel as their prototxts give them.

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hpc_recon.core.config import Network
+from hpc_recon.core.network_options import Network
 from hpc_recon.nets import costs, zoo
 
 VGG19 = zoo.structure(Network(architecture="vgg19", layers=("x",)), image_size=224)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpc_recon.core.config import Network
 from hpc_recon.core.errors import MissingStore
+from hpc_recon.core.network_options import Network
 from hpc_recon.core.sizes import Sizes
 from hpc_recon.nets import declared
 from hpc_recon.nets.declared import DeclaredShapes

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DataError
+from hpc_recon.core.network_options import Network
 from hpc_recon.nets import costs, features, taps, zoo
 
 LAYERS = ("conv1_1", "conv3_1")

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DataError, StudyError
+from hpc_recon.core.network_options import Network
 from hpc_recon.nets import costs, foreign, taps, weights, zoo
 
 SOURCE = '''

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hpc_recon.core.config import Network
 from hpc_recon.core.errors import StudyError
+from hpc_recon.core.network_options import Network
 from hpc_recon.nets.identity import file_sha256, identity, preprocessing
 
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DataError
+from hpc_recon.core.network_options import Network
 from hpc_recon.formats.images import list_images
 from hpc_recon.nets import features, reference
 from hpc_recon.numerics.corrections import reference_statistics

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from hpc_recon.core.config import Network
 from hpc_recon.core.errors import StudyError
+from hpc_recon.core.network_options import Network
 from hpc_recon.nets import features, shape_targets, zoo
 from hpc_recon.nets.identity import identity
 

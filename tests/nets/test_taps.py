@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hpc_recon.core.config import Network
+from hpc_recon.core.network_options import Network
 from hpc_recon.nets import taps, zoo
 
 

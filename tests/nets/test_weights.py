@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from hpc_recon.core.config import Network
 from hpc_recon.core.errors import DataError, StudyError
+from hpc_recon.core.network_options import Network
 from hpc_recon.nets import architectures, taps, weights, zoo
 from hpc_recon.nets.identity import identity
 

@@ -6,8 +6,8 @@ import torch
 import torchvision
 from torchvision.models.vgg import make_layers
 
-from hpc_recon.core.config import Network
 from hpc_recon.core.errors import StudyError
+from hpc_recon.core.network_options import Network
 from hpc_recon.nets import taps, weights, zoo
 
 
