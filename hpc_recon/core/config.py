@@ -23,6 +23,7 @@ from hpc_recon.core.latent_options import LatentOptions
 from hpc_recon.core.network_options import Network
 from hpc_recon.core.options import EndToEndOptions, IcnnOptions, PixelsOptions
 from hpc_recon.core.power_options import Power
+from hpc_recon.core.retrieval_options import RetrievalOptions
 from hpc_recon.core.screen_options import ScreenOptions
 from hpc_recon.core.section import Section
 from hpc_recon.core.shape_options import ShapeSemanticOptions, ShapeSemanticTraining
@@ -67,7 +68,8 @@ class Report(Section):
 UnitChoice = Annotated[int | unit_choice.EveryNth | unit_choice.UnitFile | None, BeforeValidator(unit_choice.parse)]
 
 Reconstruct = Annotated[
-    IcnnOptions | PixelsOptions | EndToEndOptions | LatentOptions | ShapeSemanticOptions, Field(discriminator="method")
+    IcnnOptions | PixelsOptions | EndToEndOptions | LatentOptions | ShapeSemanticOptions | RetrievalOptions,
+    Field(discriminator="method"),
 ]
 Train = Annotated[EndToEndTraining | ShapeSemanticTraining, Field(discriminator="method")]
 
@@ -166,6 +168,12 @@ class Study(Section):
     def layers_of(self, options: Reconstruct) -> tuple[str, ...]:
         """Return the layers that an entry under `reconstruct:` reads: its own, else all of its network."""
         return getattr(options, "layers", None) or self.networks[options.network].layers
+
+    def decode_keys(self, variant: str, split: str, roi: str) -> list[str]:
+        """Return the keys of the groups of decoded features that an entry under `reconstruct:` reads, by layer."""
+        options = self.reconstruct[variant]
+        name = self.decoded_name(options.network)
+        return [f"decode/{split}/{roi}/{name}/{layer}" for layer in self.layers_of(options)]
 
     def runs(self, network: str) -> bool:
         """Return whether a network is run: to compute its features, or by a method under `reconstruct:`."""

@@ -24,11 +24,6 @@ _ALWAYS = (
 )
 
 
-def layers_of(study: Study, options: Options) -> tuple[str, ...]:
-    """Return the layers that a method reads."""
-    return study.layers_of(options)
-
-
 def settings_of(options: Options) -> dict[str, Any]:
     """Return what images depend on; files count by their content, so that a study may move.
 
@@ -62,7 +57,7 @@ def images_per_tile(study: Study, shapes: Shapes, options: Options) -> int:
     """Return how many images one task makes: a function of the study and of shapes alone."""
     if not isinstance(options, IcnnOptions):
         return options.images_per_tile or icnn_costs.AUTO_IMAGES
-    network, layers = study.networks[options.network], layers_of(study, options)
+    network, layers = study.networks[options.network], study.layers_of(options)
     return icnn_costs.images_at_once(options, network, layers, stimuli=shapes.image_size())
 
 
@@ -70,7 +65,7 @@ def need(study: Study, shapes: Shapes, variant: str, *, n: int) -> Need:
     """Project a tile of `n` items."""
     options = study.reconstruct[variant]
     assert isinstance(options, (IcnnOptions, PixelsOptions)), options.method
-    network, layers = study.networks[options.network], layers_of(study, options)
+    network, layers = study.networks[options.network], study.layers_of(options)
     height, width = shapes.image_size()
     image = array_bytes(height, width, 3)
     units = [shapes.n_units(options.network, layer) for layer in layers]
@@ -107,7 +102,7 @@ def require_usable(study: Study, shapes: Shapes, variants: Sequence[str]) -> Non
     for variant in variants:
         options = study.reconstruct[variant]
         if isinstance(options, IcnnOptions):
-            own = {layer: shapes.unit_shape(options.network, layer) for layer in layers_of(study, options)}
+            own = {layer: shapes.unit_shape(options.network, layer) for layer in study.layers_of(options)}
             problems += [f"{variant}: {problem}" for problem in _problems(options, own)]
     if problems:
         raise DataError("; ".join(problems))

@@ -23,6 +23,7 @@ MAKERS = {
     "pixels": "hpc_recon.reconstruction.from_features",
     "end_to_end": "hpc_recon.reconstruction.end_to_end",
     "shape_semantic": "hpc_recon.reconstruction.shape_semantic",
+    "retrieval": "hpc_recon.reconstruction.retrieval",
 }
 
 

@@ -77,20 +77,20 @@ def _group(study: Study, variant: str, below: tuple[str, ...], place: tuple[str,
     settings = {
         "options": planning.settings_of(options),
         "network": identity(network),
-        "layers": list(planning.layers_of(study, options)),
+        "layers": list(study.layers_of(options)),
         "units": study.units,
         "seed": study.seed,
     }
     if study.decode.average is not True:  # else images of other items would count as done
         settings["average"] = study.decode.average
-    name, layers = study.decoded_name(options.network), planning.layers_of(study, options)
+    name, layers = study.decoded_name(options.network), study.layers_of(options)
     upstream = [f"{study.source_verb}/stimuli"]
     if not study.decode.files:
         upstream.append(study.brain_key(split))
     if below == (RECOVERY,) or options.needs_stimuli:
         upstream.append(f"extract/{options.network}")
     else:
-        upstream += [f"decode/{split}/{roi}/{name}/{layer}" for layer in layers]
+        upstream += study.decode_keys(variant, split, roi)
         if isinstance(options, IcnnOptions) and options.reliability != "none":
             upstream += [f"fit/{owner(split)}/{roi}/_out_of_fold/{name}/{layer}" for layer in layers]
     if below == (RECOVERY,):
@@ -121,13 +121,12 @@ def _require_own_features(study: Study, variants: Sequence[str]) -> None:
     look = provenance.Provenance(layout.workspace_of(study))
     for variant in variants:
         options = _options(study, variant)
-        name, own = study.decoded_name(options.network), identity(study.networks[options.network])
-        for layer in planning.layers_of(study, options):
+        own = identity(study.networks[options.network])
+        for layer in study.layers_of(options):
             made_by = shapes.made_by(options.network, layer)
             look.require_network(made_by, own, network=options.network, layer=layer)
-            if not options.needs_stimuli:
-                for split, roi in dict.fromkeys(place[:2] for place in study.image_sets(variant)):
-                    look.require_current(f"decode/{split}/{roi}/{name}/{layer}")
+        if not options.needs_stimuli:
+            look.require_decoded(study, variant)
 
 
 def work(study: Study, tile: Tile) -> list[Path]:
@@ -153,7 +152,7 @@ def _reconstruct(study: Study, options: Options, wanted: Targets) -> Reconstruct
     method = importlib.import_module(METHODS[options.method])
     network = study.networks[options.network]
     structure = zoo.structure(network, image_size=(wanted.start.shape[0], wanted.start.shape[1]))
-    with devices.settings(len(wanted.names) * costs.forward_units(structure, planning.layers_of(study, options))):
+    with devices.settings(len(wanted.names) * costs.forward_units(structure, study.layers_of(options))):
         made: Reconstruction = method.reconstruct(wanted, options, network=network, device=devices.choose())
     return made
 
@@ -166,7 +165,7 @@ def _record(
         "item": wanted.names[i],
         "variant": variant,
         "options": options.model_dump(mode="json"),
-        "layers": list(planning.layers_of(study, options)),
+        "layers": list(study.layers_of(options)),
         "losses": [float(loss) for loss in made.losses[i]],
         "layer_losses": {layer: float(values[i]) for layer, values in made.layer_losses.items()},
     }

@@ -109,11 +109,11 @@ def _group(study: Study, variant: str, place: Place) -> Group:
     name, layers = study.decoded_name(options.network), study.layers_of(options)
     upstream = [f"{study.source_verb}/stimuli"]
     if not study.decode.files:
-        upstream.append(f"{study.source_verb}/{split}")
+        upstream.append(study.brain_key(split))
     if options.source == "true" or options.calibration.endswith("statistics"):
         upstream.append(f"extract/{options.network}")
     if options.source == "decoded":
-        upstream += [f"decode/{split}/{roi}/{name}/{layer}" for layer in layers]
+        upstream += study.decode_keys(variant, split, roi)
     if options.calibration == "train_statistics":
         upstream += [f"fit/{split}/{roi}/_out_of_fold/{name}/{layer}" for layer in layers]
     return Group("reconstruct", (variant, *place), canonical(settings), tuple(upstream))
@@ -135,11 +135,9 @@ def prepare(study: Study, variants: Sequence[str]) -> None:
         options = _options(study, variant)
         n = sum(shapes.n_units(options.network, layer) for layer in study.layers_of(options))
         attributes.require_length(attributes.read(options), n)
-        places = study.image_sets(variant)
-        for layer in study.layers_of(options) if options.source == "decoded" else ():
-            for split, roi in dict.fromkeys(place[:2] for place in places):
-                look.require_current(f"decode/{split}/{roi}/{study.decoded_name(options.network)}/{layer}")
-        for split in dict.fromkeys(place[0] for place in places):
+        if not options.needs_stimuli:
+            look.require_decoded(study, variant)
+        for split in dict.fromkeys(place[0] for place in study.image_sets(variant)):
             starts.write(study, split)
 
 

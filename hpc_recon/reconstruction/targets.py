@@ -9,7 +9,7 @@ from hpc_recon.core.config import Study
 from hpc_recon.core.options import IcnnOptions, PixelsOptions
 from hpc_recon.core.sampling import seed_of, unit_sample
 from hpc_recon.core.tiles import Tile
-from hpc_recon.methods import planning, reliability
+from hpc_recon.methods import reliability
 from hpc_recon.methods.targets import Targets
 from hpc_recon.numerics import corrections
 from hpc_recon.reconstruction import starts
@@ -31,7 +31,7 @@ def read(study: Study, tile: Tile, options: Options, place: tuple[str, str, str]
     """
     split, roi, dataset = place
     shapes = store_shapes.read(study)
-    layers = planning.layers_of(study, options)
+    layers = study.layers_of(options)
     n_units = {layer: shapes.n_units(options.network, layer) for layer in layers}
     index = {layer: unit_sample(study, options.network, layer, n) for layer, n in n_units.items()}
     shown = items.read_shown(study, split, dataset)

@@ -115,7 +115,7 @@ _METHOD = click.option(
     "--method",
     metavar="NAME",
     default=None,
-    help="only the entries of this method: icnn, end_to_end, latent, shape_semantic or pixels",
+    help="only the entries of this method: icnn, end_to_end, latent, shape_semantic, retrieval or pixels",
 )
 
 

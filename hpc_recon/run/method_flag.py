@@ -18,7 +18,7 @@ def method_assignment(method: str, study: Path, assignments: Sequence[str]) -> s
     Parameters
     ----------
     method
-        `icnn`, `pixels`, `end_to_end`, `latent` or `shape_semantic`.
+        `icnn`, `pixels`, `end_to_end`, `latent`, `shape_semantic` or `retrieval`.
     study, assignments
         The study file, and what overrides it.
 

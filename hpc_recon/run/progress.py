@@ -12,6 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from hpc_recon.core.redaction import for_terminal
 from hpc_recon.core.text import format_seconds
 
+#: What a tile of a command counts from start to stop, if that is not units of a layer.
+COUNTED = {"extract": "stimuli", "train": "steps", "reconstruct": "images"}
 #: Seconds between two lines where the output is not a terminal.
 PLAIN_EVERY = 30.0
 
@@ -76,7 +78,8 @@ class StageProgress:
         text = f"done {self.done}, failed {self.failed}, left {self.n_tiles - self.done - self.failed}"
         if self.n_units and seconds > 0:
             rate = self.n_units / seconds
-            noun = "units" if self.total_units != self.n_tiles else "tiles"
+            counted = COUNTED.get(self.title.partition(" ")[0], "units")
+            noun = counted if self.total_units != self.n_tiles else "tiles"
             text += f"; {rate:,.0f} {noun}/s" if rate >= 10 else f"; {rate:.2g} {noun}/s"
             left = max(0, self.total_units - self.n_units)
             text += f"; {format_seconds(left / rate)} left" if left else f"; {format_seconds(seconds)}"

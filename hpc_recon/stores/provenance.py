@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hpc_recon.core import receipts
+from hpc_recon.core.config import Study
 from hpc_recon.core.errors import ChangedStudy
 from hpc_recon.core.tiles import digest
 from hpc_recon.stores import layout
@@ -49,6 +50,18 @@ class Provenance:
                         f"{layout.command(name.partition('/')[0])} --redo"
                     )
                 self.require_current(upstream)
+
+    def require_decoded(self, study: Study, variant: str) -> None:
+        """Raise unless all decoded features that an entry under `reconstruct:` reads are what they were made from.
+
+        Raises
+        ------
+        ChangedStudy
+            If one was computed anew since; names it and the command.
+        """
+        for split, roi in dict.fromkeys(place[:2] for place in study.image_sets(variant)):
+            for key in study.decode_keys(variant, split, roi):
+                self.require_current(key)
 
     def require_network(self, key: str, identity: Mapping[str, Any], *, network: str, layer: str) -> None:
         """Raise unless the features of a layer, made by the group `key`, are those of the study's network.

@@ -53,8 +53,8 @@ def test_pixels_have_their_own_settings() -> None:
 def test_layers_default_to_all(make_study) -> None:
     networks = {"vgg": {"architecture": "vgg11_quarter", "layers": ["conv1_1", "conv2_1"]}}
     study = make_study(networks=networks, reconstruct={"a": {"method": "icnn", "network": "vgg"}})
-    assert planning.layers_of(study, study.reconstruct["a"]) == ("conv1_1", "conv2_1")
-    assert planning.layers_of(study, options(network="vgg", layers=["conv2_1"])) == ("conv2_1",)
+    assert study.layers_of(study.reconstruct["a"]) == ("conv1_1", "conv2_1")
+    assert study.layers_of(options(network="vgg", layers=["conv2_1"])) == ("conv2_1",)
 
 
 class Sizes:

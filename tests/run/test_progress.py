@@ -25,3 +25,14 @@ def test_plain_output_is_one_line_at_the_end(capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("fit: done 1, failed 0, left 0")
+
+
+def test_what_is_counted_is_called_by_its_name():
+    for title, noun in (
+        ("reconstruct", "images"),
+        ("reconstruct recovery", "images"),
+        ("train", "steps"),
+        ("fit", "units"),
+    ):
+        progress = StageProgress(title, 3, 100, done=1, n_units=50, started=time.monotonic() - 2)
+        assert f"; 25 {noun}/s; " in progress.line()
