@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 from pathlib import Path
@@ -272,3 +273,12 @@ def test_project_speaks_of_itself_alone() -> None:
         if path.suffix in {".py", ".md", ".yaml", ".toml", ".sh", ".j2", ".css"} or path.name in {"Makefile", "run"}:
             text = path.read_text(encoding="utf-8")
             assert not re.search(r"/(work|home|root|Users)/[a-z]", text), name
+
+
+def test_the_picture_is_drawn_from_this_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "pictures"))
+    drawn = importlib.import_module("architecture").draw()
+    stored = (ROOT / "docs" / "pictures" / "architecture.svg").read_text(encoding="utf-8")
+    assert stored == drawn, "imports changed; run python docs/pictures/architecture.py"
+    for name in {*LIBRARIES, *VERBS}:
+        assert f">{name}</text>" in drawn
