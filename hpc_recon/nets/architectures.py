@@ -4,19 +4,20 @@ VGG layers carry their Caffe names: `conv3_2` is what the ReLU after that convol
 normalisation, the normalised output), `fc6` ... `fc8` the outputs of the fully connected layers. CaffeNet and AlexNet
 have Caffe's names too. Layers of any other network, of torchvision, timm or your own, are named by module path
 (`features.0`, `layer1.0.conv1`, `blocks.3.mlp`).
+
+torchvision is imported where one of its networks is asked for: that takes as long as torch itself, in every worker.
 """
 
 from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import torch
-import torchvision
 from torch import nn
-from torchvision.models.vgg import cfgs, make_layers
 
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.network_options import SHAPE_ARCHITECTURES
@@ -24,8 +25,8 @@ from hpc_recon.core.text import closest
 from hpc_recon.nets import caffe, foreign, shape_targets
 from hpc_recon.nets.preprocess import Clip, Luminance
 
-#: Widths of VGG-11 divided by four; `M` is a max pooling.
-_QUARTER: list[str | int] = [16, "M", 32, "M", 64, 64, "M", 128, 128, "M", 128, 128]
+#: Widths of the convolutions of VGG-11 (Simonyan & Zisserman 2015, configuration A); 0 is a max pooling; the last is left out.
+_VGG11 = (64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512)
 _OWN = (
     *("pixels", "pixels_gray", "vgg11_quarter", "vgg11_features", "vgg_normalised", "vgg19_leaky_avg"),
     *caffe.ARCHITECTURES,
@@ -36,6 +37,8 @@ _OWN = (
 @lru_cache(maxsize=1)
 def known() -> tuple[str, ...]:
     """Return the names of all architectures."""
+    import torchvision
+
     return (*_OWN, *torchvision.models.list_models(module=torchvision.models))
 
 
@@ -43,7 +46,7 @@ def check(architecture: str) -> None:
     """Raise `StudyError` with the closest name unless the architecture is known."""
     if foreign.kind(architecture):
         foreign.check(architecture)
-    elif architecture not in known():
+    elif architecture not in _OWN and architecture not in known():
         raise StudyError("networks", [f"unknown architecture {architecture!r}{closest(architecture, known())}"])
 
 
@@ -67,13 +70,13 @@ def build(architecture: str, *, torchvision_input: bool = False) -> nn.Module:
     elif architecture in SHAPE_ARCHITECTURES:
         body = shape_targets.Shape(architecture)
     elif architecture == "vgg11_quarter":
-        body = nn.Sequential(OrderedDict(features=make_layers(_QUARTER)))
+        body = nn.Sequential(OrderedDict(features=_convolutions([width // 4 for width in _VGG11])))
     elif architecture == "vgg11_features":  # torchvision's VGG-11 without its fully connected layers
-        body = nn.Sequential(OrderedDict(features=make_layers(cfgs["A"])))
+        body = nn.Sequential(OrderedDict(features=_convolutions((*_VGG11, 0))))
     elif architecture == "vgg_normalised":
         body = _vgg_normalised()
     elif architecture == "vgg19_leaky_avg":
-        body = torchvision.models.vgg19(weights=None, init_weights=False)
+        body = _torchvision("vgg19", init_weights=False)
         caffe.leaky_average(body)
     elif architecture in caffe.ARCHITECTURES:
         body = caffe.build(architecture)
@@ -83,11 +86,31 @@ def build(architecture: str, *, torchvision_input: bool = False) -> nn.Module:
         extra: dict[str, Any] = {}
         if architecture in ("googlenet", "inception_v3"):
             extra = {"init_weights": False, "transform_input": torchvision_input}
-        body = torchvision.models.get_model(architecture, weights=None, **extra)
+        body = _torchvision(architecture, **extra)
     for module in body.modules():
         if getattr(module, "inplace", False):
             module.inplace = False  # type: ignore[assignment]
     return body.eval()
+
+
+def _torchvision(architecture: str, **options: Any) -> nn.Module:
+    import torchvision
+
+    body: nn.Module = torchvision.models.get_model(architecture, weights=None, **options)
+    return body
+
+
+def _convolutions(widths: Sequence[int]) -> nn.Sequential:
+    """Build 3 x 3 convolutions with ReLUs and poolings, in the order and under the names of torchvision's VGGs."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for width in widths:
+        if width == 0:
+            layers.append(nn.MaxPool2d(2, 2))
+            continue
+        layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+        channels = width
+    return nn.Sequential(*layers)
 
 
 def build_empty(architecture: str) -> nn.Module:

@@ -10,7 +10,6 @@ from urllib.parse import urlparse
 
 import numpy as np
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from hpc_recon.core.errors import DataError, StudyError
@@ -173,6 +172,8 @@ def torchvision_file(network: Network) -> Path:
 
 def _torchvision_weights(architecture: str) -> dict[str, str]:
     """Return the addresses of torchvision's weights by name, `DEFAULT` included."""
+    import torchvision
+
     enumeration = torchvision.models.get_model_weights(architecture)
     return {name: str(member.value.url) for name, member in enumeration.__members__.items()}
 

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
+import torchvision
 
 from hpc_recon.core.errors import StudyError
 from hpc_recon.nets import architectures
@@ -43,3 +47,22 @@ def test_empty_networks_hold_no_memory():
 def test_unknown_architectures_name_the_closest():
     with pytest.raises(StudyError, match="did you mean 'resnet18'"):
         architectures.check("resnet19x")
+
+
+def test_own_convolutions_are_those_of_torchvisions_vgg11():
+    body, own = torchvision.models.vgg11(weights=None), architectures.build("vgg11_features")
+    features = {path: value for path, value in body.state_dict().items() if path.startswith("features.")}
+    own.load_state_dict(features, strict=True)
+    images = torch.rand((2, 3, 64, 64), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(own.features(images), body.features(images))
+    quarter = architectures.build_empty("vgg11_quarter").state_dict()
+    assert {path: len(value) for path, value in quarter.items()} == {p: len(v) // 4 for p, v in features.items()}
+
+
+def test_torchvision_is_not_imported_before_one_of_its_networks_is_asked_for():
+    program = (
+        "import sys\nfrom hpc_recon.nets import architectures, weights, zoo\n"
+        "architectures.check('vgg11_quarter')\narchitectures.build('vgg11_quarter')\n"
+        "assert 'torchvision' not in sys.modules\narchitectures.check('alexnet')\nassert 'torchvision' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
