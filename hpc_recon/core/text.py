@@ -6,8 +6,6 @@ import difflib
 import re
 from collections.abc import Iterable
 
-from hpc_recon.core.errors import StudyError
-
 #: One path component: no separators, no leading dot or dash, no white space, nothing that a shell minds. Ask
 #: `is_safe_name`, not this alone: in Python, `$` also matches before a line feed at the end.
 SAFE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.+@=-]{0,120}$")
@@ -111,10 +109,3 @@ def closest(word: str, known: Iterable[str]) -> str:
         return f"; did you mean {near[0]!r}?"
     shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     return f"; known: {shown}" if names else ""
-
-
-def require_known(word: str, known: Iterable[str], *, what: str, where: str) -> None:
-    """Raise `StudyError` unless `word` is one of `known`; the message names the closest one."""
-    names = list(known)
-    if word not in names:
-        raise StudyError(where, [f"unknown {what} {word!r}{closest(word, names)}"])

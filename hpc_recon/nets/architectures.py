@@ -25,7 +25,8 @@ from hpc_recon.core.text import closest
 from hpc_recon.nets import caffe, foreign, shape_targets
 from hpc_recon.nets.preprocess import Clip, Luminance
 
-#: Widths of the convolutions of VGG-11 (Simonyan & Zisserman 2015, configuration A); 0 is a max pooling; the last is left out.
+#: Widths of the convolutions of VGG-11 (Simonyan & Zisserman 2015, configuration A); 0 is a max pooling, of which the
+#: last is left out.
 _VGG11 = (64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512)
 _OWN = (
     *("pixels", "pixels_gray", "vgg11_quarter", "vgg11_features", "vgg_normalised", "vgg19_leaky_avg"),

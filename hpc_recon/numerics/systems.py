@@ -46,11 +46,6 @@ _compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contrac
 _summing = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
 
 
-def panel_numbers(k: int) -> int:
-    """Return the numbers of the panels of one system and its right-hand side, a little over k^2."""
-    return (k // ROWS + 1) * ROWS * (-(-k // COLUMNS) * COLUMNS)
-
-
 def solve(
     gram: Array, voxel: Array, rhs: Array, alphas: Sequence[float | Array], *, refine: bool, n_threads: int
 ) -> tuple[Array, Array]:

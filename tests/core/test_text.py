@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_recon.core import text
-from hpc_recon.core.errors import StudyError
 
 
 @given(st.integers(min_value=0, max_value=2**52))
@@ -37,12 +36,6 @@ def test_format_seconds(seconds: float, shown: str) -> None:
 def test_closest_lists_names_when_none_is_near() -> None:
     assert text.closest("zzz", ["alpha", "beta"]) == "; known: alpha, beta"
     assert text.closest("zzz", []) == ""
-
-
-def test_require_known() -> None:
-    text.require_known("a", ["a"], what="layer", where="x")
-    with pytest.raises(StudyError, match="unknown layer 'conv1-1'; did you mean 'conv1_1'"):
-        text.require_known("conv1-1", ["conv1_1"], what="layer", where="study")
 
 
 UNSAFE = [
