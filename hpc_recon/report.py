@@ -17,6 +17,7 @@ from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical
 if TYPE_CHECKING:
     from hpc_recon.reporting.power import Section
     from hpc_recon.reporting.score_tables import Table
+    from hpc_recon.run.options import Options
 
 #: The group that reads finished controls; there is none where no control was run.
 _CONTROLS = "evaluate/controls"
@@ -232,11 +233,25 @@ def _choices(workspace: Path) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]
         yield (*outer, name.removesuffix(".json")), dict(read_json(path))
 
 
+def print_methods(options: Options) -> int:
+    """Print what a paper's Methods section would say of the study, Markdown, on standard output."""
+    import click
+
+    from hpc_recon import __version__
+    from hpc_recon.core.redaction import for_terminal
+    from hpc_recon.reporting import methods_text
+
+    study = loading.load_study(options.study, options.assignments)
+    click.echo("\n".join(for_terminal(line) for line in methods_text.text(study, version=__version__).splitlines()))
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of this verb."""
     from hpc_recon.run import cli
 
-    return cli.main("report", argv)
+    help_text = "print what a paper's Methods section would say of the study, with what to cite, and stop"
+    return cli.main("report", argv, instead={"methods-text": (help_text, print_methods)})
 
 
 if __name__ == "__main__":

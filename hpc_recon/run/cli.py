@@ -285,7 +285,7 @@ def main(
         for flag in ("decode", "out_of_fold"):
             if values.pop(flag, False):
                 values["assignments"] = (*values["assignments"], f"fit.{flag}=true")
-        chosen = [action for flag, (_, action) in (instead or {}).items() if values.pop(flag)]
+        chosen = [action for flag, (_, action) in (instead or {}).items() if values.pop(flag.replace("-", "_"))]
         if chosen:
             return guarded(lambda: chosen[0](options_of(values)))
         code = run([verb], values)
