@@ -233,7 +233,7 @@ def _choices(workspace: Path) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]
         yield (*outer, name.removesuffix(".json")), dict(read_json(path))
 
 
-def print_methods(options: Options) -> int:
+def _print_methods(options: Options) -> int:
     """Print what a paper's Methods section would say of the study, Markdown, on standard output."""
     import click
 
@@ -251,7 +251,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from hpc_recon.run import cli
 
     help_text = "print what a paper's Methods section would say of the study, with what to cite, and stop"
-    return cli.main("report", argv, instead={"methods-text": (help_text, print_methods)})
+    return cli.main("report", argv, instead={"methods-text": (help_text, _print_methods)})
 
 
 if __name__ == "__main__":

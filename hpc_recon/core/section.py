@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -9,3 +13,39 @@ class Section(BaseModel):
     """A part of a study: frozen, and unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+def in_words(options: BaseModel, *told: str) -> str:
+    """Return `key value, ...` of what differs from its default, but for the keys `told`.
+
+    Paths are cut to their names.
+    """
+    found = []
+    for key, field in type(options).model_fields.items():
+        value = getattr(options, key)
+        if key in told or value == field.get_default(call_default_factory=True):
+            continue
+        found.append(f"{key.replace('_', ' ')} {_plain(value)}")
+    return ", ".join(found)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, BaseModel):
+        return f"({in_words(value) or 'defaults'})"
+    if isinstance(value, dict):
+        return "(" + ", ".join(f"{key} {_plain(own)}" for key, own in value.items()) + ")"
+    if isinstance(value, (tuple, list)):
+        return listed(_plain(own) for own in value)
+    if isinstance(value, Path):
+        return value.name
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def listed(words: Iterable[str]) -> str:
+    """Return words joined for people.
+
+    >>> listed(["a"]), listed(["a", "b", "c"]), listed([])
+    ('a', 'a, b and c', 'none')
+    """
+    found = list(words)
+    return found[0] if len(found) == 1 else f"{', '.join(found[:-1])} and {found[-1]}" if found else "none"

@@ -10,19 +10,17 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
-from hpc_recon.core import receipts, reference_options
+from hpc_recon.core import receipts, reference_options, units
 from hpc_recon.core.config import Study
 from hpc_recon.core.convert_options import ORTHOGONAL
 from hpc_recon.core.errors import MissingStore
-from hpc_recon.core.fit_options import AlphaGrid, Fit, VoxelGrid
+from hpc_recon.core.fit_options import AlphaGrid, VoxelGrid
 from hpc_recon.core.latent_options import LatentOptions
 from hpc_recon.core.network_options import PIXEL_ARCHITECTURES, SHAPE_ARCHITECTURES
 from hpc_recon.core.options import EndToEndOptions, IcnnOptions, PixelsOptions
 from hpc_recon.core.retrieval_options import RetrievalOptions
+from hpc_recon.core.section import in_words, listed
 from hpc_recon.core.shape_options import ShapeSemanticOptions
-from hpc_recon.core.units import in_words
 from hpc_recon.reporting import score_tables
 from hpc_recon.stores import layout, shapes
 
@@ -72,7 +70,7 @@ class Sizes:
 
 def _each(what: str, splits: Iterable[str], read: Callable[[str], int]) -> str:
     try:
-        return f"{what}: {_and(f'{read(split):,} ({split})' for split in splits)}"
+        return f"{what}: {listed(f'{read(split):,} ({split})' for split in splits)}"
     except MissingStore:
         return f"the number of {what} is not known before they are read"
 
@@ -86,22 +84,22 @@ def text(study: Study, *, version: str) -> str:
         Of this program.
     """
     sizes, cited = Sizes(study), ["shen2019"]
-    listed: list[tuple[str, str, list[str]]] = [
+    sections: list[tuple[str, str, list[str]]] = [
         (study.source_verb, "Data", _data(study, sizes)),
         ("extract", "Features", _features(study, sizes)),
     ]
     if study.convert is not None:
         cited.append("ho2023")
-        listed.append(("convert", "Conversion between brains", _conversion(study)))
-    listed.append(("fit", "Decoders", _decoders(study, cited)))
+        sections.append(("convert", "Conversion between brains", _conversion(study)))
+    sections.append(("fit", "Decoders", _decoders(study, cited)))
     if study.train:
-        listed.append(("train", "Trained generators", [_entry(n, o, "method") for n, o in study.train.items()]))
+        sections.append(("train", "Trained generators", [_entry(n, o, "method") for n, o in study.train.items()]))
     if study.reconstruct:
         methods = [_method(study, name, cited) for name in study.reconstruct]
-        listed.append(("reconstruct", "Reconstruction", methods))
-    listed.append(("evaluate", "Evaluation", _evaluation(study, cited)))
+        sections.append(("reconstruct", "Reconstruction", methods))
+    sections.append(("evaluate", "Evaluation", _evaluation(study, cited)))
     parts = [f"# Methods: {study.report.title or study.name}"]
-    for verb, heading, sentences in listed:
+    for verb, heading, sentences in sections:
         mark = "" if _ran(study, verb) else NOT_RUN
         parts.append(f"**{heading}.** {mark}{' '.join(sentences)}")
     parts.append(
@@ -148,13 +146,13 @@ def _features(study: Study, sizes: Sizes) -> list[str]:
             weights = "need no weights"
         source = "were read from files" if network.features is not None else weights
         size = "" if network.image_size is None else f", images of {network.image_size} pixels"
-        units = _and(f"{layer}{sizes.units(name, layer)}" for layer in network.layers)
+        all_units = listed(f"{layer}{sizes.units(name, layer)}" for layer in network.layers)
         sign = "; absolute values" if network.transform == "abs" else ""
         n = len(network.layers)
-        layers = f"{n} layers: {units}" if n > 1 else f"layer {units}"
+        layers = f"{n} layers: {all_units}" if n > 1 else f"layer {all_units}"
         found.append(f"Network {name}: {network.architecture}, whose features {source}{size}{sign}; {layers}.")
     if study.units is not None:
-        found.append(f"Only {in_words(study.units)} were decoded.")
+        found.append(f"Only {units.in_words(study.units)} were decoded.")
     return found
 
 
@@ -167,9 +165,11 @@ def _conversion(study: Study) -> list[str]:
         "procrustes": "an orthogonal map (Procrustes)",
         "hyperalignment": "orthogonal maps by way of a common template (hyperalignment)",
     }
-    found = [f"Activity was converted by {how.get(own.method, own.method)}: {_and(pairs)}; blocks {_and(own.blocks)}."]
+    found = [
+        f"Activity was converted by {how.get(own.method, own.method)}: {listed(pairs)}; blocks {listed(own.blocks)}."
+    ]
     if own.method not in ORTHOGONAL:
-        penalty = own.alpha if own.alpha == "published" else _and(f"{a:g}" for a in own.alpha)
+        penalty = own.alpha if own.alpha == "published" else listed(f"{a:g}" for a in own.alpha)
         found.append(f"Penalty: {penalty}; voxels read by each: {own.n_voxels}.")
     found.append(_others(own, "pairs", "method", "blocks", "alpha", "n_voxels"))
     return [sentence for sentence in found if sentence]
@@ -184,11 +184,11 @@ def _decoders(study: Study, cited: list[str]) -> list[str]:
     cited.append("horikawa2017")
     voxels, alpha = own.n_voxels, own.alpha
     if isinstance(voxels, VoxelGrid):
-        chosen = f"as many voxels as cross-validation chose of {_and(map(str, voxels.grid))} for each layer"
+        chosen = f"as many voxels as cross-validation chose of {listed(map(str, voxels.grid))} for each layer"
     else:
         chosen = "all voxels" if voxels == "all" else f"the {voxels} voxels of largest |correlation| with the unit"
     if isinstance(alpha, AlphaGrid):
-        penalty = f"penalty chosen of {_and(f'{a:g}' for a in alpha.grid)} for each {alpha.per}"
+        penalty = f"penalty chosen of {listed(f'{a:g}' for a in alpha.grid)} for each {alpha.per}"
     else:
         penalty = f"penalty {alpha:g}"
     how = {
@@ -197,32 +197,32 @@ def _decoders(study: Study, cited: list[str]) -> list[str]:
         "gradient": "a linear layer trained by gradient descent",
     }[own.estimator]
     found = [f"Each unit had its own decoder: {how}, from {chosen} in the training samples."]
-    found += [] if study.rois == ("VC",) else [f"There was one set for each ROI ({_and(study.rois)})."]
+    found += [] if study.rois == ("VC",) else [f"There was one set for each ROI ({listed(study.rois)})."]
     if own.has_grids or own.out_of_fold:
         found.append(f"Cross-validation had {own.folds} folds that hold out stimuli.")
-    found.append(_others(own, "n_voxels", "alpha", "estimator", "penalize_bias", "files", "folds", default=Fit()))
+    found.append(_others(own, "n_voxels", "alpha", "estimator", "penalize_bias", "files", "folds"))
     method = study.decode.norm_correction
     if method != "none":
-        whose = _and(dict.fromkeys(reference_options.in_words(net.reference) for net in study.networks.values()))
+        whose = listed(dict.fromkeys(reference_options.in_words(net.reference) for net in study.networks.values()))
         found.append(f"The norm of decoded features was corrected ({method}) with the statistics of {whose}.")
     return [sentence for sentence in found if sentence]
 
 
 def _method(study: Study, name: str, cited: list[str]) -> str:
     own = study.reconstruct[name]
-    title, layers = score_tables.method_title(study, name), _and(study.layers_of(own))
+    title, layers = score_tables.method_title(study, name), listed(study.layers_of(own))
     if len(study.layers_of(own)) > 1 and study.layers_of(own) == study.networks[own.network].layers:
         layers = "all layers"
     common = ("method", "network", "title", "layers", "images_per_tile")
     if isinstance(own, IcnnOptions):
         what = "the input of a generator" if own.is_generator else "pixels"
-        losses = _and(f"{of} {kind}" if len(own.loss) > 1 else kind for of, kind in own.loss.items())
+        losses = listed(f"{of} {kind}" if len(own.loss) > 1 else kind for of, kind in own.loss.items())
         how = (
             f"deep image reconstruction: {what} optimised with {OPTIMISERS[own.optimiser.name]} for {own.iterations} "
             f"iterations from {own.first}, until features of {own.network} ({layers}) match the {own.source} ones "
             f"(loss {losses}, balance {own.balance})"
         )
-        options = _options(own.optimiser, "name")
+        options = in_words(own.optimiser, "name")
         how += f"; optimiser: {options}" if options else ""
         skip = ("iterations", "source", "loss", "balance", "optimiser", "start", "start_file", "preset")
         return f"*{title}*: {how}. {_others(own, *common, *skip)}".strip()
@@ -264,38 +264,10 @@ def _evaluation(study: Study, cited: list[str]) -> list[str]:
     return [sentence for sentence in found if sentence]
 
 
-def _entry(name: str, options: BaseModel, method: str) -> str:
-    return f"*{name}* ({getattr(options, method)}): {_options(options, method) or 'all options at their defaults'}."
+def _entry(name: str, options: Any, method: str) -> str:
+    return f"*{name}* ({getattr(options, method)}): {in_words(options, method) or 'all options at their defaults'}."
 
 
-def _others(options: BaseModel, *told: str, default: BaseModel | None = None) -> str:
-    found = _options(options, *told, default=default)
+def _others(options: Any, *told: str) -> str:
+    found = in_words(options, *told)
     return f"Further settings: {found}." if found else ""
-
-
-def _options(options: BaseModel, *told: str, default: BaseModel | None = None) -> str:
-    """Return `key value, ...` of what differs from its default, without the keys that were told."""
-    found = []
-    for key, field in type(options).model_fields.items():
-        value = getattr(options, key)
-        if key in told or value == (getattr(default, key) if default else field.get_default(call_default_factory=True)):
-            continue
-        found.append(f"{key.replace('_', ' ')} {_plain(value)}")
-    return ", ".join(found)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, BaseModel):
-        return f"({_options(value) or 'defaults'})"
-    if isinstance(value, dict):
-        return "(" + ", ".join(f"{key} {_plain(own)}" for key, own in value.items()) + ")"
-    if isinstance(value, (tuple, list)):
-        return _and(_plain(own) for own in value)
-    if isinstance(value, Path):
-        return value.name
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _and(words: Iterable[str]) -> str:
-    found = list(words)
-    return found[0] if len(found) == 1 else f"{', '.join(found[:-1])} and {found[-1]}" if found else "none"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
-from hpc_recon.core.section import Section
+from hpc_recon.core.section import Section, in_words, listed
 
 
 class Part(Section):
@@ -18,3 +20,17 @@ def test_a_part_is_frozen_and_knows_its_keys():
         part.model_size = 3
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
         Part(size=2)
+
+
+class Whole(Section):
+    part: Part = Part()
+    file: Path = Path("a")
+    names: tuple[str, ...] = ()
+    rate: float = 0.5
+
+
+def test_what_differs_from_its_default_in_words():
+    assert in_words(Whole()) == ""
+    assert in_words(Whole(part=Part(model_size=3), rate=1e-7), "rate") == "part (model size 3)"
+    assert in_words(Whole(file=Path("/data/b.txt"), names=("x", "y"))) == "file b.txt, names x and y"
+    assert listed(["a", "b", "c"]) == "a, b and c"
