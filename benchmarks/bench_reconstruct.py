@@ -129,7 +129,7 @@ def random_targets(study, size, n):
     return Targets(tuple(f"i{i}" for i in range(n)), joined, start)
 
 
-def time_case(architecture, layers, size, n, options, *, repetitions):
+def time_case(architecture, layers, size, n, options, *, repetitions, device="cpu"):
     """Return seconds of CPU an evaluation, of the network alone and of the whole, and how they relate."""
     import torch
 
@@ -140,8 +140,8 @@ def time_case(architecture, layers, size, n, options, *, repetitions):
     study = study_of(architecture, layers, options)
     network, chosen = study.networks["net"], study.reconstruct["icnn"]
     given = random_targets(study, size, n)
-    net = zoo.load(network, image_size=size)
-    images = torch.rand(n, 3, size, size)
+    net = zoo.load(network, image_size=size, device=device)
+    images = torch.rand(n, 3, size, size, device=device)
     counted = []
     whole = objective.Objective.__call__
     objective.Objective.__call__ = lambda self, flat, rows: (counted.append(len(rows)), whole(self, flat, rows))[1]
@@ -153,16 +153,22 @@ def time_case(architecture, layers, size, n, options, *, repetitions):
 
     def reconstruction(iterations):
         counted.clear()
-        begun = time.process_time()
-        icnn.reconstruct(given, chosen.model_copy(update={"iterations": iterations}), network=network, device="cpu")
-        return time.process_time() - begun, sum(counted) / n
+        begun = clock()
+        icnn.reconstruct(given, chosen.model_copy(update={"iterations": iterations}), network=network, device=device)
+        return clock() - begun, sum(counted) / n
+
+    def clock():  # seconds of the processor; with a GPU, of the clock on the wall, once the GPU has finished
+        if device == "cpu":
+            return time.process_time()
+        torch.cuda.synchronize()
+        return time.perf_counter()
 
     alone, runs = [], {iterations: [] for iterations in LENGTHS}
     try:
         for _ in range(repetitions + 1):
-            begun = time.process_time()
+            begun = clock()
             network_alone()
-            alone.append(time.process_time() - begun)
+            alone.append(clock() - begun)
             for iterations, found in runs.items():
                 found.append(reconstruction(iterations))
     finally:
@@ -212,6 +218,7 @@ def main(argv=None):
     parser.add_argument("--only", choices=("time", "memory"), default=None, help="default: both")
     parser.add_argument("--case", default=None, help="only cases whose name holds this")
     parser.add_argument("--repetitions", type=int, default=3, help="of each timing; the smallest counts")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the timings")
     parser.add_argument("--output", type=Path, default=None, help="write JSON here (default: standard output only)")
     parser.add_argument("--part", type=json.loads, default=None, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
@@ -226,7 +233,11 @@ def main(argv=None):
         for name, case in ({"toy": TOY} if options.toy else cases).items():
             if options.case is not None and options.case not in name:
                 continue
-            row = time_case(*case, repetitions=options.repetitions) if kind == "time" else in_a_process(case)
+            row = (
+                time_case(*case, repetitions=options.repetitions, device=options.device)
+                if kind == "time"
+                else in_a_process(case)
+            )
             content[kind][name] = row
             print(f"{kind:7} {name:34} {json.dumps(row)}", file=sys.stderr, flush=True)
     return give(content, options.output)
