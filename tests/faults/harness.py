@@ -58,7 +58,7 @@ def start_fake(study, *, jobs=1, flags=(), prefix=(), script=RUN_FAKE, **environ
     )
 
 
-def finish(process, seconds=60):
+def finish(process, seconds=200):
     """Wait for a controller; return its exit code and what it printed."""
     try:
         _, printed = process.communicate(timeout=seconds)
@@ -81,7 +81,7 @@ def run_verb(verb, study, *options):
     return main(["--study", str(study), *map(str, options)])
 
 
-def wait_until(ready, process=None, seconds=40):
+def wait_until(ready, process=None, seconds=120):
     """Wait for something; not longer than its controller lives."""
     end = time.monotonic() + seconds
     while not ready():

@@ -82,13 +82,13 @@ def test_sigterm_drains_and_submitted_again_it_completes(start, tmp_path):
         assert time.monotonic() < end
         time.sleep(0.05)
     first.send_signal(signal.SIGTERM)
-    _, printed = first.communicate(timeout=60)
+    _, printed = first.communicate(timeout=200)
     assert first.returncode == 1, printed
     assert "stopping when the tiles that run now are done" in printed
     assert 2 <= done(tmp_path) < N_TILES
     assert not list((tmp_path / "ws" / "receipts").glob("*controller*"))
     second = start("48:00:00")
-    _, printed = second.communicate(timeout=60)
+    _, printed = second.communicate(timeout=200)
     assert second.returncode == 0, printed
     assert done(tmp_path) == N_TILES
     expected = "-m hpc_recon.pipeline --study study.yaml --cluster pbs --cluster mine --jobs 2:16"
@@ -97,7 +97,7 @@ def test_sigterm_drains_and_submitted_again_it_completes(start, tmp_path):
 
 def test_it_drains_by_itself_before_its_walltime_ends(start, tmp_path):
     job = start("00:10:06", EARLY="600")
-    _, printed = job.communicate(timeout=60)
+    _, printed = job.communicate(timeout=200)
     assert job.returncode == 1, printed
     assert "stopping when the tiles that run now are done" in printed
     assert done(tmp_path) < N_TILES
@@ -106,8 +106,8 @@ def test_it_drains_by_itself_before_its_walltime_ends(start, tmp_path):
 
 def test_what_is_missing_is_said(start):
     job = start("00:05:00")
-    assert "leaves no time" in job.communicate(timeout=30)[1]
+    assert "leaves no time" in job.communicate(timeout=200)[1]
     assert job.returncode == 2
     job = start("48:00:00", STUDY="")
-    assert "usage: qsub -v STUDY=" in job.communicate(timeout=30)[1]
+    assert "usage: qsub -v STUDY=" in job.communicate(timeout=200)[1]
     assert job.returncode != 0

@@ -22,7 +22,7 @@ def test_help_imports_nothing_heavy(verb):
         f"sys.argv = ['x', '--help']\nfrom hpc_recon.{verb} import main\ncode = main()\n"
         "print('MODULES', *sys.modules)\nraise SystemExit(code)"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
     assert result.returncode == 0, result.stderr
     text, _, modules = result.stdout.partition("MODULES")
     assert "--study" in text

@@ -99,12 +99,12 @@ def test_a_local_pool(tmp_path):
         lease.hold(tmp_path, cluster="local", study_name="tiny", cancel=print, say=print) as held,
         clusters.open_pool(where, workspace=tmp_path, lease=held) as pool,
     ):
-        assert pool.client.submit(abs, -3).result(timeout=30) == 3
+        assert pool.client.submit(abs, -3).result(timeout=200) == 3
         assert pool.client.scheduler.address.startswith("tls://127.0.0.1:")
         assert {ip for ip, _ in listening() - before} == {"127.0.0.1"}, "something listens beyond this machine"
         assert refuses_plain_text(pool.client.scheduler.address)
         assert list((tmp_path / "jobs").glob("tls-*"))
-        environment = pool.client.submit(__import__("os").getenv, "HPC_RECON_THREADS").result(timeout=30)
+        environment = pool.client.submit(__import__("os").getenv, "HPC_RECON_THREADS").result(timeout=200)
         assert int(environment) >= 1
     assert not list((tmp_path / "jobs").glob("tls-*"))
 

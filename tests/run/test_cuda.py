@@ -63,7 +63,7 @@ def test_each_worker_sees_its_own_gpu(monkeypatch, tmp_path):
         clusters.open_pool(place(), workspace=tmp_path, lease=held) as pool,
     ):
         assert pool.description.startswith("cuda: a worker on each of the GPUs 4, 5, ")
-        pool.client.wait_for_workers(2, timeout=60)
+        pool.client.wait_for_workers(2, timeout=200)
         found = pool.client.run(on_worker)
         assert sorted(gpu for gpu, _, _ in found.values()) == ["4", "5"]
         assert {xp for _, xp, _ in found.values()} == {"numpy"}

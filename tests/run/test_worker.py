@@ -64,7 +64,7 @@ def seen_by(folder):
 
 
 def run(arguments, env, **more):
-    return subprocess.run(arguments, env={**env, **more}, capture_output=True, text=True, timeout=60)
+    return subprocess.run(arguments, env={**env, **more}, capture_output=True, text=True, timeout=200)
 
 
 def test_a_node_like_the_controllers_becomes_one_dask_worker_with_all_its_options(expect, stand_in, tmp_path):
@@ -131,7 +131,7 @@ def test_signals_are_handed_on_and_the_job_ends_with_its_workers(expect, stand_i
         assert time.monotonic() < end
         time.sleep(0.05)
     job.send_signal(number)
-    printed, _ = job.communicate(timeout=20)
+    printed, _ = job.communicate(timeout=200)
     assert job.returncode == code
     assert "the worker w-1.1 ended with exit code 7" in printed
 

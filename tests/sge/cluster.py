@@ -93,7 +93,7 @@ def changed(text: str, values: dict[str, str]) -> str:
 
 def _run(command: list[str], environment: dict[str, str]) -> str:
     """Return what a command prints; raise RuntimeError with its own words where it fails."""
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     if result.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} ended with {result.returncode}:\n{result.stdout}{result.stderr}")
     return result.stdout
@@ -147,7 +147,7 @@ scheduler_threads 1
 
 
 def _answers(command: list[str], environment: dict[str, str], pattern: str) -> bool:
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     return result.returncode == 0 and re.search(pattern, result.stdout, re.M) is not None
 
 
@@ -216,9 +216,9 @@ def stop(folder: Path) -> None:
     environment = {**os.environ, **variables(folder)}
 
     def jobs() -> str:
-        return subprocess.run(["qstat", "-u", "*"], env=environment, capture_output=True, text=True, timeout=30).stdout
+        return subprocess.run(["qstat", "-u", "*"], env=environment, capture_output=True, text=True, timeout=120).stdout
 
-    subprocess.run(["qdel", "-u", "*"], env=environment, check=False, capture_output=True, timeout=30)
+    subprocess.run(["qdel", "-u", "*"], env=environment, check=False, capture_output=True, timeout=120)
     limit = time.monotonic() + 20
     while (left := jobs().strip()) and time.monotonic() < limit:
         time.sleep(0.2)

@@ -72,7 +72,7 @@ def sge(cell, jobs):
     yield cell
     if jobs(cell):
         subprocess.run(["qdel", "-u", "*"], env=cell, capture_output=True, check=False)
-        running.wait_until(lambda: not jobs(cell), 20)
+        running.wait_until(lambda: not jobs(cell), 120)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from running import (
     write_study,
 )
 
-pytestmark = [pytest.mark.sge, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.sge, pytest.mark.timeout(400)]
 
 
 @pytest.fixture

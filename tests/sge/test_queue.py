@@ -10,7 +10,7 @@ from hpc_recon.core.errors import ClusterError
 from hpc_recon.run.queues import SGEQueue
 from hpc_recon.run.schedulers import SCHEDULERS, node_name
 
-pytestmark = [pytest.mark.sge, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.sge, pytest.mark.timeout(200)]
 NAME = "hpc_recon-a_study_with_a_long_name-0123456789ab"
 
 
@@ -41,7 +41,7 @@ def test_jobs_are_listed_by_their_whole_name_with_state_and_reason(queue, submit
     failing = submit("sleep 60", "-wd", "/nowhere/at/all")
     other = submit("sleep 60", name=NAME[:-1])
     expected = {running: "running", held: "held", failing: "held"}  # the last one only after it was tried
-    wait_until(lambda: {job: state.state for job, state in queue.by_name(NAME).items()} == expected, 15)
+    wait_until(lambda: {job: state.state for job, state in queue.by_name(NAME).items()} == expected, 120)
     found = queue.by_name(NAME)
     assert {job: queue.hopeless(state) for job, state in found.items()} == {running: False, held: True, failing: True}
     assert "can't chdir to /nowhere/at/all" in queue.why(failing)
@@ -62,7 +62,7 @@ def test_a_job_keeps_off_excluded_hosts_and_is_refused_where_none_is_left(queue,
 
 def test_a_job_that_waits_is_explained_by_the_scheduler(queue, submit):
     waiting = submit("sleep 60", "-pe", "smp", "99")
-    wait_until(lambda: queue.why(waiting) == 'cannot run in PE "smp" because it only offers 0 slots', 10)
+    wait_until(lambda: queue.why(waiting) == 'cannot run in PE "smp" because it only offers 0 slots', 120)
     assert queue.by_name(NAME)[waiting].state == "waiting"
 
 
@@ -72,7 +72,7 @@ def test_jobs_of_that_very_name_are_cancelled_and_no_others(queue, submit):
     longer = submit("sleep 60", name=NAME + "c")
     wait_until(lambda: queue.by_name(NAME + "c")[longer].state == "running")
     queue.cancel(NAME)
-    wait_until(lambda: not queue.by_name(NAME), 20)
+    wait_until(lambda: not queue.by_name(NAME), 120)
     assert queue.by_name(NAME + "c")[longer].state == "running"
     queue.cancel(NAME)  # nothing is left: no error
 
@@ -81,7 +81,7 @@ def test_ended_jobs_are_explained_by_their_exit_code_or_what_ended_them(queue, s
     failed = submit("exit 7")
     killed = submit("kill -9 $$")
     too_long = submit("sleep 60", "-l", "h_rt=0:0:2")
-    wait_until(lambda: not queue.by_name(NAME), 20)
+    wait_until(lambda: not queue.by_name(NAME), 120)
     assert "exit code 7" in queue.why(failed)
     assert "exit code 137" in queue.why(killed)
     assert "h_rt" in queue.why(too_long)

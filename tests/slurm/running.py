@@ -75,7 +75,7 @@ def end_started():
         process.stderr.close()
 
 
-def finish(process, seconds=90):
+def finish(process, seconds=240):
     """Return the exit code and what was printed."""
     try:
         _, printed = process.communicate(timeout=seconds)
@@ -98,7 +98,7 @@ def jobs(environment, *states):
     return ask(environment, "squeue", "--noheader", "--format=%i", *chosen).split()
 
 
-def wait_until(ready, seconds=40, process=None):
+def wait_until(ready, seconds=120, process=None):
     """Wait for something; a controller that ends meanwhile has failed."""
     end = time.monotonic() + seconds
     while not ready():
@@ -146,7 +146,7 @@ def require_same(workspace, expected, count):
 
 def require_clean(environment, workspace, jobs=jobs):
     """No jobs, certificates, lease, partial files, or notes to workers are left; `jobs(environment)` lists jobs."""
-    wait_until(lambda: not jobs(environment), 20)
+    wait_until(lambda: not jobs(environment))
     left = workspace / "jobs"
     for pattern in ("tls-*", "environment-*", "devices-*", "broken-*"):
         assert not list(left.glob(pattern)), pattern

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from running import HERE, ask, finished, jobs, outputs, require_clean, require_same, wait_until, write_study
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
 SCRIPT = Path(__file__).parents[2] / "jobs" / "controller.slurm.sh"
 
 #: Stands in for Python: the pipeline of the script is the watched verb here.
@@ -59,7 +59,7 @@ def test_drained_before_its_end_and_submitted_again(slurm, submit, tmp_path, exp
     assert len(outputs(workspace)) == count
     require_clean(slurm, workspace)
     second, log = submit(study)
-    wait_until(lambda: len(finished(workspace)) == 16 and not jobs(slurm), 60)
+    wait_until(lambda: len(finished(workspace)) == 16 and not jobs(slurm), 240)
     assert "ExitCode=0:0" in ask(slurm, "scontrol", "show", "job", second), log.read_text()
     require_same(workspace, expected, 16)
     require_clean(slurm, workspace)

@@ -3,7 +3,7 @@
 import pytest
 from running import change, finish, require_clean, require_same, start, trace, write_study
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
 
 
 def test_a_job_with_two_gpus_computes_two_tiles_at_once(slurm, cluster_file, tmp_path, expected):

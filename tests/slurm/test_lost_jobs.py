@@ -24,7 +24,7 @@ from running import (
     write_study,
 )
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
 
 
 def scripts_of(workspace):

@@ -15,7 +15,7 @@ from running import (
     write_study,
 )
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
 
 
 def run(slurm, cluster_file, tmp_path, n=8, **options):

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from running import require_clean, spawn
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(500)]
 STUDY = {
     "name": "small",
     "subjects": ["S1"],
@@ -125,7 +125,7 @@ def test_killed_half_way_the_fit_is_completed(slurm, cluster_file, copy, expecte
     while second.poll() is None and list((workspace / "receipts").glob(".controller*")):
         time.sleep(0.005)
     before = receipts_of(workspace)
-    _, printed = second.communicate(timeout=120)
+    _, printed = second.communicate(timeout=400)
     assert second.returncode == 0, printed
     assert "taking over" in printed
     after = receipts_of(workspace)
