@@ -25,6 +25,7 @@ from hpc_recon.core.evaluate_options import Evaluate
 from hpc_recon.core.fit_options import Fit
 from hpc_recon.core.ingest_options import Ingest, Name, SubjectName
 from hpc_recon.core.ingest_section import paths_as_list
+from hpc_recon.core.latent_layer_options import LatentLayerTraining
 from hpc_recon.core.latent_options import LatentOptions, StimulusArray
 from hpc_recon.core.options import EndToEndOptions, IcnnOptions, PixelsOptions
 from hpc_recon.core.power_options import Power
@@ -171,7 +172,7 @@ UnitChoice = Annotated[int | unit_choice.EveryNth | unit_choice.UnitFile | None,
 Reconstruct = Annotated[
     IcnnOptions | PixelsOptions | EndToEndOptions | LatentOptions | ShapeSemanticOptions, Field(discriminator="method")
 ]
-Train = Annotated[EndToEndTraining | ShapeSemanticTraining, Field(discriminator="method")]
+Train = Annotated[EndToEndTraining | ShapeSemanticTraining | LatentLayerTraining, Field(discriminator="method")]
 
 
 class Study(Section):
@@ -203,7 +204,8 @@ class Study(Section):
     convert: Convert | None = Field(None, description="turn subjects' activity into that of other subjects")
     decode: Decode = Field(Decode(), description="how test data are decoded")
     train: dict[Name, Train] = Field(
-        default_factory=dict, description="networks to train from brain samples to images, by a name of your own"
+        default_factory=dict,
+        description="networks to train from brain samples to images, or to latents, by a name of your own",
     )
     reconstruct: dict[Name, Reconstruct] = Field(default_factory=dict, description="methods by a name of your own")
     evaluate: Evaluate = Field(
@@ -243,7 +245,8 @@ class Study(Section):
     def image_sets(self, variant: str) -> list[tuple[str, str, str]]:
         """Return every (split, ROI, dataset) whose images a method under `reconstruct:` makes."""
         options = self.reconstruct[variant]
-        splits = self.splits() if options.method == "end_to_end" else self.decoded_splits()  # it reads no decoders
+        reads_no_decoders = options.method == "end_to_end" or (options.method == "latent" and options.model is not None)
+        splits = self.splits() if reads_no_decoders else self.decoded_splits()
         return [
             (split, roi, dataset)
             for split in splits

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from hpc_recon.core import decoder_files, shape_checks
+from hpc_recon.core import decoder_files, latent_checks, shape_checks
 from hpc_recon.core.config import FEATURES_ONLY, PIXEL_ARCHITECTURES, Network, Study
 from hpc_recon.core.icnn_options import DEFAULT
 from hpc_recon.core.ingest_options import CrossValidation, Ingest
+from hpc_recon.core.latent_layer_options import LatentLayerTraining
 from hpc_recon.core.latent_options import LatentOptions
 from hpc_recon.core.options import EndToEndOptions, IcnnOptions
 from hpc_recon.core.shape_options import ShapeSemanticOptions, ShapeSemanticTraining
 from hpc_recon.core.text import closest
+from hpc_recon.core.train_options import EndToEndTraining
 
 
 def problems(study: Study) -> list[str]:
@@ -190,6 +192,8 @@ def _check_training(study: Study) -> list[str]:
             problems += [f"train.{name}.{key}: unknown name {x!r}{closest(x, known)}" for x in unknown]
         if isinstance(options, ShapeSemanticTraining):
             problems += shape_checks.training(study, f"train.{name}", options)
+        elif isinstance(options, LatentLayerTraining):
+            problems += latent_checks.training(study, f"train.{name}", options)
     if study.train and (study.decode.files or study.fit.files):
         problems.append("train: networks learn from brain samples; leave out decode.files and fit.files")
     return problems
@@ -209,6 +213,8 @@ def _check_end_to_end(study: Study, where: str, options: EndToEndOptions) -> lis
     if options.model not in study.train:
         return [f"{where}.model: unknown name {options.model!r}{closest(options.model, study.train)}"]
     model = study.train[options.model]
+    if not isinstance(model, EndToEndTraining):
+        return [f"{where}.model: {options.model!r} is trained by {model.method}; name one of method end_to_end"]
     problems = []
     for key in ("subjects", "rois"):
         trained = getattr(model, key)
@@ -225,6 +231,7 @@ def _check_latent(study: Study, where: str, options: LatentOptions, network: Net
         for layer in options.layers or ()
         if layer not in network.layers
     ]
+    problems += latent_checks.reconstruction(study, where, options)
     for name, own in options.embeddings.items():
         if own.network is None:
             continue

@@ -131,7 +131,8 @@ class Embedding(LatentSection):
         return self
 
 
-def _as_generator(value: object) -> object:
+def as_generator(value: object) -> object:
+    """Return a kind that stands alone as the options of a generator."""
     return {"kind": value} if isinstance(value, str) else value
 
 
@@ -142,11 +143,16 @@ class LatentOptions(MethodOptions):
     layers: tuple[Name, ...] | None = Field(
         None, description="layers of the network that make up the latent, in this order; default: all"
     )
-    generator: Annotated[LatentGenerator, BeforeValidator(_as_generator)] = Field(
+    generator: Annotated[LatentGenerator, BeforeValidator(as_generator)] = Field(
         description="what renders latents: kind and weights"
     )
     source: Literal["decoded", "true"] = Field(
         "decoded", description="true: the true latents of the stimuli, to try a generator"
+    )
+    model: Name | None = Field(
+        None,
+        description="a name from `train:` (method latent_layer) that predicts the latents; default: the decoders of "
+        "`fit`",
     )
     calibration: Literal["none", "norm", "train_statistics", "test_statistics"] = Field(
         "none",
@@ -181,6 +187,11 @@ class LatentOptions(MethodOptions):
             raise ValueError(f"attribute {own[0]!r} cannot be a condition of itself")
         if self.source == "true" and self.calibration != "none":
             raise ValueError("calibration is for decoded latents; with source: true leave it out")
+        if self.model is not None and (self.source == "true" or self.calibration == "train_statistics"):
+            raise ValueError(
+                "model predicts latents, but not those of training stimuli out of fold: leave out source: true and "
+                "calibration: train_statistics, or the model"
+            )
         return self
 
     @property
