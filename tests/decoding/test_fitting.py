@@ -168,7 +168,7 @@ def test_out_of_fold_predictions_of_all_voxels(decodable, run_verb, stored, orac
 
 
 def test_out_of_fold_predictions_of_a_trained_layer(decodable, run_verb, stored, oracle, monkeypatch) -> None:
-    """Against the layer trained by torch's Adam on the samples outside each fold, however few units are read at once."""
+    """Against the layer trained by torch's Adam on the samples outside each fold, however few units are read."""
     import torch
 
     monkeypatch.setattr("hpc_recon.numerics.needs.UNITS_AT_ONCE", 9)
