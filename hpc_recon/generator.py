@@ -43,6 +43,8 @@ def _make(kind: str, folder: Path, values: dict[str, Any]) -> int:
         rows,
         n_latents=values["latents"],
         epochs=values["epochs"],
+        size=values["size"],
+        width=values["width"],
         seed=study.seed,
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,6 +115,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="override the study")
     @click.option("--latents", type=click.IntRange(1), default=64, show_default=True, help="numbers of a latent")
     @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="passes through the images")
+    @click.option(
+        "--size",
+        type=click.IntRange(8, 256),
+        default=None,
+        help="pixels of trained generators  [default: stimuli]",
+    )
+    @click.option("--width", type=click.IntRange(4), default=32, show_default=True, help="channels of the largest maps")
     def make(kind: str, folder: str, **values: Any) -> int:
         return cli.guarded(lambda: _make(kind, Path(folder), values))
 

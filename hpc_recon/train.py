@@ -1,4 +1,4 @@
-"""Train networks that make images straight from brain activity: one network a subject, ROI and entry of `train:`.
+"""Train networks from brain activity to images or latents: one network a subject, ROI and entry of `train:`.
 
 Stage `images`: stimuli are resized once, where an entry asks for another size. Stage `inputs` (method
 `shape_semantic`): what a generator learns from is decoded without each image itself. Then the steps of each network, in

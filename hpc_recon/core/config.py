@@ -19,6 +19,7 @@ from hpc_recon.core.errors import StudyError
 from hpc_recon.core.evaluate_options import Evaluate
 from hpc_recon.core.fit_options import Fit
 from hpc_recon.core.ingest_options import Ingest, Name, SubjectName
+from hpc_recon.core.latent_layer_options import LatentLayerTraining
 from hpc_recon.core.latent_options import LatentOptions
 from hpc_recon.core.network_options import Network
 from hpc_recon.core.options import EndToEndOptions, IcnnOptions, PixelsOptions
@@ -71,7 +72,7 @@ Reconstruct = Annotated[
     IcnnOptions | PixelsOptions | EndToEndOptions | LatentOptions | ShapeSemanticOptions | RetrievalOptions,
     Field(discriminator="method"),
 ]
-Train = Annotated[EndToEndTraining | ShapeSemanticTraining, Field(discriminator="method")]
+Train = Annotated[EndToEndTraining | ShapeSemanticTraining | LatentLayerTraining, Field(discriminator="method")]
 
 
 class Study(Section):
@@ -103,7 +104,8 @@ class Study(Section):
     convert: Convert | None = Field(None, description="turn subjects' activity into that of other subjects")
     decode: Decode = Field(Decode(), description="how test data are decoded")
     train: dict[Name, Train] = Field(
-        default_factory=dict, description="networks to train from brain samples to images, by a name of your own"
+        default_factory=dict,
+        description="networks to train from brain samples to images, or to latents, by a name of your own",
     )
     reconstruct: dict[Name, Reconstruct] = Field(default_factory=dict, description="methods by a name of your own")
     evaluate: Evaluate = Field(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from hpc_recon.core import decoder_files, shape_checks
+from hpc_recon.core import decoder_files, latent_checks, shape_checks
 from hpc_recon.core.config import Study
 from hpc_recon.core.ingest_options import CrossValidation, Ingest
+from hpc_recon.core.latent_layer_options import LatentLayerTraining
 from hpc_recon.core.network_options import FEATURES_ONLY
 from hpc_recon.core.shape_options import ShapeSemanticTraining
 from hpc_recon.core.text import closest
@@ -149,6 +150,8 @@ def _check_training(study: Study) -> list[str]:
             problems += [f"train.{name}.{key}: unknown name {x!r}{closest(x, known)}" for x in unknown]
         if isinstance(options, ShapeSemanticTraining):
             problems += shape_checks.training(study, f"train.{name}", options)
+        elif isinstance(options, LatentLayerTraining):
+            problems += latent_checks.training(study, f"train.{name}", options)
     if study.train and (study.decode.files or study.fit.files):
         problems.append("train: networks learn from brain samples; leave out decode.files and fit.files")
     return problems

@@ -102,7 +102,8 @@ def _train_parts(name: str, options: Train) -> dict[str, Train]:
     """Return the entries that one entry of `train` stands for."""
     if isinstance(options, ShapeSemanticTraining):
         return dict(shape_options.parts(name, options))
-    assert isinstance(options, EndToEndTraining)
+    if not isinstance(options, EndToEndTraining):
+        return {name: options}
     return dict(train_options.parts(name, options))
 
 

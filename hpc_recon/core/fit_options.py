@@ -164,10 +164,10 @@ class Fit(FitSection):
                 "estimator: gradient trains on every voxel of the ROI and has its own penalty: give n_voxels: all, and "
                 "no alpha grid, spatial_norm or penalize_bias (see gradient.weight_decay and gradient.decay_bias)"
             )
-        if self.out_of_fold and (self.per_unit or self.estimator != "ridge"):
+        if self.out_of_fold and (self.per_unit or self.estimator == "ard"):
             raise ValueError(
-                "out_of_fold is there for estimator: ridge with one penalty a layer: give a number or a grid per layer "
-                "for alpha"
+                "out_of_fold is there for estimator: ridge with one penalty a layer (give a number or a grid per layer "
+                "for alpha) and for estimator: gradient"
             )
         if self.out_of_fold and self.has_grids and self.folds < 3:
             raise ValueError("out_of_fold with grids chooses inside each fold from the others: give folds of 3 or more")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from hpc_recon.core.evaluate_options import MetricNetwork
-from hpc_recon.core.method_options import MethodOptions, Name, not_decoded
+from hpc_recon.core.method_options import MethodOptions, Name, not_decoded, not_trained
 from hpc_recon.core.network_options import FEATURES_ONLY
 from hpc_recon.core.text import closest
 
@@ -116,7 +116,8 @@ class Embedding(LatentSection):
         return self
 
 
-def _as_generator(value: object) -> object:
+def as_generator(value: object) -> object:
+    """Return a kind that stands alone as the options of a generator."""
     return {"kind": value} if isinstance(value, str) else value
 
 
@@ -127,11 +128,16 @@ class LatentOptions(MethodOptions):
     layers: tuple[Name, ...] | None = Field(
         None, description="layers of the network that make up the latent, in this order; default: all"
     )
-    generator: Annotated[LatentGenerator, BeforeValidator(_as_generator)] = Field(
+    generator: Annotated[LatentGenerator, BeforeValidator(as_generator)] = Field(
         description="what renders latents: kind and weights"
     )
     source: Literal["decoded", "true"] = Field(
         "decoded", description="true: the true latents of the stimuli, to try a generator"
+    )
+    model: Name | None = Field(
+        None,
+        description="a name from `train:` (method latent_layer) that predicts the latents; default: the decoders of "
+        "`fit`",
     )
     calibration: Literal["none", "norm", "train_statistics", "test_statistics"] = Field(
         "none",
@@ -166,6 +172,11 @@ class LatentOptions(MethodOptions):
             raise ValueError(f"attribute {own[0]!r} cannot be a condition of itself")
         if self.source == "true" and self.calibration != "none":
             raise ValueError("calibration is for decoded latents; with source: true leave it out")
+        if self.model is not None and (self.source == "true" or self.calibration == "train_statistics"):
+            raise ValueError(
+                "model predicts latents, but not those of training stimuli out of fold: leave out source: true and "
+                "calibration: train_statistics, or the model"
+            )
         return self
 
     @property
@@ -173,9 +184,18 @@ class LatentOptions(MethodOptions):
         """Whether images are made from true latents, which items without a stimulus do not have."""
         return self.source == "true"
 
+    @property
+    def reads_decoders(self) -> bool:
+        """Whether latents are decoded; a trained layer reads samples instead."""
+        return self.model is None
+
     def own_problems(self, study: Study, where: str, network: Network) -> list[str]:
         """Return what is wrong with layers, embeddings and calibration, seen beside the rest of the study."""
         problems = not_decoded(f"{where}.layers", self.layers or (), network)
+        if self.model is not None:
+            problems += not_trained(study, where, self, self.model, method="latent_layer") or self._other_layers(
+                study.train[self.model], where, network
+            )
         for name, own in self.embeddings.items():
             if own.network is None:
                 continue
@@ -204,3 +224,11 @@ class LatentOptions(MethodOptions):
         if study.units is not None:
             problems.append(f"{where}: a generator needs every number of a latent; leave out units")
         return problems
+
+    def _other_layers(self, model: Any, where: str, network: Network) -> list[str]:
+        if (model.network, model.layers or network.layers) == (self.network, self.layers or network.layers):
+            return []
+        return [
+            f"{where}: latents of {self.network!r} are wanted, but {self.model!r} was trained on other layers; give "
+            "both the same network and layers"
+        ]

@@ -86,13 +86,26 @@ def not_decoded(where: str, layers: Iterable[str], network: Network) -> list[str
     ]
 
 
-def not_trained(study: Study, where: str, options: MethodOptions, model: str) -> list[str]:
-    """Return a problem for each subject or ROI of an entry for which an entry of `train:` trains nothing."""
-    trained, problems = study.train[model], []
+def not_trained(study: Study, where: str, options: MethodOptions, name: str, *, method: str) -> list[str]:
+    """Return what is wrong with the entry of `train:` that an entry of a method names.
+
+    Parameters
+    ----------
+    name
+        The entry under `train:`.
+    method
+        What it must train.
+    """
+    model = study.train.get(name)
+    if model is None:
+        return [f"{where}.model: unknown name {name!r}{closest(name, study.train)}"]
+    if model.method != method:
+        return [f"{where}.model: {name!r} is trained by {model.method}; name one of method {method}"]
+    problems = []
     for key in ("subjects", "rois"):
-        own = getattr(trained, key)
+        trained = getattr(model, key)
         wanted = getattr(options, key) or getattr(study, key)
-        absent = [x for x in wanted if own is not None and x not in own]
+        absent = [x for x in wanted if trained is not None and x not in trained]
         if absent:
-            problems.append(f"{where}.{key}: {', '.join(absent)} not trained by {model!r}; choose from its own")
+            problems.append(f"{where}.{key}: {', '.join(absent)} not trained by {name!r}; choose from its own")
     return problems

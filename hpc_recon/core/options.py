@@ -259,6 +259,4 @@ class EndToEndOptions(MethodOptions):
                 for subject in self.subjects or study.subjects
                 if subject not in self.weights
             ]
-        if self.model not in study.train:
-            return [f"{where}.model: unknown name {self.model!r}{closest(self.model, study.train)}"]
-        return not_trained(study, where, self, self.model)
+        return not_trained(study, where, self, self.model, method="end_to_end")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from hpc_recon.core.method_options import MethodOptions, not_trained
-from hpc_recon.core.text import checked_name, closest
+from hpc_recon.core.text import checked_name
 
 if TYPE_CHECKING:
     from hpc_recon.core.config import Study
@@ -274,13 +274,7 @@ class ShapeSemanticOptions(MethodOptions):
         """Return what the models were not trained for, and what the generator did not learn from."""
         found = []
         for name in (self.model, *self.averaged_with):
-            model = study.train.get(name)
-            if model is None:
-                found.append(f"{where}.model: unknown name {name!r}{closest(name, study.train)}")
-            elif not isinstance(model, ShapeSemanticTraining):
-                found.append(f"{where}.model: {name!r} is trained by {model.method}; name one of method shape_semantic")
-            else:
-                found += not_trained(study, where, self, name)
+            found += not_trained(study, where, self, name, method="shape_semantic")
         if study.decode.norm_correction != "none":
             found.append(
                 f"{where}: the generator learnt from decoded shapes as they are; write decode: "

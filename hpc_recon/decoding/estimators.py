@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from hpc_recon.core.config import Study
@@ -223,15 +223,25 @@ def fold_predictor(study: Study, split: str, roi: str) -> Callable[[Fold], Predi
     return prepared
 
 
-def fold_estimator(study: Study, split: str, roi: str) -> PredictFold | None:
+def fold_estimator(study: Study, group: Group, *, first: int = 0) -> PredictFold | None:
     """Return what predicts the stimuli of each fold by decoders fitted without it, for `numerics.out_of_fold`.
 
     None is its default: the best voxels of each unit, ridge regression.
+
+    Parameters
+    ----------
+    group
+        Of the layer's predictions, or of its decoders.
+    first
+        Number of the first unit that is predicted, for estimators that begin where a unit's number says.
     """
+    if study.fit.estimator == "gradient":
+        return _trained_without(study, group, first)
     if not study.fit.shares_system:
         return None
     from hpc_recon.numerics import all_voxels
 
+    split, roi = group.path[:2]
     seen, penalize_bias = iter(range(study.fit.folds)), study.fit.penalize_bias
     current: list[tuple[Fold, StoredMaps]] = []
 
@@ -242,6 +252,22 @@ def fold_estimator(study: Study, split: str, roi: str) -> PredictFold | None:
         return all_voxels.predict_items(
             maps, fold.brain, fold.test_patterns, Y, alpha=alpha, penalize_bias=penalize_bias
         )
+
+    return predict_fold
+
+
+def _trained_without(study: Study, group: Group, first: int) -> PredictFold:
+    """Return what trains a layer on the samples outside a fold, from the first weights of the layer itself."""
+    split, roi = group.path[:2]
+    known, _ = inputs.brain_statistics(study, split, roi)
+    whole, library = _trained(study, group, known), xp.module()
+
+    def predict_fold(fold: Fold, Y: Array, n_voxels: int, alpha: float | Array) -> Array:
+        kept = library.isin(whole.stimulus, fold.train_rows)
+        codes = library.searchsorted(fold.train_rows, whole.stimulus[kept])
+        layer = replace(whole, brain=fold.brain, samples=whole.samples[kept], stimulus=codes)
+        units = layer.fit(Y, n_voxels=n_voxels, alpha=alpha, first=first)
+        return decoder.predict_units(fold.test_patterns, units)
 
     return predict_fold
 

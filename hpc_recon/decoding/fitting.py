@@ -157,7 +157,8 @@ def write_out_of_fold(study: Study, tile: Tile) -> list[Path]:
     settings = choosing.chosen_inside(study, tile.group) if study.fit.has_grids else None
     predictions, stats = np.empty((len(rows), n_units), np.float32), np.empty((n_units, 2), np.float32)
     for units, Y in blocks(study, tile, rows):
-        folds, own = inputs.folds(study, split, roi), estimators.fold_estimator(study, split, roi)
+        folds = inputs.folds(study, split, roi)
+        own = estimators.fold_estimator(study, tile.group, first=tile.start + units.start)
         bias = study.fit.penalize_bias
         if settings is None:
             k, alpha = study.fit.most_voxels(n_voxels), study.fit.alpha_candidates[0]

@@ -285,7 +285,7 @@ def _fit_seconds_and_bytes(study: Study, s: Sizes, n: int, k: int) -> tuple[floa
 
 
 def _out_of_fold(study: Study, shapes: Shapes, group: Group, network: str, layer: str) -> Iterator[Tile]:
-    from hpc_recon.numerics import all_voxels, out_of_fold
+    from hpc_recon.numerics import all_voxels, gradient, out_of_fold
 
     s, n_threads, fit = sizes_of(study, shapes, *group.path[:2]), threads.available(), study.fit
     n_units = study.n_decoded(shapes.n_units(network, layer), layer)
@@ -298,6 +298,13 @@ def _out_of_fold(study: Study, shapes: Shapes, group: Group, network: str, layer
         if fit.shares_system:
             host = all_voxels.out_of_fold_bytes(at_once, n_test=n_test, **sizes)
             seconds = 2 * s.n_stimuli**2 * (s.n_voxels + n) / needs.GEMM_PER_SECOND / n_threads
+        elif fit.estimator == "gradient":
+            own = {"n_samples": s.n_samples, "n_threads": n_threads}
+            schedule = gradient.Schedule(**fit.gradient.model_dump())
+            host = 2 * s.sample_bytes  # all of them, and those outside the fold
+            host += gradient.fit_bytes(at_once, s.n_voxels, n_stimuli=s.n_stimuli, **own)
+            host += array_bytes(n, s.n_stimuli) + 6 * array_bytes(n_test, at_once, itemsize=8)
+            seconds = fit.folds * gradient.fit_seconds(n, s.n_voxels, schedule=schedule, **own)
         else:
             host = out_of_fold.out_of_fold_bytes(at_once, n_test=n_test, k=k, **sizes)
             seconds = out_of_fold.out_of_fold_seconds(n, k=k, n_folds=fit.folds, **sizes)

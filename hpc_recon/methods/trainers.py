@@ -24,6 +24,7 @@ from hpc_recon.core.files import replacing
 TRAINERS = {
     "end_to_end": "hpc_recon.methods.end_to_end",
     "shape_semantic": "hpc_recon.methods.shape_semantic",
+    "latent_layer": "hpc_recon.methods.latent_layer",
 }
 #: Version of the content of checkpoints.
 FORMAT = 1

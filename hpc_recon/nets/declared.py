@@ -14,7 +14,8 @@ from hpc_recon.core.config import Study, Train
 from hpc_recon.core.convert_options import is_converted
 from hpc_recon.core.errors import MissingStore
 from hpc_recon.core.icnn_options import GeneratorLatent
-from hpc_recon.core.latent_options import LatentOptions
+from hpc_recon.core.latent_layer_options import LatentLayerTraining
+from hpc_recon.core.latent_options import LatentGenerator, LatentOptions
 from hpc_recon.core.network_options import FEATURES_ONLY, Network
 from hpc_recon.core.options import EndToEndOptions, IcnnOptions
 from hpc_recon.core.sizes import Sizes
@@ -118,20 +119,30 @@ def without_weights(study: Study) -> tuple[Study, list[str]]:
     networks = {name: network.model_copy(update=changes.get(name, {})) for name, network in study.networks.items()}
     if changes:
         study = study.model_copy(update={"networks": networks})
-    compared: dict[str, Train] = {
-        name: options.model_copy(update={"comparator": options.comparator.model_copy(update=_RANDOM)})
-        for name, options in study.train.items()
-        if isinstance(options, EndToEndTraining)
-        and isinstance(options.comparator.weights, Path)
-        and not options.comparator.weights.is_file()
-    }
+    compared: dict[str, Train] = {}
+    for name, options in study.train.items():
+        if isinstance(options, EndToEndTraining) and _is_absent(options.comparator.weights):
+            compared[name] = options.model_copy(update={"comparator": options.comparator.model_copy(update=_RANDOM)})
+        elif isinstance(options, LatentLayerTraining) and options.features and _is_absent(options.features.weights):
+            compared[name] = options.model_copy(update={"features": options.features.model_copy(update=_RANDOM)})
     if compared:
         study = study.model_copy(update={"train": {**study.train, **compared}})
     return study, [*changes, *(f"train.{name}" for name in compared)]
 
 
+def _is_absent(weights: Path | str) -> bool:
+    return isinstance(weights, Path) and not weights.is_file()
+
+
+def _drawn(generator: LatentGenerator) -> LatentGenerator:
+    """Return a generator of random weights in place of one whose file is not there; others as they are."""
+    if generator.file is None or generator.file.is_file():
+        return generator
+    return generator.model_copy(update={"kind": "pggan", "weights": "random:0", "sha256": None})
+
+
 def without_generators(study: Study) -> tuple[Study, list[str]]:
-    """Return the study without generators' files that are not there, and the names of these entries of `reconstruct`.
+    """Return the study without generators' files that are not there, and the names of these entries.
 
     For projections only: weights become random and bounds one number, on which no cost depends.
     """
@@ -144,10 +155,8 @@ def without_generators(study: Study) -> tuple[Study, list[str]]:
                 changed[name] = options.model_copy(update={"weights": weights})
             continue
         if isinstance(options, LatentOptions):
-            file = options.generator.file
-            if file is not None and not file.is_file():
-                random = {"kind": "pggan", "weights": "random:0", "sha256": None}
-                changed[name] = options.model_copy(update={"generator": options.generator.model_copy(update=random)})
+            if _drawn(options.generator) is not options.generator:
+                changed[name] = options.model_copy(update={"generator": _drawn(options.generator)})
             continue
         if not isinstance(options, IcnnOptions) or not isinstance(options.latent, GeneratorLatent):
             continue
@@ -159,4 +168,12 @@ def without_generators(study: Study) -> tuple[Study, list[str]]:
         if changes:
             changed[name] = options.model_copy(update={"latent": latent.model_copy(update=changes)})
     different = [name for name, options in changed.items() if options is not study.reconstruct[name]]
-    return (study.model_copy(update={"reconstruct": changed}) if different else study), different
+    trained: dict[str, Train] = {
+        name: options.model_copy(update={"generator": _drawn(options.generator)})
+        for name, options in study.train.items()
+        if isinstance(options, LatentLayerTraining) and _drawn(options.generator) is not options.generator
+    }
+    if not different and not trained:
+        return study, []
+    changes = {"reconstruct": changed, "train": {**study.train, **trained}}
+    return study.model_copy(update=changes), [*different, *(f"train.{name}" for name in trained)]

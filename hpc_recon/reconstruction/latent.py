@@ -24,6 +24,8 @@ from hpc_recon.nets.latents import Shape as GeneratorShape
 from hpc_recon.reconstruction import calibrated, starts, writing
 from hpc_recon.stores import items, layout, provenance
 from hpc_recon.stores import shapes as store_shapes
+from hpc_recon.training import latent_data
+from hpc_recon.training.models import Model
 
 Place = tuple[str, str, str]
 #: Folder beside the images that holds the latents that were rendered.
@@ -74,6 +76,10 @@ def _need(shapes: Shapes, options: LatentOptions, place: Place, shape: Generator
     latents = shard_bytes(held, shape.n_inputs, itemsize=8)
     weights = array_bytes(shape.n_parameters)
     compute = array_bytes(shape.n_activations, itemsize=8)
+    if options.model is not None:  # weights with both means of Adam, and the items
+        n_voxels = shapes.n_voxels(place[0], place[1])
+        latents += 4 * array_bytes(n_voxels, shape.n_inputs)
+        latents += shard_bytes(shapes.n_samples(place[0], place[2]), n_voxels, itemsize=12)
     rendered = n
     if options.edits is not None:
         rendered += min(n, options.edits.images) * len(options.edits.attributes) * len(options.edits.steps)
@@ -112,7 +118,10 @@ def _group(study: Study, variant: str, place: Place) -> Group:
         upstream.append(study.brain_key(split))
     if options.source == "true" or options.calibration.endswith("statistics"):
         upstream.append(f"extract/{options.network}")
-    if options.source == "decoded":
+    if options.model is not None:
+        settings["step"] = latent_data.options_of(study, options.model).steps
+        upstream.append(f"train/{options.model}/{split}/{roi}")
+    elif options.source == "decoded":
         upstream += study.decode_keys(variant, split, roi)
     if options.calibration == "train_statistics":
         upstream += [f"fit/{split}/{roi}/_out_of_fold/{name}/{layer}" for layer in layers]
@@ -135,9 +144,14 @@ def prepare(study: Study, variants: Sequence[str]) -> None:
         options = _options(study, variant)
         n = sum(shapes.n_units(options.network, layer) for layer in study.layers_of(options))
         attributes.require_length(attributes.read(options), n)
-        if not options.needs_stimuli:
+        places = study.image_sets(variant)
+        if options.model is not None:
+            steps = latent_data.options_of(study, options.model).steps
+            for split, roi in dict.fromkeys(place[:2] for place in places):
+                Model(study, options.model, split, roi).require(steps)
+        elif not options.needs_stimuli:
             look.require_decoded(study, variant)
-        for split in dict.fromkeys(place[0] for place in study.image_sets(variant)):
+        for split in dict.fromkeys(place[0] for place in places):
             starts.write(study, split)
 
 

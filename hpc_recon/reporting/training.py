@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from hpc_recon.reporting.figures import COLOURS, Ink, Panel, panel, plain
 
 #: Losses that are drawn, and what they are called: those of pictures in one panel, those of classes in the other.
-PICTURES = {"pixel": "pixel", "feature": "feature"}
+PICTURES = {"pixel": "pixel", "latent": "latent", "feature": "feature"}
 CLASSES = {"real": "discriminator, stimuli", "fake": "discriminator, made", "fooled": "adversarial"}
 #: Pictures of examples that are shown of one network.
 MOST_PICTURES = 4

@@ -11,12 +11,13 @@ import numpy as np
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study, Train
 from hpc_recon.core.errors import DamagedStore, DataError, MissingStore
+from hpc_recon.core.latent_layer_options import LatentLayerTraining
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.shape_options import ShapeSemanticTraining
 from hpc_recon.core.tiles import Tile
 from hpc_recon.methods import trainers
-from hpc_recon.nets import devices, end_to_end, end_to_end_costs, shape_semantic_costs
-from hpc_recon.training import data, loop, models, shape_data
+from hpc_recon.nets import devices, end_to_end, end_to_end_costs, latent_generators, shape_semantic_costs
+from hpc_recon.training import data, latent_data, loop, models, shape_data
 from hpc_recon.training.models import Model
 from hpc_recon.training.shape_sources import Place
 
@@ -105,11 +106,16 @@ def _stream(study: Study, model: Model, begun: trainers.Checkpoint | None) -> St
     if isinstance(study.train[model.name], ShapeSemanticTraining):
         return shape_data.stream(study, Place(model.name, model.split, model.roi))
     known = None if begun is None else models.scaling_of(begun)
+    if isinstance(study.train[model.name], LatentLayerTraining):
+        return latent_data.stream(study, model.name, model.split, model.roi, scaling=known)
     return data.stream(study, model.name, model.split, model.roi, scaling=known)
 
 
 def _flops(options: Train, n_inputs: int) -> int:
-    """Return the operations of the generator for one sample."""
+    """Return the operations of the generator for one sample, or a hundred for each activation."""
+    if isinstance(options, LatentLayerTraining):
+        shape = latent_generators.describe(options.generator)
+        return shape.n_inputs * n_inputs + (0 if options.features is None else 100 * shape.n_activations)
     if isinstance(options, ShapeSemanticTraining):
         return shape_semantic_costs.networks(shape_semantic_costs.sizes_of(options, n_inputs))[0].flops
     return end_to_end_costs.networks(end_to_end.Sizes.of(options, n_inputs))[0].flops
@@ -145,8 +151,9 @@ def _require_finite(progress: loop.Progress, trainer: trainers.Trainer, *, where
     """Raise unless the last row of losses is finite: a network that has diverged is no result."""
     last = dict(zip(trainer.columns, progress.rows[-1][1:], strict=True))
     infinite = [name for name, value in last.items() if np.isinf(value)]
-    if infinite or np.isnan(last["pixel"]):
+    first = trainer.columns[0]
+    if infinite or np.isnan(last[first]):
         raise DataError(
-            f"{where}: the training has diverged: {', '.join(infinite) or 'pixel'} is not finite any more; lower "
-            "adam.learning_rate or the weights of the losses"
+            f"{where}: the training has diverged: {', '.join(infinite) or first} is not finite any more; lower the "
+            "learning rate (adam.learning_rate, learning_rate) or the weights of the losses"
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from hpc_recon.core.config import Study
+from hpc_recon.core.latent_layer_options import LatentLayerTraining
 from hpc_recon.core.memory import array_bytes, shard_bytes
 from hpc_recon.core.shape_options import ShapeSemanticTraining
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges, store_seconds
 from hpc_recon.core.train_options import EndToEndTraining
 from hpc_recon.nets import costs, end_to_end, end_to_end_costs, zoo
 from hpc_recon.nets.identity import identity
-from hpc_recon.training import pictures, shape_planning
+from hpc_recon.training import latent_planning, pictures, shape_planning
 from hpc_recon.training.data import in_buffer
 from hpc_recon.training.shape_sources import Place
 
@@ -44,6 +45,8 @@ def group(study: Study, shapes: Shapes, name: str, place: tuple[str, str]) -> Gr
     options, (split, roi) = study.train[name], place
     if isinstance(options, ShapeSemanticTraining):
         return shape_planning.group(study, shapes, Place(name, split, roi))
+    if isinstance(options, LatentLayerTraining):
+        return latent_planning.group(study, name, place)
     settings = canonical({"options": settings_of(options), "seed": study.seed})
     upstream = (f"{study.source_verb}/{split}", pictures.upstream(study, shapes, options.image_size))
     return Group("train", (name, split, roi), settings, upstream)
@@ -64,6 +67,8 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         if isinstance(options, EndToEndTraining) and options.losses.feature:
             network = end_to_end.comparator_network(options.comparator, crop=options.crop)
             zoo.check_layers(network, image_size=options.crop)
+        elif isinstance(options, LatentLayerTraining):
+            latent_planning.check(study, shapes, name)
         for split, roi in study.trained_sets(name):
             own = group(study, shapes, name, (split, roi))
             if isinstance(options, ShapeSemanticTraining):
@@ -79,6 +84,8 @@ def need_of(study: Study, shapes: Shapes, name: str, place: tuple[str, str], *, 
     options, (split, roi) = study.train[name], place
     if isinstance(options, ShapeSemanticTraining):
         return shape_planning.need_of(study, shapes, Place(name, split, roi), n_steps=n_steps)
+    if isinstance(options, LatentLayerTraining):
+        return latent_planning.need_of(study, shapes, name, place, n_steps=n_steps)
     n_samples, n_voxels = shapes.n_samples(split, study.training_dataset), shapes.n_voxels(split, roi)
     n_samples = min(n_samples, options.training.samples or n_samples)
     n_images = min(shapes.n_stimuli(), options.training.images or n_samples)

@@ -83,7 +83,6 @@ def test_sections_may_be_given_as_objects() -> None:
         ({"estimator": "gradient", "n_voxels": "all", "penalize_bias": True}, "estimator: gradient trains on every"),
         ({"out_of_fold": True, "alpha": UNIT}, "out_of_fold is there for estimator: ridge with one penalty a layer"),
         ({"out_of_fold": True, "estimator": "ard"}, "out_of_fold is there for estimator: ridge with one penalty"),
-        ({"out_of_fold": True, "estimator": "gradient", "n_voxels": "all"}, "out_of_fold is there for estimator: ri"),
         ({"spatial_norm": "std1", "n_voxels": "all"}, "spatial_norm needs one number each"),
         ({"spatial_norm": "std1", "alpha": LAYER}, "spatial_norm needs one number each"),
         ({"spatial_norm": "std1", "alpha": UNIT}, "spatial_norm needs one number each"),

@@ -10,6 +10,7 @@ import pytest
 from hpc_recon import fit
 from hpc_recon.core import receipts
 from hpc_recon.core.errors import ChangedStudy, DamagedStore
+from hpc_recon.core.sampling import seed_of
 from hpc_recon.decoding import fitting, inputs, planning
 from hpc_recon.numerics import out_of_fold
 from hpc_recon.stores import shapes
@@ -164,6 +165,40 @@ def test_out_of_fold_predictions_of_all_voxels(decodable, run_verb, stored, orac
     np.testing.assert_allclose(got.out_of_fold(), expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(got.out_of_fold("stats")[:, 0], ((Y - expected) ** 2).mean(0), rtol=1e-3, atol=1e-6)
     assert got.out_of_fold("stats")[:, 1].mean() > 0.2
+
+
+def test_out_of_fold_predictions_of_a_trained_layer(decodable, run_verb, stored, oracle, monkeypatch) -> None:
+    """Against the layer trained by torch's Adam on the samples outside each fold, however few units are read."""
+    import torch
+
+    monkeypatch.setattr("hpc_recon.numerics.needs.UNITS_AT_ONCE", 9)
+    options = {"epochs": 3, "learning_rate": 1e-3, "batch": 11, "inputs": "z_scored"}
+    section = {"estimator": "gradient", "n_voxels": "all", "gradient": options, "folds": 3, "out_of_fold": True}
+    study, truth = decodable(fit=section, networks=ONE_LAYER)
+    run_verb(fit, study)
+    got, (X, Y, codes) = stored(study).out_of_fold(), truth.training("S1", "VC", "fc")
+    dealt, expected = oracle.dealt(study, 24), np.empty(Y.shape)
+    seed = seed_of(study.seed, "gradient", "S1", "VC", "net", "fc")
+    for fold in range(3):
+        held = dealt == fold
+        X1, Y1, codes1, test = oracle.without(X, Y, codes, held)
+        mean, scale = oracle.moments(X1.astype(float))
+        Z, new = (torch.from_numpy((x - mean) / np.where(scale > 0, scale, np.inf)) for x in (X1, test))
+        layer = torch.nn.Linear(Z.shape[1], 30, dtype=torch.float64)
+        begun = [np.random.default_rng([seed, unit]).uniform(-0.07, 0.07, Z.shape[1]) for unit in range(30)]
+        layer.weight.data, layer.bias.data = torch.from_numpy(np.stack(begun)), torch.zeros(30, dtype=torch.float64)
+        adam = torch.optim.Adam(layer.parameters(), lr=1e-3, weight_decay=0.01)
+        wanted, order = torch.from_numpy(Y1[codes1].astype(float)), np.random.default_rng(seed)
+        for _ in range(3):
+            rows = order.permutation(len(Z))
+            for start in range(0, len(rows), 11):
+                own = rows[start : start + 11]
+                adam.zero_grad()
+                (0.5 * (layer(Z[own]) - wanted[own]).square().mean()).backward()
+                adam.step()
+        expected[held] = layer(new).detach().numpy()
+    varies = np.delete(np.arange(30), 3)  # a constant unit is predicted by its mean
+    np.testing.assert_allclose(got[:, varies], expected[:, varies], rtol=1e-3, atol=1e-4)
 
 
 def nested(X, Y, codes, dealt, oracle):

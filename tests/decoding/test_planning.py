@@ -27,6 +27,10 @@ STAGES = {
     "all, per unit": ({"n_voxels": "all", "alpha": UNIT}, ["statistics", "folds", "maps", "fit"]),
     "ard": ({"estimator": "ard"}, ["statistics", "fit"]),
     "gradient": ({"estimator": "gradient", "n_voxels": "all"}, ["statistics", "fit"]),
+    "gradient, out of fold": (
+        {"estimator": "gradient", "n_voxels": "all", "out_of_fold": True},
+        ["statistics", "folds", "fit", "out_of_fold"],
+    ),
     "all, out of fold, grid": (
         {"n_voxels": "all", "out_of_fold": True, "alpha": LAYER},
         ["statistics", "folds", "maps", "choose", "fit", "choose_inside", "out_of_fold"],

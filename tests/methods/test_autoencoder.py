@@ -69,3 +69,19 @@ def test_what_cannot_be_learnt_is_refused():
         autoencoder.make("decoder", PICTURES[:, :12, :12], TRAINING, n_latents=4)
     with pytest.raises(DataError, match="vary in fewer than 2 ways"):
         autoencoder.make("linear", np.repeat(PICTURES[:1], 5, axis=0), np.arange(5), n_latents=2)
+
+
+@pytest.mark.parametrize("kind", ["decoder", "pggan"])
+def test_a_smaller_generator_renders_at_its_own_size(tmp_path, kind):
+    made = autoencoder.make(kind, PICTURES, TRAINING, n_latents=4, epochs=1, size=8, width=4)
+    (tmp_path / "g.pt").write_bytes(latent_generators.state_bytes(made.state))
+    options = LatentGenerator(kind=kind, weights=tmp_path / "g.pt")
+    shape = latent_generators.describe(options)
+    assert (shape.output_size, shape.n_inputs) == ((8, 8), 4)
+    whole = autoencoder.make(kind, PICTURES, TRAINING, n_latents=4, epochs=1, width=8)
+    assert sum(v.numel() for v in made.state.values()) < sum(v.numel() for v in whole.state.values())
+    small = autoencoder._resized(PICTURES[:2], 8)
+    blocks = PICTURES[:2].reshape(2, 8, 2, 8, 2, 3).mean(axis=(2, 4))
+    assert np.abs(small - blocks).mean() < 6  # bilinear is a little wider than a block
+    with pytest.raises(DataError, match="8, 16, 32"):
+        autoencoder.make(kind, PICTURES, TRAINING, n_latents=4, size=12)
