@@ -1,14 +1,15 @@
 """Is anything lost, changed or left behind when jobs, workers, nodes and controllers go away at random, for long?
 
-A study of thousands of small tiles (`fit` and `decode` of 6 ROIs, 8 networks of 8 layers, three subjects: 3,474 tiles) is computed once
-undisturbed on this machine, then on a real Slurm with two nodes (tests/slurm/cluster.py), where every few seconds something is
-done to it, drawn at random from `DISTURBANCES`. A controller that ended is started again, as its user would, until nothing
-is left; then the next round begins with an empty workspace, until the minutes are over. Each round ends by comparing:
+A study of 3,474 small tiles (`fit` and `decode` of three subjects, 6 ROIs, 8 networks of 8 layers) is computed once
+undisturbed on this machine, then on a real Slurm with two nodes (tests/slurm/cluster.py), where every few seconds
+something is done to it, drawn at random from `DISTURBANCES`. A controller that ended is started again, as its user
+would, until nothing is left; then the next round begins with an empty workspace, until the minutes are over. Each round
+ends by comparing:
 
 - every tile has its receipt, every file its checksum, and all bytes are those of the undisturbed run;
-- no job is in the queue, no process names the workspace, and no lease, certificate, torn or temporary file is left (what a
-  killed worker leaves is removed by the next one, so one more is started before looking);
-- the open file descriptors of controllers, sampled every second, do not grow in their lives.
+- no job is in the queue, no process names the workspace, and no lease, certificate, torn or temporary file is left
+  (what a killed worker leaves is removed by the next one, so one more is started before looking);
+- the open file descriptors of controllers, sampled twice a second, do not grow in their lives.
 
     benchmarks/soak.sh 30 --output benchmarks/results/soak.json      starts Slurm, and this
 
@@ -20,7 +21,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import json
 import os
 import random
 import shutil
@@ -67,8 +67,13 @@ def write_study(folder, name, size):
             **{dataset: {"role": "test"} for dataset in ("natural", "shapes", "letters")},
         },
         "simulate": {
-            **{"image_size": 16, "n_training": 32, "n_natural": 3, "n_shapes": 3, "n_letters": 3},
-            **{"n_voxels": 60, "training_repeats": 1},
+            "image_size": 16,
+            "n_training": 32,
+            "n_natural": 3,
+            "n_shapes": 3,
+            "n_letters": 3,
+            "n_voxels": 60,
+            "training_repeats": 1,
         },
         "networks": {
             f"net{i}": {"architecture": "vgg11_quarter", "weights": f"random:{i}", "layers": LAYERS[: size["layers"]]}
@@ -88,7 +93,10 @@ def write_cluster(folder):
         "cluster": {"poll_seconds": 1, "dashboard": False},
         "jobqueue": {
             "slurm": {
-                **{"cores": 1, "memory": "2GiB", "walltime": "01:00:00", "interface": "lo"},
+                "cores": 1,
+                "memory": "2GiB",
+                "walltime": "01:00:00",
+                "interface": "lo",
                 "job-extra-directives": ["--gres=gpu:1", "--requeue"],
                 "job-directives-skip": ["--mem"],
                 "worker-extra-args": ["--no-dashboard"],

@@ -33,9 +33,7 @@ def _list(rows: list[tuple[str, str]]) -> None:
     lines = [f"  {name:<12} {summary}" for name, summary in rows]
     sys.stdout.write(
         "Decode deep-network features from fMRI and turn them back into images.\n\n"
-        "Commands, in the order of the pipeline (each: hpc-recon <command> --help, python -m hpc_recon.<command> --help):\n"
-        + "\n".join(lines)
-        + "\n"
+        "Commands, in the order of the pipeline (each: hpc-recon <command> --help):\n" + "\n".join(lines) + "\n"
     )
 
 
