@@ -16,6 +16,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         _list([(verb.name, verb.summary) for verb in verbs.values()])
         return 0
+    if arguments[0] == "--version":
+        from hpc_recon import __version__
+
+        sys.stdout.write(f"hpc-recon {__version__}\n")
+        return 0
     if arguments[0] not in verbs:
         from hpc_recon.core.text import closest
 
@@ -28,9 +33,7 @@ def _list(rows: list[tuple[str, str]]) -> None:
     lines = [f"  {name:<12} {summary}" for name, summary in rows]
     sys.stdout.write(
         "Decode deep-network features from fMRI and turn them back into images.\n\n"
-        "Commands, in the order of the pipeline (each: python -m hpc_recon.<command> --help):\n"
-        + "\n".join(lines)
-        + "\n"
+        "Commands, in the order of the pipeline (each: hpc-recon <command> --help):\n" + "\n".join(lines) + "\n"
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sysconfig
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -250,10 +251,15 @@ class ClusterFile(Section):
 
 
 def folders() -> list[Path]:
-    """Return where cluster files are looked for: `$HPC_RECON_CLUSTERS`, `./configs/clusters`, this checkout's."""
+    """Return where cluster files are looked for.
+
+    `$HPC_RECON_CLUSTERS`, `./configs/clusters`, this checkout's, or what an installed package brought.
+    """
     named = os.environ.get("HPC_RECON_CLUSTERS")
     checkout = Path(__file__).resolve().parents[2] / "configs" / "clusters"
-    return [*([Path(named)] if named else []), Path("configs/clusters").absolute(), checkout]
+    installed = Path(sysconfig.get_path("data")) / "share" / "hpc_recon" / "clusters"
+    ours = checkout if checkout.is_dir() else installed
+    return [*([Path(named)] if named else []), Path("configs/clusters").absolute(), ours]
 
 
 def load_cluster(name: str, file: Path | None = None) -> ClusterFile:

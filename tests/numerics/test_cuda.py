@@ -134,6 +134,9 @@ def nvrtc() -> ctypes.CDLL:
     found = [path for folder in folders for path in sorted(Path(folder).rglob("libnvrtc.so*"))]
     if not found:
         pytest.skip("needs NVRTC (pip package nvidia-cuda-nvrtc), which is not installed")
+    # NVRTC opens these by name, which finds them only where something (torch, say) has loaded them already.
+    for builtins in found[-1].parent.glob("libnvrtc-builtins.so*"):
+        ctypes.CDLL(str(builtins), mode=ctypes.RTLD_GLOBAL)
     return ctypes.CDLL(str(found[-1]))
 
 
