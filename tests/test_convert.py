@@ -96,6 +96,8 @@ def test_the_chain_has_the_step_only_with_the_section():
     assert "convert" not in pipeline.chain("simulate", start=None, through=None)
     found = pipeline.chain("simulate", start=None, through="fit", converts=True)
     assert found == ["simulate", "extract", "convert", "fit"]
+    found = pipeline.chain("simulate", start=None, through="convert", converts=True, after_fit=True)
+    assert found == ["simulate", "extract", "fit", "convert"], "what learns from decoders comes after them"
 
 
 def test_killed_and_started_again(study, tmp_path):
