@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 import yaml
 
-from hpc_recon import convert, decode, evaluate, extract, fit, pipeline, simulate
+from hpc_recon import convert, decode, evaluate, export, extract, fit, pipeline, simulate
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.loading import load_study
+from hpc_recon.formats import matlab
 from hpc_recon.reporting import conversion
-from hpc_recon.stores import arrays, brain, images, layout
+from hpc_recon.stores import arrays, brain, images, items, layout
 
 CONTENT = {
     "name": "two",
@@ -81,6 +82,24 @@ def test_tables_of_the_report_have_a_line_for_each(study):
     (table,) = conversion.tables(summary, study, roi="VC")
     assert table.title == "Photographs, decoded features, decoders of S2"
     assert [row.note for row in table.rows] == ["within", "with 1 other", "converted from S1"]
+
+
+def test_what_was_decoded_of_converted_samples_is_exported(study, folder):
+    command = ["--study", str(folder / "study.yaml"), "--subject", "S2"]
+    assert export.main(["decoded", "--to", str(folder / "decoded"), *command]) == 0
+    place = folder / "decoded" / "pixels" / "S2" / "VC" / "from-S1" / "decoded_features"
+    stored = arrays.read(study.workspace, layout.decoded("S2.from-S1", "VC", "natural", "image@40", "pixels"))
+    labels = [path.stem for path in sorted(place.iterdir())]
+    found = np.stack([matlab.read_array(place / f"{label}.mat", "feat").ravel() for label in labels])
+    names = list(items.read_shown(study, "S2.from-S1", "natural").names)
+    np.testing.assert_array_equal(found, stored[[names.index(label) for label in labels]])
+    assert export.main(["brain", "--to", str(folder / "brain"), *command]) == 0
+    assert {path.name for path in (folder / "brain").glob("*.h5")} == {
+        "S2_training.h5",
+        "S2_natural.h5",
+        "S2.from-S1_natural.h5",
+        "S2.with-1_training.h5",
+    }
 
 
 def test_what_cannot_be_paired_is_said_before_anything_is_fitted(study):
