@@ -12,7 +12,13 @@ from hpc_recon.run import cli
 
 
 def chain(
-    source: str, *, start: str | None, through: str | None, trains: bool = False, converts: bool = False
+    source: str,
+    *,
+    start: str | None,
+    through: str | None,
+    trains: bool = False,
+    converts: bool = False,
+    after_fit: bool = False,
 ) -> list[str]:
     """Return the verbs of a pipeline from `start` through `through`, both included.
 
@@ -22,6 +28,8 @@ def chain(
         `simulate` or `ingest`: what the study says makes the brain data.
     trains, converts
         Whether the study has a section `train`, `convert`; without it that verb is left out.
+    after_fit
+        Whether converters need decoders: `convert` then comes after `fit`, not before it.
 
     Raises
     ------
@@ -40,6 +48,9 @@ def chain(
         for verb in STEPS
         if verb.name != other and (trains or verb.name != "train") and (converts or verb.name != "convert")
     ]
+    if after_fit and converts:
+        names.remove("convert")
+        names.insert(names.index("fit") + 1, "convert")
     for option, name in (("--from", start), ("--through", through)):
         if name is not None and step(name, where=option).name == other:
             raise StudyError(option, [f"this study makes its data with {source!r}, not {name!r}"])
@@ -63,6 +74,7 @@ def _run(values: dict[str, Any]) -> int:
         options = cli.options_of(values)
         study = load_study(options.study, options.assignments)
         has = {"trains": bool(study.train), "converts": study.convert is not None}
+        has["after_fit"] = study.convert is not None and study.convert.after_fit
         return cli.run(chain(study.source_verb, start=start, through=through, **has), values)
 
     return cli.guarded(action)

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 import yaml
 
-from hpc_recon import convert, decode, evaluate, extract, fit, pipeline, simulate
+from hpc_recon import convert, decode, evaluate, export, extract, fit, pipeline, simulate
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.loading import load_study
+from hpc_recon.formats import matlab
 from hpc_recon.reporting import conversion
-from hpc_recon.stores import arrays, brain, images, layout
+from hpc_recon.stores import arrays, brain, images, items, layout
 
 CONTENT = {
     "name": "two",
@@ -83,6 +84,24 @@ def test_tables_of_the_report_have_a_line_for_each(study):
     assert [row.note for row in table.rows] == ["within", "with 1 other", "converted from S1"]
 
 
+def test_what_was_decoded_of_converted_samples_is_exported(study, folder):
+    command = ["--study", str(folder / "study.yaml"), "--subject", "S2"]
+    assert export.main(["decoded", "--to", str(folder / "decoded"), *command]) == 0
+    place = folder / "decoded" / "pixels" / "S2" / "VC" / "from-S1" / "decoded_features"
+    stored = arrays.read(study.workspace, layout.decoded("S2.from-S1", "VC", "natural", "image@40", "pixels"))
+    labels = [path.stem for path in sorted(place.iterdir())]
+    found = np.stack([matlab.read_array(place / f"{label}.mat", "feat").ravel() for label in labels])
+    names = list(items.read_shown(study, "S2.from-S1", "natural").names)
+    np.testing.assert_array_equal(found, stored[[names.index(label) for label in labels]])
+    assert export.main(["brain", "--to", str(folder / "brain"), *command]) == 0
+    assert {path.name for path in (folder / "brain").glob("*.h5")} == {
+        "S2_training.h5",
+        "S2_natural.h5",
+        "S2.from-S1_natural.h5",
+        "S2.with-1_training.h5",
+    }
+
+
 def test_what_cannot_be_paired_is_said_before_anything_is_fitted(study):
     wrong = study.model_copy(update={"convert": study.convert.model_copy(update={"samples": 121})})
     with pytest.raises(DataError, match=r"asks for 121 paired samples, but S1 and S2 have 120 \(60 stimuli\)"):
@@ -96,6 +115,8 @@ def test_the_chain_has_the_step_only_with_the_section():
     assert "convert" not in pipeline.chain("simulate", start=None, through=None)
     found = pipeline.chain("simulate", start=None, through="fit", converts=True)
     assert found == ["simulate", "extract", "convert", "fit"]
+    found = pipeline.chain("simulate", start=None, through="convert", converts=True, after_fit=True)
+    assert found == ["simulate", "extract", "fit", "convert"], "what learns from decoders comes after them"
 
 
 def test_killed_and_started_again(study, tmp_path):

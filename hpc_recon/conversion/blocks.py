@@ -74,6 +74,19 @@ def voxels(study: Study, split: str) -> list[Voxels]:
     return found
 
 
+def voxels_of(study: Study, subject: str, name: str) -> Array:
+    """Return the voxels of a subject in a block (n,) int64, shared ones included.
+
+    Raises
+    ------
+    MissingStore
+        If the subject has no mask of one of the names.
+    """
+    workspace = layout.workspace_of(study)
+    masks = [brain.read_roi(workspace, subject, part) for part in name.split(".")]
+    return np.flatnonzero(np.logical_and.reduce(masks))
+
+
 def require_covered(study: Study, split: str) -> None:
     """Raise unless the blocks predict every voxel of the ROIs that are decoded.
 

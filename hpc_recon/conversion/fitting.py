@@ -7,28 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from hpc_recon.conversion import blocks, pairing
+from hpc_recon.conversion import blocks, pairing, reading, spaces
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
-from hpc_recon.core.convert_options import owner, seen_by
+from hpc_recon.core.convert_options import Convert, owner, seen_by
 from hpc_recon.core.files import write_json
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.tiles import Tile
-from hpc_recon.numerics import alignment, converter
+from hpc_recon.numerics import alignment, converter, transport
 from hpc_recon.numerics.stats import mean_and_scale, standardise
-from hpc_recon.stores import arrays, images, layout, tables
-
-
-def presented(study: Study, subject: str) -> pairing.Presented:
-    """Read what the training samples of a subject show, and when."""
-    ref = layout.samples_columns(subject, study.training_dataset)
-    columns = tables.read_checked(layout.workspace_of(study), ref)
-    when = {name: [float(x) for x in columns[name]] for name in ("session", "run") if _complete(columns.get(name))}
-    return pairing.Presented(subject, tuple(str(label) for label in columns["label"]), when)
-
-
-def _complete(values: object) -> bool:
-    return isinstance(values, list) and all(isinstance(x, (int, float)) for x in values)
+from hpc_recon.stores import images, layout
 
 
 def pairs(study: Study, split: str) -> pairing.Paired:
@@ -41,8 +29,8 @@ def pairs(study: Study, split: str) -> pairing.Paired:
     """
     options, table = blocks.options_of(study), images.read_table(layout.workspace_of(study))
     return pairing.pair(
-        presented(study, seen_by(split)),
-        presented(study, owner(split)),
+        reading.presented(study, seen_by(split)),
+        reading.presented(study, owner(split)),
         categories=dict(zip(table.labels, table.category, strict=True)),
         n_pairs=options.samples,
         common=options.stimuli == "common",
@@ -51,7 +39,7 @@ def pairs(study: Study, split: str) -> pairing.Paired:
 
 
 def penalties(study: Study, n_pairs: int) -> tuple[float, ...]:
-    """Return the penalties to choose from; none for orthogonal maps.
+    """Return the penalties to choose from; none where the method is not ridge.
 
     Raises
     ------
@@ -69,15 +57,18 @@ def penalties(study: Study, n_pairs: int) -> tuple[float, ...]:
 def write_block(study: Study, tile: Tile) -> list[Path]:
     """Fit and write one block of a pair, and what was chosen for it."""
     split = tile.group.path[-1]
-    options, where, paired = blocks.options_of(study), blocks.voxels(study, split)[tile.start], pairs(study, split)
-    X = _samples(study, seen_by(split), paired.source, where.source)
-    Y = _samples(study, owner(split), paired.target, where.target)
+    options, where = blocks.options_of(study), blocks.voxels(study, split)[tile.start]
+    if spaces.has_space(study):
+        return _by_space(study, tile, where)
+    paired = pairs(study, split)
+    X = reading.samples(study, seen_by(split), paired.source, where.source)
+    Y = reading.samples(study, owner(split), paired.target, where.target)
     candidates, stimulus = penalties(study, len(paired.source)), paired.stimulus
     if options.average:
         X, Y, stimulus = *(pairing.averaged(side, stimulus) for side in (X, Y)), np.unique(stimulus)
     chosen: dict[str, object] = {"pair": split, "block": where.name, "n_pairs": len(X), "method": options.method}
     if not candidates:
-        block = _orthogonal(options.method, X, Y)
+        block = _mapped(options, X, Y)
     else:
         n_voxels = None if options.n_voxels == "all" else options.n_voxels
         alpha = candidates[0]
@@ -104,23 +95,31 @@ def write_block(study: Study, tile: Tile) -> list[Path]:
     return [*blocks.write(study, split, where, block, made_by=tile.group.key), write_json(path, chosen)]
 
 
-def _orthogonal(method: str, X: Array, Y: Array) -> converter.Block:
-    """Return an orthogonal map of z-scored samples as a block; there is no bias."""
-    (x_mean, x_scale), (y_mean, y_scale) = mean_and_scale(X), mean_and_scale(Y)
-    Z = standardise(X, mean=x_mean, scale=x_scale, dtype=np.float64)
-    T = standardise(Y, mean=y_mean, scale=y_scale, dtype=np.float64)
-    if method == "procrustes":
+def _by_space(study: Study, tile: Tile, where: blocks.Voxels) -> list[Path]:
+    """Write one block of a pair by way of the space of all subjects, and who made that."""
+    split = tile.group.path[-1]
+    R, x, y = spaces.between(study, split, where)
+    note: dict[str, object] = {"pair": split, "block": where.name, "n_pairs": len(spaces.together(study).stimulus)}
+    note |= {"method": "hyperalignment", "template": study.subjects}
+    path = layout.conversion_file(study, split, name=f"chosen-{where.name}.json")
+    return [*blocks.write(study, split, where, _block(R, x, y), made_by=tile.group.key), write_json(path, note)]
+
+
+def _mapped(options: Convert, X: Array, Y: Array) -> converter.Block:
+    """Return a map of z-scored samples that has no penalty."""
+    x, y = mean_and_scale(X), mean_and_scale(Y)
+    Z, T = (standardise(side, mean=mean, scale=scale, dtype=np.float64) for side, (mean, scale) in ((X, x), (Y, y)))
+    if options.method == "procrustes":
         R = alignment.procrustes(Z, T)
+    elif options.method == "optimal_transport":
+        R = transport.transport(Z, T, regularisation=options.regularisation)
     else:
         first, second = alignment.hyperalign([Z, T])
         R = first @ second.T
-    voxel = np.arange(X.shape[1], dtype=np.int32)[None]
-    bias = np.zeros(Y.shape[1], np.float32)
-    return converter.Block(x_mean, x_scale, voxel, R.T.astype(np.float32), bias, y_mean, y_scale)
+    return _block(R, x, y)
 
 
-def _samples(study: Study, subject: str, rows: Array, voxels: Array) -> Array:
-    """Read some training samples and voxels of a subject (n_pairs, n_voxels) float32, in the order of the pairs."""
-    ref = layout.samples(subject, study.training_dataset)
-    found = arrays.read(layout.workspace_of(study), ref, None, voxels)
-    return found if np.array_equal(rows, np.arange(len(found))) else found[rows]
+def _block(R: Array, x: tuple[Array, Array], y: tuple[Array, Array]) -> converter.Block:
+    """Return a map of z-scored voxels (n_source, n_target) as a block, with mean and scale of both sides; no bias."""
+    voxel = np.arange(len(R), dtype=np.int32)[None]
+    return converter.Block(*x, voxel, R.T.astype(np.float32), np.zeros(R.shape[1], np.float32), *y)

@@ -45,6 +45,17 @@ class Paired:
     repeat: Array
 
 
+@dataclass(frozen=True)
+class Together:
+    """Samples of several subjects that belong together, in the order of `Paired`."""
+
+    #: (n,) int64 of each subject: rows of its samples.
+    rows: tuple[Array, ...]
+    #: (n,) int64: which stimulus the first subject's sample shows, and which repeat of it.
+    stimulus: Array
+    repeat: Array
+
+
 def pair(
     source: Presented,
     target: Presented,
@@ -54,7 +65,21 @@ def pair(
     common: bool = False,
     shuffle_seed: int | None = None,
 ) -> Paired:
-    """Pair the samples of two subjects by label.
+    """Pair the samples of two subjects by label; parameters and errors as `together`."""
+    found = together((source, target), categories=categories, n_pairs=n_pairs, common=common, shuffle_seed=shuffle_seed)
+    own, other = found.rows
+    return Paired(own, other, found.stimulus, found.repeat)
+
+
+def together(
+    subjects: Sequence[Presented],
+    *,
+    categories: Mapping[str, str],
+    n_pairs: int | None = None,
+    common: bool = False,
+    shuffle_seed: int | None = None,
+) -> Together:
+    """Put the samples of two subjects or more together by label.
 
     Parameters
     ----------
@@ -66,39 +91,48 @@ def pair(
     common
         Leave out what one of them lacks, instead of refusing.
     shuffle_seed
-        Pair each stimulus with another one, the k-th repeat with the k-th: a control in which nothing is shared.
+        Pair each stimulus with another one (those of a third subject with yet another), the k-th repeat with the k-th:
+        a control in which nothing is shared.
 
     Raises
     ------
     DataError
         If labels or numbers of repeats differ and `common` is false, nothing is left, or `n_pairs` is too large.
     """
-    own, other = source.repeats(), target.repeats()
+    places = [subject.repeats() for subject in subjects]
     if not common:
-        _require_same(source, target, own, other)
-    labels = [label for label in categories if label in own and label in other]
+        for subject, found in zip(subjects[1:], places[1:], strict=True):
+            _require_same(subjects[0], subject, places[0], found)
+    labels = [label for label in categories if all(label in found for found in places)]
+    counts = [f"{subject.subject} ({len(found)} stimuli)" for subject, found in zip(subjects, places, strict=True)]
     if not labels:
         raise DataError(
-            f"{source.subject} ({len(own)} stimuli) and {target.subject} ({len(other)}) have no training stimulus in "
-            "common, so no converter can be fitted; stimuli are matched by label: check the labels of both"
+            f"{' and '.join(counts)} have no training stimulus in common, so no converter can be fitted; stimuli are "
+            "matched by label: check the labels of all"
         )
     rounds = []
-    for repeat in range(max(len(own[label]) for label in labels)):
-        shown = [label for label in labels if min(len(own[label]), len(other[label])) > repeat]
+    for repeat in range(max(len(places[0][label]) for label in labels)):
+        shown = [label for label in labels if min(len(found[label]) for found in places) > repeat]
         rounds.append([(label, repeat) for label in shown])
     total = sum(map(len, rounds))
     if n_pairs is not None and n_pairs > total:
         raise DataError(
-            f"convert.samples asks for {n_pairs} paired samples, but {source.subject} and {target.subject} have "
+            f"convert.samples asks for {n_pairs} paired samples, but {' and '.join(x.subject for x in subjects)} have "
             f"{total} ({len(labels)} stimuli); give a smaller number, or leave it out"
         )
     chosen = _first(rounds, total if n_pairs is None else n_pairs, categories)
-    partner = _partners(labels, shuffle_seed)
-    kept = [(x, k) for x, k in chosen if len(other[partner[x]]) > k]
+    shows = _shifted(labels, len(subjects), shuffle_seed)
+    kept = [
+        (label, k)
+        for label, k in chosen
+        if all(len(found[own[label]]) > k for found, own in zip(places, shows, strict=True))
+    ]
     code = {label: number for number, label in enumerate(labels)}
-    return Paired(
-        np.array([own[label][k] for label, k in kept], np.int64),
-        np.array([other[partner[label]][k] for label, k in kept], np.int64),
+    return Together(
+        tuple(
+            np.array([found[own[label]][k] for label, k in kept], np.int64)
+            for found, own in zip(places, shows, strict=True)
+        ),
         np.array([code[label] for label, _ in kept], np.int64),
         np.array([k for _, k in kept], np.int64),
     )
@@ -165,12 +199,14 @@ def _first(
     return chosen
 
 
-def _partners(labels: Sequence[str], seed: int | None) -> dict[str, str]:
-    """Return which label each is paired with: itself, or the next in a random circle of all."""
+def _shifted(labels: Sequence[str], n_subjects: int, seed: int | None) -> list[dict[str, str]]:
+    """Return which label each subject shows for a label: itself, or as many further in a random circle as subjects are
+    before it.
+    """
     if seed is None:
-        return {label: label for label in labels}
+        return [dict(zip(labels, labels, strict=True))] * n_subjects
     order = [labels[i] for i in np.random.default_rng(seed).permutation(len(labels))]
-    return dict(zip(order, [*order[1:], order[0]], strict=True))
+    return [dict(zip(order, order[k % len(order) :] + order[: k % len(order)], strict=True)) for k in range(n_subjects)]
 
 
 def _some(labels: Sequence[str]) -> str:

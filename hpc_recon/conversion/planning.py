@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from hpc_recon.conversion import blocks
+from hpc_recon.conversion import blocks, spaces
 from hpc_recon.core import threads
 from hpc_recon.core.config import Study
 from hpc_recon.core.convert_options import FROM, WITH, owner, seen_by
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.memory import array_bytes, reading_bytes, writing_bytes
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, store_seconds
-from hpc_recon.numerics import all_voxels, needs
+from hpc_recon.numerics import all_voxels, needs, transport
 from hpc_recon.stores import brain
 
 #: Options of the section on which fitted converters depend; the rest concerns what is made with them.
@@ -21,8 +21,19 @@ _FITTED = ("method", "blocks", "hemispheres", "n_voxels", "alpha", "folds", "sam
 _PROFILES_PER_SECOND, _PATTERNS_PER_SECOND = 1.1e9, 4.1e8
 
 
-def tiles(study: Study, shapes: Shapes) -> list[Tile]:
-    """Return the tiles of all stages: converters, apply, pool, ceilings, scores.
+#: Options that one method alone reads, and that are in the fingerprint of its converters.
+_OF_METHOD = {"hyperalignment": "template", "optimal_transport": "regularisation", "content_loss": "content"}
+#: Operations of a step of Sinkhorn's algorithm for a weight, and steps that it takes, projected.
+_TRANSPORT = 4 * 2000
+
+
+def tiles(study: Study, shapes: Shapes, given: Mapping[str, str] | None = None) -> list[Tile]:
+    """Return the tiles of all stages: spaces, converters, apply, pool, ceilings, scores.
+
+    Parameters
+    ----------
+    given
+        What identifies the files of each pair (`convert.files`); None or empty: converters are fitted.
 
     Raises
     ------
@@ -34,7 +45,14 @@ def tiles(study: Study, shapes: Shapes) -> list[Tile]:
     if study.convert is None:
         raise StudyError(study.name, ["has no section `convert:`, so there is nothing to convert; add one"])
     pairs = study.convert.converted(study.subjects)
-    found = [tile for split in pairs for tile in _converters(study, shapes, split)]
+    found = _spaces(study, shapes) if spaces.has_space(study) else []
+    for split in pairs:
+        if given:
+            found += _given(study, shapes, split, given[split])
+        elif study.convert.after_fit:
+            found.append(_content(study, shapes, split))
+        else:
+            found += _converters(study, shapes, split)
     found += [_apply(study, shapes, split) for split in pairs]
     found += [_pool(study, shapes, split) for split in study.convert.pooled(study.subjects)]
     found += [_ceiling(study, shapes, target) for target in dict.fromkeys(map(owner, pairs))]
@@ -43,10 +61,99 @@ def tiles(study: Study, shapes: Shapes) -> list[Tile]:
 
 def converter_group(study: Study, split: str) -> Group:
     """Return the group of the fitted blocks of a pair."""
-    settings = blocks.options_of(study).model_dump(mode="json", include=set(_FITTED))
-    content = {**settings, "training": study.training_dataset, "seed": study.seed}
-    upstream = dict.fromkeys((study.brain_key(seen_by(split)), study.brain_key(owner(split))))
+    content = {**_settings(study), "training": study.training_dataset, "seed": study.seed}
+    upstream = list(dict.fromkeys((study.brain_key(seen_by(split)), study.brain_key(owner(split)))))
+    upstream += ["convert/spaces"] if spaces.has_space(study) else []
     return Group("convert", ("converters", split), canonical(content), (*upstream, f"{study.source_verb}/stimuli"))
+
+
+def content_group(study: Study, shapes: Shapes, split: str) -> Group:
+    """Return the group of a pair whose converter learns from the decoders of its target."""
+    group, (target, roi) = converter_group(study, split), judges(study, split)
+    upstream = [*group.upstream, f"fit/{target}/{roi}/_brain"]
+    for network, options in study.networks.items():
+        for layer in options.layers:
+            upstream += [f"fit/{target}/{roi}/{study.decoded_name(network)}/{layer}", shapes.made_by(network, layer)]
+    return Group("convert", group.path, group.settings, tuple(dict.fromkeys(upstream)))
+
+
+def judges(study: Study, split: str) -> tuple[str, str]:
+    """Return the subject and ROI whose decoders judge a pair's converter."""
+    return owner(split), blocks.options_of(study).content.roi or study.rois[0]
+
+
+def _settings(study: Study) -> dict[str, object]:
+    options = blocks.options_of(study)
+    own = _OF_METHOD.get(options.method)
+    settings: dict[str, object] = options.model_dump(mode="json", include={*_FITTED, *([own] if own else [])})
+    return settings
+
+
+def _spaces(study: Study, shapes: Shapes) -> list[Tile]:
+    """Return a tile a block: all subjects' samples, and three alignments of each."""
+    content = {**_settings(study), "training": study.training_dataset, "seed": study.seed, "subjects": study.subjects}
+    upstream = (*(study.brain_key(subject) for subject in study.subjects), f"{study.source_verb}/stimuli")
+    group, found = Group("convert", ("spaces",), canonical(content), upstream), []
+    stored = [shapes.n_samples(subject, study.training_dataset) for subject in study.subjects]
+    n = min([*stored, *([samples] if (samples := blocks.options_of(study).samples) else [])])
+    for number, name in enumerate(blocks.names(blocks.options_of(study))):
+        counts = [_n_voxels(shapes, subject, name) for subject in study.subjects]
+        most, q = max(counts), min(n, max(counts))
+        samples_bytes = 8 * n * most * len(counts)
+        maps = 8 * most * sum(counts)
+        need = Need(
+            host_bytes=3 * samples_bytes + maps + 4 * 8 * most * most + reading_bytes(max(stored), most),
+            bytes_in=sum(array_bytes(own, most) for own in stored),
+            bytes_out=maps // 2,
+            files_out=2 * len(counts),
+            seconds=store_seconds(samples_bytes)
+            + 3 * len(counts) * (2.0 * n * most * most + 22.0 * q**3) / all_voxels.EIGEN_PER_SECOND,
+        )
+        found.append(Tile(group, "spaces", number, number + 1, need))
+    return found
+
+
+def _given(study: Study, shapes: Shapes, split: str, identity: str) -> list[Tile]:
+    """Return a tile a block, which reads the whole matrix of a pair."""
+    options = blocks.options_of(study)
+    content = {"files": identity, "roi": options.files_roi, "blocks": options.blocks, "cut": options.hemispheres}
+    group = Group("convert", ("converters", split), canonical(content), converter_group(study, split).upstream)
+    n_source, n_target = (shapes.n_voxels(s, options.files_roi) for s in (seen_by(split), owner(split)))
+    matrix = array_bytes(n_source + 1, n_target)
+    training = array_bytes(shapes.n_samples(seen_by(split), study.training_dataset), n_source)
+    need = Need(
+        host_bytes=4 * matrix + 3 * training,
+        bytes_in=matrix + training,
+        bytes_out=matrix,
+        files_out=6,
+        seconds=store_seconds(2 * matrix + training),
+    )
+    return [Tile(group, "converters", i, i + 1, need) for i in range(len(blocks.names(options)))]
+
+
+def _content(study: Study, shapes: Shapes, split: str) -> Tile:
+    """Return the one tile of a pair: all blocks learn together."""
+    options, target = blocks.options_of(study).content, owner(split)
+    names = blocks.names(blocks.options_of(study))
+    weights = sum(_n_voxels(shapes, seen_by(split), x) * _n_voxels(shapes, target, x) for x in names)
+    n, n_layers = _n_pairs(study, shapes, split), sum(len(network.layers) for network in study.networks.values())
+    n_source, n_target = (_most_voxels(study, shapes, subject) for subject in (seen_by(split), target))
+    batch, width = min(n, options.batch), study.fit.most_voxels(n_target)
+    units = options.units * n_layers
+    step = 6 * batch * weights + 6 * batch * n_target * options.at_once * n_layers
+    need = Need(
+        host_bytes=6 * 4 * weights
+        + 3 * array_bytes(n, n_source)
+        + 4 * array_bytes(batch, n_source + n_target)
+        + units * (8 * width + 4 * n)
+        + array_bytes(options.at_once, n_target),
+        bytes_in=array_bytes(n, n_source) + units * (8 * width + 4 * n),
+        bytes_out=4 * weights,
+        files_out=5 * len(names),
+        seconds=store_seconds(4 * weights + units * 4 * n)
+        + options.steps * (step / needs.GEMM_PER_SECOND / threads.available() + 0.01),
+    )
+    return Tile(content_group(study, shapes, split), "converters", 0, len(names), need)
 
 
 def _n_voxels(shapes: Shapes, subject: str, name: str) -> int:
@@ -80,6 +187,9 @@ def _converters(study: Study, shapes: Shapes, split: str) -> Iterator[Tile]:
             own, q = 8 * (4 * n_source * n_target + 2 * n * (n_source + n_target)), min(n, n_source, n_target)
             seconds = (2.0 * n * n_source * n_target + 22.0 * q**3) / all_voxels.EIGEN_PER_SECOND
             seconds *= 1 if options.method == "procrustes" else 4
+            if options.method == "optimal_transport":
+                own += transport.transport_bytes(n_source, n_target)
+                seconds = _TRANSPORT * n_source * n_target / needs.GEMM_PER_SECOND / n_threads
         need = Need(
             host_bytes=max(reading_bytes(max(stored), max(n_source, n_target)), 0) + 2 * samples + own,
             bytes_in=array_bytes(stored[0], n_source) + array_bytes(stored[1], n_target),

@@ -8,16 +8,18 @@ converted ones of n others. No subject's name has a full stop, so neither can be
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from hpc_recon.core.content_options import Content
 from hpc_recon.core.ingest_options import Name
 
 #: What follows the target's name in a split of converted samples, and in one of pooled samples.
 FROM, WITH = ".from-", ".with-"
-#: Methods whose maps are orthogonal: no penalty, and no choice of voxels.
-ORTHOGONAL = ("procrustes", "hyperalignment")
+#: Options that only one method reads.
+_OF_METHOD = {"template": "hyperalignment", "regularisation": "optimal_transport", "content": "content_loss"}
 
 
 def _as_tuple(value: object) -> object:
@@ -32,11 +34,28 @@ class Convert(BaseModel):
     pairs: Literal["all"] | tuple[str, ...] = Field(
         "all", description="all (every ordered pair of subjects), or a list of <source>-<target>: [S1-S2, S3-S2]"
     )
-    method: Literal["ridge", "procrustes", "hyperalignment"] = Field(
+    method: Literal["ridge", "procrustes", "hyperalignment", "optimal_transport", "content_loss"] = Field(
         "ridge",
-        description="ridge (the neural code converter), procrustes (an orthogonal map), or hyperalignment (orthogonal "
-        "maps by way of a template of three levels, of the two subjects)",
+        description="ridge (the neural code converter), procrustes (an orthogonal map), hyperalignment (orthogonal "
+        "maps by way of a template of three levels), optimal_transport (each target voxel a weighted mean of source "
+        "voxels), or content_loss (trained so that the target's decoders give the stimuli's features; see content)",
     )
+    template: Literal["all", "pair"] = Field(
+        "all",
+        description="hyperalignment: the template is made from all subjects of the study, or from each pair alone",
+    )
+    regularisation: float = Field(
+        0.1,
+        ge=0,
+        description="optimal_transport: weight of the entropy, for distances from 0 to 2 of voxels; 0: the exact plan",
+    )
+    content: Content = Field(Content(), description="content_loss: how it is trained")
+    files: dict[str, Path] = Field(
+        default_factory=dict,
+        description="converters that were trained elsewhere, by pair: {S1-S2: folder of transformation.mat}; nothing "
+        "is fitted then",
+    )
+    files_roi: Name = Field("VC", description="ROI whose voxels the rows and columns of such files are, in their order")
     blocks: tuple[Name, ...] = Field(
         ("VC",),
         min_length=1,
@@ -92,15 +111,47 @@ class Convert(BaseModel):
     def _combinations(self) -> Convert:
         if isinstance(self.n_voxels, int) and self.n_voxels < 1:
             raise ValueError(f"n_voxels is a number from 1, or all; got {self.n_voxels}")
-        given = {"n_voxels": self.n_voxels != "all", "alpha": self.alpha != "published"}
-        wrong = [name for name, is_given in given.items() if is_given]
-        if self.method in ORTHOGONAL and wrong:
+        given = self._given()
+        wrong = [name for name in ("n_voxels", "alpha") if name in given]
+        if self.method != "ridge" and wrong:
             raise ValueError(f"method: {self.method} has no {' and no '.join(wrong)}; leave that out")
+        for name, method in _OF_METHOD.items():
+            if name in given and self.method != method:
+                raise ValueError(f"{name} is read with method: {method} alone, not with {self.method}; leave it out")
+        if self.method == "content_loss" and self.pool:
+            raise ValueError(
+                "pool does not go with method: content_loss, which needs the target's decoders first, while those of "
+                "pooled samples need the converter first; leave pool out"
+            )
+        fitting = ("method", "n_voxels", "alpha", "folds", "samples", "average", "stimuli", "shuffle")
+        unread = [name for name in fitting if name in given]
+        if self.files and unread:
+            raise ValueError(f"files holds converters as they are, so {', '.join(unread)} has no effect; leave it out")
+        if not self.files and "files_roi" in given:
+            raise ValueError("files_roi is read with files alone; leave it out")
         for key in ("pairs", "blocks", "hemispheres", "pool", "areas"):
             values = getattr(self, key)
             if values != "all" and len(set(values)) != len(values):
                 raise ValueError(f"{key} repeats: {', '.join(map(str, values))}")
         return self
+
+    def _given(self) -> set[str]:
+        """Return the names of the options that differ from their defaults."""
+        fields = type(self).model_fields
+        return {
+            name
+            for name, field in fields.items()
+            if getattr(self, name) != field.get_default(call_default_factory=True, validated_data={})
+        }
+
+    @property
+    def after_fit(self) -> bool:
+        """Whether converters need decoders before they are trained."""
+        return self.method == "content_loss"
+
+    def file_of(self, split: str) -> Path:
+        """Return the folder that holds the converter of a split of converted samples."""
+        return self.files[f"{seen_by(split)}-{owner(split)}"]
 
     def ordered(self, subjects: Sequence[str]) -> list[tuple[str, str]]:
         """Return (source, target) of every pair; names that are no pair are left out (`problems` tells them)."""
@@ -148,6 +199,19 @@ class Convert(BaseModel):
             for pair in (() if self.pairs == "all" else self.pairs)
             if named.count(pair) > 1
         ]
+        if self.files:
+            wanted = {f"{source}-{target}" for source, target in self.ordered(subjects)}
+            found += [
+                f"convert.files: {pair!r} is no pair that is converted ({', '.join(sorted(wanted))}); add it to pairs"
+                for pair in self.files
+                if pair not in wanted
+            ]
+            absent = sorted(wanted - set(self.files))
+            if absent:
+                found.append(
+                    f"convert.files: nothing is fitted then; give files of {', '.join(absent)} too, or name in pairs "
+                    "those that have files"
+                )
         most = max((len(self.sources(f"{target}{WITH}", subjects)) for target in subjects), default=0)
         found += [
             f"convert.pool: {n} sources are asked for, but no subject has more than {most}; add pairs, or leave it out"

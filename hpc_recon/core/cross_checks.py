@@ -55,6 +55,11 @@ def _check_convert(study: Study) -> list[str]:
         "ingest.cross_validation": study.ingest is not None and study.ingest.cross_validation is not None,
     }
     found = [f"convert does not go with {name}; leave one of them out" for name, given in wrong.items() if given]
+    roi = study.convert.content.roi
+    if roi is not None and roi not in study.rois:
+        found.append(f"convert.content.roi: {roi!r} has no decoders{closest(roi, study.rois)}; add it to rois")
+    if study.convert.after_fit and study.fit.spatial_norm:
+        found.append("convert.method: content_loss does not go with fit.spatial_norm; leave one of them out")
     return found + study.convert.problems(study.subjects)
 
 

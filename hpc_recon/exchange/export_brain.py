@@ -11,6 +11,7 @@ import numpy as np
 from hpc_recon.core import storage
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
+from hpc_recon.core.convert_options import WITH, is_converted
 from hpc_recon.core.errors import StudyError
 from hpc_recon.exchange.exporting import OVERHEAD, Batch, Selection, source_of
 from hpc_recon.formats.bdata import BLOCK_BYTES
@@ -27,6 +28,8 @@ SIDES = {"CIFTI_STRUCTURE_CORTEX_LEFT": "VertexLeft", "CIFTI_STRUCTURE_CORTEX_RI
 def samples(study: Study, selection: Selection) -> Iterator[Batch]:
     """Yield `<subject>_<dataset>.h5`, one a batch; samples as they are stored, raw.
 
+    Converted test samples are `S2.from-S1_<dataset>.h5`, and pooled training samples `S2.with-1_<dataset>.h5`.
+
     Keys: `VoxelData`; `stimulus_name` with its vmap; sample columns (`Run`, `Session`, `Block`, others by their own
     name); `ROI_<name>` of every mask and of the study's ROIs; where voxels have places `voxel_i`, `voxel_j`,
     `voxel_k`, `voxel_x`, `voxel_y`, `voxel_z` (mm), or `vertex_index`, `VertexLeft`, `VertexRight`.
@@ -37,11 +40,17 @@ def samples(study: Study, selection: Selection) -> Iterator[Batch]:
         If samples are not there.
     """
     workspace = layout.workspace_of(study)
-    for split in selection.splits(study):
-        if split not in study.subjects:
+    folds = set(study.splits()) - set(study.subjects)
+    for split in selection.decoded_splits(study):
+        if split in folds:
             continue  # a fold holds samples of its subject
         source = source_of(workspace, [study.brain_key(split), f"{study.source_verb}/stimuli"])
-        for dataset in study.datasets:
+        datasets = list(study.datasets)
+        if is_converted(split):
+            datasets = study.test_datasets(split)
+        elif WITH in split:
+            datasets = [study.training_dataset]  # its test samples are the target's own
+        for dataset in datasets:
             ref = layout.samples(split, dataset)
             if not selection.has_dataset(dataset) or not _has(workspace, ref):
                 continue

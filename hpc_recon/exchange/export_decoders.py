@@ -95,7 +95,7 @@ def decoders(study: Study, selection: Selection) -> Iterator[Batch]:
     _require_linear(study)
     workspace, network = layout.workspace_of(study), selection.network(study)
     shapes, name = store_shapes.read(study), study.decoded_name(network)
-    for split in selection.splits(study):
+    for split in selection.fitted_splits(study):
         subject, fold = place(split)
         for roi in selection.chosen_rois(study):
             for layer in selection.layers_of(study):

@@ -71,7 +71,8 @@ class _WriteTrue:
 def decoded(study: Study, selection: Selection, *, correct: Correct | None = None) -> Iterator[Batch]:
     """Yield `<layer>/<subject>/<roi>/<label>.mat`, as many items a batch as take 256 MiB.
 
-    A fold of a cross-validation lies in `<roi>/<fold>/decoded_features/`. Where repeats are not averaged the files are
+    A fold of a cross-validation lies in `<roi>/<fold>/decoded_features/`, and so do splits of converted and of pooled
+    samples (`S2.from-S1`: `<layer>/S2/<roi>/from-S1/decoded_features/`). Where repeats are not averaged the files are
     called `sample<number>-<label>`, numbers from 000001 in the order of the samples; means of N, `<label>@<nn>`.
 
     Parameters
@@ -86,7 +87,7 @@ def decoded(study: Study, selection: Selection, *, correct: Correct | None = Non
     """
     workspace, network = layout.workspace_of(study), selection.network(study)
     shapes, name = store_shapes.read(study), study.decoded_name(network)
-    for split in selection.splits(study):
+    for split in selection.decoded_splits(study):
         datasets = [dataset for dataset in study.test_datasets(split) if selection.has_dataset(dataset)]
         names = {dataset: _item_names(study, split, dataset) for dataset in datasets}
         for roi in selection.chosen_rois(study):

@@ -87,6 +87,14 @@ class Selection:
         """Return the chosen subjects, each followed by the folds of its cross-validation."""
         return [split for split in study.splits() if not self.subjects or base_subject(split) in self.subjects]
 
+    def decoded_splits(self, study: Study) -> list[str]:
+        """Return the chosen splits that are decoded: with `splits`, those with converters, by their target's name."""
+        return [split for split in study.decoded_splits() if not self.subjects or base_subject(split) in self.subjects]
+
+    def fitted_splits(self, study: Study) -> list[str]:
+        """Return the chosen splits that have decoders: with `splits`, those of pooled samples."""
+        return [split for split in study.fitted_splits() if not self.subjects or base_subject(split) in self.subjects]
+
     def chosen_rois(self, study: Study) -> list[str]:
         """Return the chosen ROIs."""
         return [roi for roi in study.rois if not self.rois or roi in self.rois]
@@ -99,8 +107,10 @@ class Selection:
 def place(split: str) -> tuple[str, str | None]:
     """Return subject and fold of a split, which are folders of their own in the lab's trees.
 
-    >>> place("S1"), place("S1.r1f02")
-    (('S1', None), ('S1', 'r1f02'))
+    So are splits of converted and of pooled samples.
+
+    >>> place("S1"), place("S1.r1f02"), place("S2.from-S1")
+    (('S1', None), ('S1', 'r1f02'), ('S2', 'from-S1'))
     """
     subject, _, fold = split.partition(".")
     return subject, fold or None

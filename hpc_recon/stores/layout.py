@@ -31,6 +31,7 @@ RESERVED = (ROI_FOLDER, POSITIONS)
 DECODER_PARTS = ("voxel", "weight", "stats", "alpha")
 OUT_OF_FOLD_PARTS = ("features", "stats")
 CONVERTER_PARTS = ("source", "target", "voxel", "weight")
+SPACE_PARTS = ("map", "scaling")
 DECODED_PARTS = ("features", "gain", "offset")
 
 
@@ -174,6 +175,12 @@ def converter(split: str, block: str, part: str) -> Ref:
     """
     _one_of(part, CONVERTER_PARTS)
     return Ref(_join("converters.zarr", split, block, part), "convert")
+
+
+def space(block: str, subject: str, part: str) -> Ref:
+    """A subject's way into the common space: `map` (n_voxels, n_common), `scaling` (n_voxels, 2): mean and scale."""
+    _one_of(part, SPACE_PARTS)
+    return Ref(_join("converters.zarr", "spaces", block, subject, part), "convert")
 
 
 def conversion_file(study: Study, *folders: str, name: str) -> Path:

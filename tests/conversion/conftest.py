@@ -58,7 +58,7 @@ def fit(simulated, with_options, tmp_path, run_verb):
         study = with_options(**options).model_copy(update={"workspace": tmp_path / "runs"})
 
         def of_stage(study: Study, shapes: Shapes) -> list[Tile]:
-            return [tile for tile in convert.plan(study, shapes) if tile.stage == "converters"]
+            return [tile for tile in convert.plan(study, shapes) if tile.stage in ("spaces", "converters")]
 
         run_verb(SimpleNamespace(plan=of_stage, prepare=convert.prepare, work=convert.work), study)
         return study

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from hpc_recon.conversion import applying, blocks, fitting
+from hpc_recon.conversion import applying, blocks, fitting, reading
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.numerics.choice import deal_folds
@@ -75,7 +75,7 @@ def test_to_oneself_predicts_training_samples_as_the_penalty_vanishes(fit):
 def test_shuffled_pairs_show_other_stimuli(fit):
     study = fit(shuffle=True, pairs=["S1-S2"])
     paired = fitting.pairs(study, "S2.from-S1")
-    labels = [fitting.presented(study, s).labels for s in ("S1", "S2")]
+    labels = [reading.presented(study, s).labels for s in ("S1", "S2")]
     assert not any(labels[0][i] == labels[1][j] for i, j in zip(paired.source, paired.target, strict=True))
 
 

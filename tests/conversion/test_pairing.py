@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_recon.conversion.pairing import Presented, pair
+from hpc_recon.conversion.pairing import Presented, pair, together
 from hpc_recon.core.errors import DataError
 
 CATEGORIES = {"a": "cat", "b": "cat", "c": "dog", "d": "dog"}
@@ -63,3 +63,15 @@ def test_shuffled_pairs_share_no_stimulus_and_use_each_once():
     assert all(x != y for x, y in labels)
     assert sorted(found.target.tolist()) == list(range(8))
     assert len(set(labels)) == 4, "each stimulus has one partner, in all repeats"
+
+
+def test_three_subjects_are_put_together_and_shuffled_apart():
+    subjects = [shown("S1", "abcd"), shown("S2", "dcba"), shown("S3", "badc")]
+    found = together(subjects, categories=CATEGORIES)
+    labels = [[s.labels[i] for i in rows] for s, rows in zip(subjects, found.rows, strict=True)]
+    assert labels == [list("abcd")] * 3
+    found = together(subjects, categories=CATEGORIES, shuffle_seed=3)
+    labels = [[s.labels[i] for i in rows] for s, rows in zip(subjects, found.rows, strict=True)]
+    assert all(len({*at}) == 3 for at in zip(*labels, strict=True)), "each shows another stimulus"
+    with pytest.raises(DataError, match=r"S1 \(1 stimuli\) and S2 \(1 stimuli\) and S3 .* no training stimulus"):
+        together([shown(f"S{i}", x) for i, x in enumerate("abc", 1)], categories=CATEGORIES, common=True)

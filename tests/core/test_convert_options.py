@@ -47,6 +47,12 @@ def test_what_does_not_go_with_the_subjects(options, subjects, expected):
         ({"pool": [2, 2]}, "pool repeats: 2, 2"),
         ({"alpha": [1, 0]}, "greater than 0"),
         ({"blocks": []}, "at least 1 item"),
+        ({"template": "pair"}, "template is read with method: hyperalignment alone, not with ridge"),
+        ({"regularisation": 1, "method": "procrustes"}, "method: optimal_transport alone, not with procrustes"),
+        ({"content": {"steps": 3}}, "method: content_loss alone"),
+        ({"method": "content_loss", "pool": [1]}, "pool does not go with method: content_loss"),
+        ({"files": {"S1-S2": "x"}, "alpha": 3, "average": True}, "so alpha, average has no effect"),
+        ({"files_roi": "V1"}, "files_roi is read with files alone"),
     ],
 )
 def test_options_that_do_not_go_together(options, expected):
@@ -57,3 +63,11 @@ def test_options_that_do_not_go_together(options, expected):
 def test_one_penalty_is_a_list_of_one():
     assert Convert(alpha=3).alpha == (3.0,)
     assert Convert(alpha=[1, 10]).alpha == (1.0, 10.0)
+
+
+def test_every_pair_has_a_file_or_none_has():
+    found = Convert(pairs=["S1-S2", "S2-S1"], files={"S1-S2": "a", "S3-S1": "b"}).problems(SUBJECTS)
+    assert "'S3-S1' is no pair that is converted (S1-S2, S2-S1)" in found[0]
+    assert "nothing is fitted then; give files of S2-S1 too" in found[1]
+    assert Convert(pairs=["S1-S2"], files={"S1-S2": "a"}).problems(SUBJECTS) == []
+    assert Convert(pairs=["S1-S2"], files={"S1-S2": "a"}).file_of("S2.from-S1").name == "a"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hpc_recon.core.errors import DataError
-from hpc_recon.numerics import converter, decoder
+from hpc_recon.numerics import converter, decoder, scores
 
 SHAPES = {"N>D": (60, 20, 13), "N<D": (18, 31, 9)}
 
@@ -135,3 +135,46 @@ def test_unpaired_samples_and_other_voxels_are_refused() -> None:
         converter.fit_block(X[:-1], Y, alpha=1.0)
     with pytest.raises(DataError, match=r"reads 20 source voxels"):
         converter.fit_block(X, Y, alpha=1.0).predict(X[:, :-1])
+
+
+def subjects(n, n_voxels, *, seed=0):
+    """Return the responses of two subjects to the same n stimuli, and units of these stimuli."""
+    rng = np.random.default_rng(seed)
+    latent = rng.normal(size=(n, 10))
+    mixed = [latent @ np.random.default_rng(k).normal(size=(10, n_voxels)) for k in (1, 2)]
+    X, Y = (side + rng.normal(size=side.shape) for side in mixed)
+    return X, Y, latent @ np.random.default_rng(3).normal(size=(10, 25))
+
+
+@pytest.mark.parametrize(("n", "n_voxels"), [(150, 30), (20, 30)])
+def test_to_oneself_decodes_as_within_the_subject_as_the_penalty_vanishes(n, n_voxels) -> None:
+    """More samples than voxels: everywhere, to 1e-6. Fewer: on training rows; elsewhere something is lost."""
+    X, _, units = subjects(n + 40, n_voxels)
+    within = converter.fit_block(X[:n], units[:n], alpha=1.0, n_voxels=10)
+    to_itself = converter.fit_block(X[:n], X[:n], alpha=1e-6)
+    expected, found = within.predict(X), within.predict(to_itself.predict(X))
+    gap = np.abs(found - expected).max(axis=1) / units.std()
+    assert gap[:n].max() < 1e-6
+    if n > n_voxels:
+        assert gap[n:].max() < 1e-6
+    else:
+        assert gap[n:].max() > 0.01
+
+
+def test_shuffled_pairs_identify_by_chance_and_true_pairs_do_not() -> None:
+    """The 95 % interval over stimuli of identification contains .5 with shuffled pairs alone."""
+    n = 300
+    X, Y, units = subjects(n + 60, 40)
+    within = converter.fit_block(Y[:n], units[:n], alpha=10.0, n_voxels=20)
+    lows, highs = [], []
+    for order in (np.arange(n), np.roll(np.arange(n), 1)):
+        block = converter.fit_block(X[:n][order], Y[:n], alpha=10.0)
+        decoded = within.predict(block.predict(X[n:]))
+        similarity = np.corrcoef(decoded, units[n:])[:60, 60:]
+        accuracy = scores.pairwise_identification(similarity).accuracy
+        draws = np.random.default_rng(0).integers(0, 60, (2000, 60))
+        low, high = np.percentile(accuracy[draws].mean(axis=1), [2.5, 97.5])
+        lows.append(low)
+        highs.append(high)
+    assert lows[0] > 0.8
+    assert lows[1] < 0.5 < highs[1]

@@ -1,0 +1,29 @@
+"""What converters are fitted to: which samples a subject's training data hold, and their values."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hpc_recon.conversion import pairing
+from hpc_recon.core.array import Array
+from hpc_recon.core.config import Study
+from hpc_recon.stores import arrays, layout, tables
+
+
+def presented(study: Study, subject: str) -> pairing.Presented:
+    """Read what the training samples of a subject show, and when."""
+    ref = layout.samples_columns(subject, study.training_dataset)
+    columns = tables.read_checked(layout.workspace_of(study), ref)
+    when = {name: [float(x) for x in columns[name]] for name in ("session", "run") if _complete(columns.get(name))}
+    return pairing.Presented(subject, tuple(str(label) for label in columns["label"]), when)
+
+
+def samples(study: Study, subject: str, rows: Array | None, voxels: Array | None) -> Array:
+    """Read training samples of a subject (n_rows, n_voxels) float32, in the order of the rows; None: all."""
+    ref = layout.samples(subject, study.training_dataset)
+    found = arrays.read(layout.workspace_of(study), ref, None, voxels)
+    return found if rows is None or np.array_equal(rows, np.arange(len(found))) else found[rows]
+
+
+def _complete(values: object) -> bool:
+    return isinstance(values, list) and all(isinstance(x, (int, float)) for x in values)
