@@ -12,7 +12,6 @@ from typing import Any
 
 from hpc_recon.core import receipts, reference_options, units
 from hpc_recon.core.config import Study
-from hpc_recon.core.convert_options import ORTHOGONAL
 from hpc_recon.core.errors import MissingStore
 from hpc_recon.core.fit_options import AlphaGrid, VoxelGrid
 from hpc_recon.core.latent_options import LatentOptions
@@ -164,14 +163,15 @@ def _conversion(study: Study) -> list[str]:
         "ridge": "ridge regression from the source's voxels to each of the target's",
         "procrustes": "an orthogonal map (Procrustes)",
         "hyperalignment": "orthogonal maps by way of a common template (hyperalignment)",
-    }
-    found = [
-        f"Activity was converted by {how.get(own.method, own.method)}: {listed(pairs)}; blocks {listed(own.blocks)}."
-    ]
-    if own.method not in ORTHOGONAL:
+        "optimal_transport": "optimal transport between voxels",
+        "content_loss": "a linear map trained so that the target's decoders give the features of the stimuli",
+    }[own.method]
+    how = "converters that were trained elsewhere" if own.files else how
+    found = [f"Activity was converted by {how}: {listed(pairs)}; blocks {listed(own.blocks)}."]
+    if own.method == "ridge" and not own.files:
         penalty = own.alpha if own.alpha == "published" else listed(f"{a:g}" for a in own.alpha)
         found.append(f"Penalty: {penalty}; voxels read by each: {own.n_voxels}.")
-    found.append(_others(own, "pairs", "method", "blocks", "alpha", "n_voxels"))
+    found.append(_others(own, "pairs", "method", "blocks", "alpha", "n_voxels", "files"))
     return [sentence for sentence in found if sentence]
 
 
