@@ -7,9 +7,10 @@ python=${PYTHON:-.venv/bin/python}
 study=${STUDY:-demo}
 file=configs/studies/$study.yaml
 
-if [[ $study == demo_latents && ! -d runs/demo_latents_generator ]]; then # its generator is made of its own images
+if [[ $study == demo_latents && ! -f runs/demo_latents_generator/decoder.pt ]]; then # its generators are made of its own images
     "$python" -m hpc_recon.simulate --study "$file"
     "$python" -m hpc_recon.generator make linear --study "$file" --latents 64 --to runs/demo_latents_generator
+    "$python" -m hpc_recon.generator make decoder --study "$file" --latents 64 --size 32 --width 16 --epochs 40 --to runs/demo_latents_generator
 fi
 "$python" -m hpc_recon.pipeline --study "$file" --cluster local "$@"
 echo "report: $PWD/runs/$study/report/index.html"

@@ -62,3 +62,35 @@ def test_at_toy_size(tmp_path, capsys) -> None:
     trained = content["results"]["gradient"]["noise 1"]
     assert trained["closed form"]["alpha"] == pytest.approx(0.01 * 120 * 10)
     assert trained["Adam, weights from +-0"]["r"] == pytest.approx(trained["closed form"]["r"], abs=0.05)
+
+
+@pytest.mark.parametrize("noise", [0.5, 1.0, 2.0, 4.0])
+def test_ridge_is_near_the_posterior_mean_that_learns_the_mapping_at_every_noise(noise) -> None:
+    """What ridge lacks of the posterior mean of a known mapping is what samples cannot tell, not what ridge does.
+
+    That share falls with noise, and more samples give it back.
+    """
+    module, shares = _module(), []
+    for n in (150, 1200):
+        rng, d, p, n_test = np.random.default_rng(3), 10, 80, 500
+        z, mapping = rng.standard_normal((n + n_test, d)), rng.standard_normal((d, p)) / np.sqrt(d)
+        x = z @ mapping + noise * rng.standard_normal((n + n_test, p))
+        known = x[n:] @ np.linalg.solve(mapping @ mapping.T + noise**2 * np.eye(d), mapping).T
+        learned = module._mapping_learned(z[:n], x[:n], x[n:], noise)
+        X, Y, test = x[:n].astype(np.float32), z[:n].astype(np.float32), x[n:].astype(np.float32)
+        folds = np.arange(n) % 5
+        errors = [
+            sum(
+                np.square(module._ridge(X[folds != f], Y[folds != f], X[folds == f], alpha, 1) - Y[folds == f]).sum()
+                for f in range(5)
+            )
+            for alpha in (10.0, 100.0, 1000.0)
+        ]
+        ridge = module._ridge(X, Y, test, (10.0, 100.0, 1000.0)[int(np.argmin(errors))], 1)
+        r = [latent_scores.by_number(values, z[n:]).mean() for values in (known, learned, ridge)]
+        # Of few samples, the prior on the weights, which ridge does not know, tells a little more (.925 at noise 4).
+        assert (0.9 if n == 150 else 0.95) * r[1] < r[2] < 1.01 * r[1]
+        assert r[2] < 1.005 * r[0]
+        shares.append(r[1] / r[0])
+    assert shares[0] < shares[1]
+    assert shares[1] > 0.95

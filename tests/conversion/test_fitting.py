@@ -63,6 +63,22 @@ def test_orthogonal_maps_have_no_bias_and_singular_values_of_one(fit, method):
     assert values.max() == pytest.approx(1, abs=1e-5)
 
 
+def test_hyperalignment_never_reads_test_responses(fit, monkeypatch):
+    """The published alignment had the test responses among its samples; here they are not even opened."""
+    from hpc_recon.stores import arrays
+
+    opened, original = [], arrays.read
+
+    def noted(workspace, ref, *selection):
+        opened.append(ref.path)
+        return original(workspace, ref, *selection)
+
+    monkeypatch.setattr(arrays, "read", noted)
+    fit(method="hyperalignment", alpha="published", pairs=["S1-S2"])
+    assert any("training" in path for path in opened)
+    assert not any("natural" in path for path in opened)
+
+
 def test_to_oneself_predicts_training_samples_as_the_penalty_vanishes(fit):
     """60 pairs and 60 voxels: after centring fewer samples than voxels."""
     study = fit(alpha=1e-6, pairs=["S1-S1"], pool=[])

@@ -118,3 +118,17 @@ def test_generators_whose_files_are_not_there_are_replaced_and_named(make_study,
     assert {name: found[name] for name in "cde"} == {name: study.reconstruct[name].latent for name in "cde"}
     whole = make_study(networks={"net": network}, reconstruct={"d": entries["d"]})
     assert declared.without_generators(whole) == (whole, [])
+
+
+def test_generators_and_networks_of_layers_that_are_not_there_are_replaced(latent_study, tmp_path):
+    entry = {"method": "latent_layer", "network": "z", "generator": {"kind": "pggan", "weights": "absent.pt"}}
+    features = {"architecture": "vgg11_quarter", "weights": "absent.pt", "layers": ["conv1_1"]}
+    study = latent_study(
+        train={"a": {**entry, "features": features}, "b": {**entry, "generator": {"kind": "pggan", "weights": "g.pt"}}}
+    )
+    found, absent = declared.without_generators(study)
+    assert absent == ["train.a"]
+    assert (found.train["a"].generator.weights, found.train["b"]) == ("random:0", study.train["b"])
+    found, absent = declared.without_weights(study)
+    assert absent == ["train.a"]
+    assert found.train["a"].features.weights == "random:0"
