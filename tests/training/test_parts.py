@@ -160,7 +160,7 @@ def test_a_part_whose_beginning_is_missing_says_so(trainable, run_verb):
 
 def test_a_training_that_diverges_is_no_result(trainable, run_verb):
     study, _ = trainable(steps=3, adam={"learning_rate": 1e18}, losses={"feature": 0, "adversarial": 0})
-    with pytest.raises(DataError, match=r"has diverged: .*lower adam\.learning_rate"):
+    with pytest.raises(DataError, match=r"has diverged: .*lower the learning rate \(adam\.learning_rate"):
         run_verb(train, study)
 
 
