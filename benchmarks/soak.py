@@ -49,6 +49,8 @@ PAUSE = (2.0, 9.0)
 PATIENCE = 1800.0
 #: Descriptors that a controller may have more in the last third of its life than in the first: jobs come and go.
 MORE_DESCRIPTORS = 10
+#: A controller has at least so many descriptors open once its scheduler listens; 3 to 7 while it plans.
+LISTENING = 12
 #: Names under which results lie; receipts, logs and job scripts hold times and differ.
 RESULTS = ("brain.zarr", "brain_statistics", "features.zarr", "decoders.zarr", "decoded.zarr", "norms.zarr", "choices")
 #: What dask and torch keep in a user's temporary folder for good: two empty files that are locked, an empty folder.
@@ -330,38 +332,42 @@ class Soak:
                 raise SystemExit(f"error: not done {PATIENCE:.0f} s after the last disturbance; see {self.log}")
             elif next_one < time.monotonic() < until:
                 name = self.rng.choices(list(DISTURBANCES), weights=list(DISTURBANCES.values()))[0]
-                if getattr(self, name)():
-                    self.counted[name] += 1
-                next_one = time.monotonic() + self.rng.uniform(*PAUSE)
+                happened = getattr(self, name)()
+                self.counted[name] += happened
+                # Where there was nothing to disturb (no worker yet, say), another is drawn soon.
+                next_one = time.monotonic() + (self.rng.uniform(*PAUSE) if happened else 0.5)
             elif time.monotonic() >= until:
                 self.recover(all_now=True)
         self.recover(all_now=True)
 
 
-#: Disturbances, by how often they are drawn against each other.
+#: Disturbances, by how often they are drawn against each other. A controller that starts anew takes half a minute on a
+#: busy machine, in which nothing else is disturbed: these are rare.
 DISTURBANCES = {
-    "kill_worker": 4,
-    "pause_worker": 2,
-    "cancel_job": 3,
-    "kill_job": 2,
+    "kill_worker": 6,
+    "pause_worker": 3,
+    "cancel_job": 4,
+    "kill_job": 3,
     "cancel_all": 1,
-    "requeue_job": 2,
-    "drain_node": 2,
+    "requeue_job": 3,
+    "drain_node": 1,
     "crash_node": 1,
-    "kill_controller": 2,
-    "drain_controller": 2,
+    "kill_controller": 1,
+    "drain_controller": 1,
     "interrupt_controller": 1,
     "second_controller": 1,
 }
 
 
 def growth(samples):
-    """Return the median descriptors of a controller's first and last third, its start left out; None if it was short.
+    """Return the median descriptors of the first and last third of a controller's running; None if that was short.
 
-    >>> growth([9] * 10 + [20] * 15 + [21] * 15)
+    What it has open while it plans, before its scheduler listens (fewer than `LISTENING`), is left out.
+
+    >>> growth([4] * 50 + [20] * 30 + [21] * 30)
     (20, 21)
     """
-    settled = samples[10:]
+    settled = [n for n in samples if n >= LISTENING]
     if len(settled) < 30:
         return None
     third = len(settled) // 3
@@ -457,6 +463,7 @@ def one_round(soak, *, until, expected, temporary):
         "jobs_submitted": len(list((soak.workspace / "jobs").glob("worker-*.sh"))),
         "most_descriptors": max((max(samples) for samples in soak.descriptors if samples), default=0),
         "descriptors_first_and_last_third": grown,
+        "descriptors": [samples[::10] for samples in soak.descriptors],
         "temporary_files_until_the_next_worker": len(after_kills),
         "wrong": wrong,
     }
@@ -484,10 +491,11 @@ def main(argv=None):
     parser.add_argument("--folder", type=Path, required=True, help="absent or empty; everything is kept here")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--toy", action="store_true", help="a study of a few tiles, to try the script")
+    parser.add_argument("--networks", type=int, default=SIZE["networks"], help="fewer: fewer tiles (8: 3,474)")
     parser.add_argument("--logs", type=Path, help="copy what controllers printed here")
     parser.add_argument("--output", type=Path, help="write the summary here")
     options = parser.parse_args(argv)
-    folder, size = options.folder.absolute(), TOY if options.toy else SIZE
+    folder, size = options.folder.absolute(), TOY if options.toy else {**SIZE, "networks": options.networks}
     temporary = folder / "temporary"
     temporary.mkdir(parents=True)
     environment = {**os.environ, "SLURM_CONF": str(options.slurm / "slurm.conf"), "TMPDIR": str(temporary)}
