@@ -85,10 +85,17 @@ def derive(study: Study, name: ControlName) -> Study:
     return derived(study, ControlOf(name=name, workspace=layout.workspace_of(study), **more))
 
 
-def derived(study: Study, of: ControlOf) -> Study:
-    """Return a study of the brains that `of` describes, of all datasets that are identified; errors as `derive`."""
+def derived(study: Study, of: ControlOf, tests: Sequence[str] | None = None) -> Study:
+    """Return a study of the brains that `of` describes; errors as `derive`.
+
+    Parameters
+    ----------
+    tests
+        Its test datasets; default: all that are identified.
+    """
     options, name, subjects = study.controls, of.name, of.subjects
-    datasets = {n: d for n, d in study.datasets.items() if d.role == "training" or n in identified(study)}
+    kept = identified(study) if tests is None else tests
+    datasets = {n: d for n, d in study.datasets.items() if d.role == "training" or n in kept}
     methods = _methods(study, subjects, list(datasets))
     pixels = any(isinstance(method, PixelsOptions) for method in methods.values())
     ingest = study.ingest

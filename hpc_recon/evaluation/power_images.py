@@ -120,7 +120,7 @@ def derive(study: Study) -> Study:
         name="power", workspace=layout.workspace_of(study), subjects=of_subject, images=options.stimuli,
         datasets=datasets, parts=parts, trials=tests,
     )  # fmt: skip
-    whole = controls.derived(study, of)
+    whole = controls.derived(study, of, [dataset])
     described = study.datasets[dataset]
     every: dict[str, Dataset] = {
         study.training_dataset: study.datasets[study.training_dataset], dataset: described,

@@ -87,6 +87,19 @@ def test_all_there_is_makes_the_images_of_the_study(study, run_verb):
     assert power_images.floor(study, "S1") == pytest.approx(floor, abs=1e-4)
 
 
+def test_files_of_a_lab_stay_mapped_for_the_dataset_alone(study, make_study, tmp_path):
+    names = ("training", "natural", "shapes")
+    own = {"S1": {"datasets": {d: {"samples": {"file": "x.npy"}} for d in names}}}
+    ingest = {"subjects": own, "stimuli": {d: {"array": {"file": "x.npy"}} for d in names}}
+    lab = make_study({**CONTENT, "simulate": None}, ingest=ingest, workspace=str(study.workspace))
+    derived = power_images.derive(lab)
+    assert set(derived.ingest.subjects["S1-all"].datasets) == {"training", "natural"}
+    path = tmp_path / "derived.yaml"
+    path.write_text(save_study(derived))
+    assert load_study(path) == derived
+    assert derived.test_datasets("S1-all") == ["natural", "natural-trials1-1"]
+
+
 def test_what_makes_no_images_is_said(make_study):
     study = make_study(CONTENT | {"power": {"reconstruct": {"variant": "dirct", "dataset": "faces"}}})
     with pytest.raises(StudyError, match=r"power\.reconstruct\.variant.*'dirct' is not.*did you mean") as caught:
