@@ -17,7 +17,8 @@ import numpy as np
 from skimage import data
 
 from hpc_recon.numerics import trial_design
-from hpc_recon.reporting import rating_design, rating_page
+from hpc_recon.reporting import rating_page
+from hpc_recon.stores import rating_design
 
 
 def _crops(n, side, rng):

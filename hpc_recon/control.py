@@ -6,7 +6,6 @@ this command makes its brains (one tile a subject and repeat), then come `fit`, 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,9 +37,15 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     digests = controls.content(study)
     tiles = []
     for subject, source in of.subjects.items():
-        settings = {"of": digests, "control": of.name, "seed": study.seed, "images": of.images, "source": source}
+        settings: dict[str, object] = {
+            "of": digests, "control": of.name, "seed": study.seed, "images": of.images, "source": source
+        }  # fmt: skip
+        if of.parts is not None:
+            trials = of.trials or {}
+            tests = {name: trials[name].model_dump() for name in of.datasets[subject] if name in trials}
+            settings |= {"part": of.parts[subject].model_dump(), "trials": tests, "samples": study.fit.samples}
         n_samples = [
-            original.n_samples(source, dataset)
+            original.n_samples(source, of.source(dataset))
             for dataset in study.datasets
             if dataset == study.training_dataset or dataset in study.test_datasets(subject)
         ]
@@ -84,9 +89,9 @@ def work(study: Study, tile: Tile) -> list[Path]:
 
 def _run(options: Options, chosen: Sequence[ControlName]) -> int:
     from hpc_recon.core import storage
-    from hpc_recon.core.files import write_atomic
     from hpc_recon.core.loading import load_study, save_study
     from hpc_recon.evaluation import clusters, controls
+    from hpc_recon.run import chain
     from hpc_recon.stores import layout
 
     study = load_study(options.study, options.assignments)
@@ -99,13 +104,9 @@ def _run(options: Options, chosen: Sequence[ControlName]) -> int:
         controls.content(derived)  # what is missing is said before anything is written
         if name == "clusters" and not options.dry_run:
             clusters.keep(controls.clusters_of(study), controls.workspace_of(study, name))
-        text = save_study(derived).encode()
         click.echo(_announced(study, derived))
-        if options.dry_run:
-            with tempfile.TemporaryDirectory() as folder:
-                code = _chain(write_atomic(Path(folder) / "study.yaml", text), options, derived)
-        else:
-            code = _chain(write_atomic(controls.workspace_of(study, name) / "study.yaml", text), options, derived)
+        steps = [step for step in CHAIN if step != "reconstruct" or derived.reconstruct]
+        code = chain.run(save_study(derived), steps, options, workspace=controls.workspace_of(study, name))
         if code:
             return code
     if not options.dry_run:
@@ -121,19 +122,6 @@ def _announced(study: Study, derived: Study) -> str:
     n = [sum(of.subjects[name] == subject for name in of.held_out) for subject in study.subjects]
     told = ", ".join(f"{subject} {count}" for subject, count in zip(study.subjects, n, strict=True))
     return f"control {of.name}: held out in turn, of {study.controls.clusters} clusters: {told}"
-
-
-def _chain(path: Path, options: Options, study: Study) -> int:
-    """Run the chain of one derived study on the cluster of the options."""
-    from dataclasses import replace
-
-    from hpc_recon.run import outlook, session
-    from hpc_recon.run.verbs import OTHERS, step
-
-    mine = next(verb for verb in OTHERS if verb.name == "control")
-    steps = [mine, *(step(name) for name in CHAIN if name != "reconstruct" or study.reconstruct)]
-    own = replace(options, study=path, assignments=())
-    return outlook.dry_run(steps, own) if options.dry_run else session.run_verbs(steps, own)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

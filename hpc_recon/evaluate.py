@@ -25,6 +25,7 @@ from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
 from hpc_recon.core.files import write_json
 from hpc_recon.core.sampling import seed_of
+from hpc_recon.core.score_names import BASELINES, CHANCE, FILTER_COLUMNS
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _latent_tiles(study: Study, shapes: Shapes) -> list[Tile]:
 
 
 def _human_tile(study: Study) -> Tile:
-    from hpc_recon.reporting import human  # pandas: not for every plan
+    from hpc_recon.evaluation import human  # pandas: not for every plan
 
     return human.tile(study, _workspace(study))
 
@@ -155,7 +156,7 @@ def _score_layer(study: Study, tile: Tile) -> list[Path]:
     fields = {**tables.split_fields(split), "roi": roi, "network": network, "layer": layer}
     if filters.has(layer):
         own = filters.rows(found, study, fields)
-        files.append(tables.write_rows(folder / filters.NAME, own, columns=filters.COLUMNS))
+        files.append(tables.write_rows(folder / filters.NAME, own, columns=FILTER_COLUMNS))
     rows = _rows(found.scored, fields)
     return [*files, tables.write_rows(folder / "scores.csv", rows, columns=tables.FEATURE_COLUMNS)]
 
@@ -179,6 +180,7 @@ def _score_images(study: Study, tile: Tile) -> list[Path]:
 def _join_tables(study: Study, tile: Tile) -> list[Path]:
     """Join the parts of all tiles into two tables, and summarise them with intervals and tests."""
     from hpc_recon.evaluation import anova, card, cautions, filters, parts, presets, significance, voxels, winning
+    from hpc_recon.evaluation import summary as summary_of
     from hpc_recon.reporting import tables
 
     folder = _workspace(study) / parts.SCORES
@@ -193,15 +195,15 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
     ]
     features = tables.join([part / "scores.csv" for part in layers], columns=tables.FEATURE_COLUMNS)
     images = tables.join(image_parts, columns=tables.IMAGE_COLUMNS)
-    summary = {"study": study.name, **study.evaluate.intervals, "chance": tables.CHANCE}
+    summary = {"study": study.name, **study.evaluate.intervals, "chance": CHANCE}
     if study.evaluate.presets:
         summary["absent"] = presets.absent(study.evaluate)
-    pooled = tables.pool_folds(features), tables.pool_folds(images)
-    summary |= tables.summarise(*pooled, interval=partial(_interval, study))
-    summary["tests"] = significance.entries(*pooled, chance=tables.CHANCE, baselines=tables.BASELINES)
+    pooled = summary_of.pool_folds(features), summary_of.pool_folds(images)
+    summary |= summary_of.summarise(*pooled, interval=partial(_interval, study))
+    summary["tests"] = significance.entries(*pooled, chance=CHANCE, baselines=BASELINES)
     reliable, items = voxels.read(study), _items(study)
     summary["voxels"] = voxels.distribution(reliable)
-    tasks = anova.entries(features, images, items, study=study, baselines=tables.BASELINES)
+    tasks = anova.entries(features, images, items, study=study, baselines=BASELINES)
     judged = card.collect(study, features, summary["tests"])
     summary["warnings"] = cautions.collect(study, summary["layers"], judged["few_images"])
     entries = [entry for part in layers for entry in expected.read(part / expected.NAME)]
@@ -211,7 +213,7 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
         *([expected.write(folder / expected.NAME, entries)] if study.units is not None else []),
         tables.write_frame(folder / "features.csv", features),
         tables.write_frame(folder / "images.csv", images),
-        tables.write_frame(folder / winning.NAME, winning.table(pooled[1], baselines=tables.BASELINES)),
+        tables.write_frame(folder / winning.NAME, winning.table(pooled[1], baselines=BASELINES)),
         tables.write_frame(folder / voxels.NAME, reliable),
         tables.write_frame(folder / "items.csv", items),
         tables.write_rows(folder / anova.NAME, tasks, columns=anova.COLUMNS),
@@ -225,7 +227,7 @@ def _join_filters(folder: Path, found: Sequence[Path]) -> Path:
     from hpc_recon.evaluation import filters
     from hpc_recon.reporting import tables
 
-    return tables.write_frame(folder / filters.NAME, tables.join(found, columns=filters.COLUMNS))
+    return tables.write_frame(folder / filters.NAME, tables.join(found, columns=FILTER_COLUMNS))
 
 
 def _interval(study: Study, values: Array, names: tuple[str, ...]) -> Interval:
@@ -259,12 +261,16 @@ def _read_controls(study: Study, tile: Tile) -> list[Path]:
 
 def _score_human(study: Study, tile: Tile) -> list[Path]:
     """Score what raters judged."""
-    from hpc_recon.evaluation import parts
-    from hpc_recon.numerics import judgements
-    from hpc_recon.reporting import human
+    from hpc_recon.evaluation import human, parts
+    from hpc_recon.reporting import tables
 
+    folder = _workspace(study) / parts.SCORES
     judged = human.collect(_workspace(study), study.evaluate.ratings)
-    return human.write(_workspace(study) / parts.SCORES, judged, judge=judgements, interval=partial(_interval, study))
+    rows, summary = human.summarise(judged, interval=partial(_interval, study))
+    return [
+        tables.write_rows(folder / "human.csv", rows, columns=human.COLUMNS),
+        write_json(folder / "human.json", summary),
+    ]
 
 
 def _items(study: Study) -> pd.DataFrame:

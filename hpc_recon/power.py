@@ -3,7 +3,8 @@
 Stages. `features`: a sample of units of each layer, for training and test stimuli, straight from the taps. `draws`: one
 tile a network, subject, ROI and draw: nested random subsets of the training data, scored on held-out training stimuli;
 test data are not read. `trials`: means of some trials of each test stimulus. `curves`: curves fitted to these scores.
-`tables`: power/power.csv, power.json and figures.
+`tables`: power/power.csv, power.json and figures. `--images` makes images from parts of the data instead, in a
+workspace of its own (power/images), and writes power/images.csv, images.json and figures.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from hpc_recon.extraction.sampled import Candidate
 
 FOLDER = "power"
+#: What runs after the brains of the parts are made, for `--images`.
+IMAGES = ("fit", "decode", "reconstruct")
 
 
 def plan(study: Study, shapes: Shapes) -> list[Tile]:
@@ -34,24 +37,15 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     MissingStore
         If stimuli or brain samples do not exist yet.
     """
-    from hpc_recon.core.errors import MissingStore
     from hpc_recon.decoding import power_plan
     from hpc_recon.extraction import sampled
     from hpc_recon.nets import costs
-    from hpc_recon.stores import images, layout
 
     power_plan.require_possible(study)
-    size = shapes.image_size()
-    try:
-        rows = power_plan.stimulus_rows(study)
-        every = images.read_table(layout.workspace_of(study)).labels
-        n_stimuli, labels = len(rows), tuple(every[row] for row in rows)
-    except MissingStore:  # a dry run from declared sizes; else the shapes raise the same
-        n_stimuli, labels = shapes.n_stimuli(), None
-    tiles, n_units = [], {}
-    for wanted in _candidates(study, size).values():
-        tiles += sampled.tiles(study, wanted, n_stimuli=n_stimuli, labels=labels, image_size=size)
-        n_units[wanted.name] = {layer: len(own) for layer, own in wanted.units.items()}
+    candidates = _candidates(study, shapes.image_size())
+    tiles, n_units = sampled.plan(
+        study, shapes, candidates, rows=power_plan.stimulus_rows, most=lambda: shapes.n_stimuli()
+    )  # fmt: skip
     # Which units are meant follows from the network's structure, which torch tells: every tile imports it.
     scored = [_with_bytes(tile, costs.TORCH_BYTES) for tile in power_plan.tiles(study, shapes, n_units)]
     upstream = tuple(dict.fromkeys(tile.group.key for tile in scored if tile.stage == "curves"))
@@ -145,18 +139,72 @@ def _write_tables(study: Study) -> list[Path]:
 def _show(options: Any) -> int:
     """Print what was found, unless tiles are left."""
     from hpc_recon.core.files import read_json
-    from hpc_recon.core.loading import load_study
     from hpc_recon.reporting import power
+    from hpc_recon.run import analyses
+
+    found = analyses.finished("power", options, missing="curves")
+    if found is not None:
+        for line in power.lines(read_json(found.path), found.study):
+            click.echo(line)
+        click.echo(f"written to {found.path.with_suffix('.csv')}, figures beside it")
+    return 0
+
+
+def _images(options: Any) -> int:
+    """Make images from parts of the data in a workspace of their own, score them, and print what more would bring."""
+    from hpc_recon.core import storage
+    from hpc_recon.core.loading import load_study, save_study
+    from hpc_recon.evaluation import controls, power_images
+    from hpc_recon.run import chain
     from hpc_recon.stores import layout
 
     study = load_study(options.study, options.assignments)
-    path = layout.workspace_of(study) / FOLDER / "power.json"
-    if options.only is not None or options.limit is not None or not path.exists():
-        click.echo("power: no curves before all tiles are done; run it without --only and --limit")
-        return 0
-    for line in power.lines(read_json(path), study):
+    storage.check(layout.workspace_of(study), study.arrays)
+    derived = power_images.derive(study)
+    controls.content(derived)  # what is missing is said before anything is written
+    for line in power_images.announced(study, derived):
         click.echo(line)
-    click.echo(f"written to {path.with_suffix('.csv')}, figures beside it")
+    workspace = power_images.workspace_of(study)
+    title = f"power --images: projected, {len(derived.subjects)} parts of the data"
+    code = chain.run(save_study(derived), IMAGES, options, workspace=workspace, projected=title)
+    if code or options.dry_run:
+        return code
+    if options.only is not None or options.limit is not None:
+        click.echo("power --images: no curves before all tiles are done; run it without --only and --limit")
+        return 0
+    return _write_images(study, derived)
+
+
+def _write_images(study: Study, derived: Study) -> int:
+    """Score the finished images, fit curves, write power/images.json, images.csv and figures, and print the answer."""
+    from hpc_recon.core.files import write_json
+    from hpc_recon.decoding import power_plan, power_scores
+    from hpc_recon.evaluation import power_images
+    from hpc_recon.reporting import power, power_pictures, tables
+    from hpc_recon.stores import layout
+
+    chosen, sets = power_images.choose(study), []
+    for subject in chosen.subjects:
+        for roi in chosen.rois:
+            design, curves = power_plan.design(study, subject, roi), []
+            for found in power_images.collect(study, subject, roi):
+                for metric, values in found.values.items():
+                    place = {
+                        "network": chosen.variant, "layer": chosen.variant, "subject": subject, "roi": roi,
+                        "dataset": chosen.dataset, "curve": found.curve, "metric": metric,
+                    }  # fmt: skip
+                    link = power_images.METRICS[metric]
+                    curves.append(place | power_scores.curve_of(study, design, place, found.x, values, link=link))
+            own = power_scores.described(design) | {"floor": power_images.floor(study, subject), "curves": curves}
+            sets.append({"network": chosen.variant, "subject": subject, "roi": roi, **own})
+    content = power_images.content(study, derived) | {"sets": sets}
+    folder = layout.workspace_of(study) / FOLDER
+    tables.write_rows(folder / "images.csv", power.rows(content), columns=power.COLUMNS)
+    power_pictures.write_figures(content, study, folder / "figures")
+    write_json(folder / "images.json", content)
+    for line in power_pictures.lines(content, study):
+        click.echo(line)
+    click.echo(f"written to {folder / 'images.csv'}, figures beside it; `report` shows them")
     return 0
 
 
@@ -164,7 +212,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     from hpc_recon.run import cli
 
-    return cli.main("power", argv, after=_show)
+    text = "image quality instead of features: images from parts of the data, made and scored (docs/power.md)"
+    return cli.main("power", argv, instead={"images": (text, _images)}, after=_show)
 
 
 if __name__ == "__main__":

@@ -276,8 +276,8 @@ def _write(
     from hpc_recon.core.errors import DataError
     from hpc_recon.core.files import write_atomic
     from hpc_recon.core.text import format_bytes
-    from hpc_recon.reporting import rating_design, rating_page, words
-    from hpc_recon.stores import layout
+    from hpc_recon.reporting import rating_page, words
+    from hpc_recon.stores import layout, rating_design
 
     workspace, compare = layout.workspace_of(study), task == "compare"
     stimuli, made = _pictures(study, place, shown, compare=compare)

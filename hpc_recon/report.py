@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from hpc_recon.core import loading, receipts
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import DamagedStore, MissingStore
-from hpc_recon.core.files import read_json, write_atomic
+from hpc_recon.core.files import read_json, sha256, write_atomic
 from hpc_recon.core.power_options import Power
+from hpc_recon.core.score_names import CROSS_VALIDATION
 from hpc_recon.core.text import format_seconds
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _CONTROLS = "evaluate/controls"
 #: The group that joins the curves of `power`; there is none where it was not run.
 _POWER = "power/tables"
+#: What `power --images` found, in the workspace.
+_POWER_IMAGES = Path("power", "images.json")
 
 
 def plan(study: Study, shapes: Shapes) -> list[Tile]:
@@ -48,7 +51,7 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     if study.power == Power():
         leave_out["power"] = True
     content = study.model_dump(mode="json", exclude=leave_out)
-    settings = canonical(content | _listed(study))
+    settings = canonical(content | _listed(study) | _pictured(study))
     # Reduced pictures are made only after the whole ones were too many; animations take half of the limit at most.
     embedded = 3 * min(height, LARGEST) * min(width, LARGEST) * shown + round(study.report.megabytes * 5e5)
     figures = 3 * len(study.subjects) * len(study.rois) + 2 * (len(study.reconstruct) > 1)
@@ -70,6 +73,13 @@ def _listed(study: Study) -> dict[str, object]:
 
     path = study.report.publishable
     return {} if path is None else {"publishable": sorted(publishable.labels_of(path))}
+
+
+def _pictured(study: Study) -> dict[str, object]:
+    """Return the digest of what `power --images` found, where it was run."""
+    assert study.workspace is not None
+    path = study.workspace / _POWER_IMAGES
+    return {"power_images": sha256(path)} if path.exists() else {}
 
 
 def prepare(study: Study) -> None:
@@ -119,7 +129,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         galleries=shown.galleries,
         gallery_note=galleries.note(study, shown),
         image_tables=score_tables.image_tables(summary, study, split="all", roi=roi),
-        fold_tables=score_tables.image_tables(summary, study, split=tables.CROSS_VALIDATION, roi=roi),
+        fold_tables=score_tables.image_tables(summary, study, split=CROSS_VALIDATION, roi=roi),
         roi_table=score_tables.roi_table(summary, study),
         legend=layer_plots.legend(summary, study),
         panel_rows=by_roi[roi],
@@ -144,7 +154,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         conversion_tables=conversion.tables(summary, study, roi=roi),
         more_tables=_more_tables(study, summary, roi),
         figures=figures,
-        power=_power(study, tile, roi=roi),
+        power=[part for part in (_power(study, tile, roi=roi), _power_images(study, tile, roi=roi)) if part],
         trained=training.collect(workspace, with_pictures=not study.withholds),
         staged=stages.collect(workspace, datasets=study.test_datasets(), with_pictures=not study.withholds),
     )
@@ -194,6 +204,24 @@ def _power(study: Study, tile: Tile, *, roi: str) -> Section | None:
     if not path.exists():
         raise MissingStore(f"{path} does not exist; make it with `python -m hpc_recon.power --redo`")
     return power.section(dict(read_json(path)), study, roi=roi)
+
+
+def _power_images(study: Study, tile: Tile, *, roi: str) -> Section | None:
+    """Return how images grow better with the data, where the page was planned with it."""
+    if "power_images" not in tile.group.settings:
+        return None
+    from hpc_recon.core.errors import ReconError
+    from hpc_recon.evaluation import controls, power_images
+    from hpc_recon.reporting import power_pictures
+    from hpc_recon.stores import layout
+
+    found = dict(read_json(layout.workspace_of(study) / _POWER_IMAGES))
+    try:
+        stale = found["of"] != controls.content(power_images.derive(study))
+    except ReconError:  # the study has no such method or data any more
+        stale = True
+    shown = power_pictures.section(found, study, roi=roi, stale=stale)
+    return shown if shown.panels else None
 
 
 def _latents(study: Study) -> list[Path]:

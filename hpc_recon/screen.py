@@ -36,24 +36,16 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     MissingStore
         If stimuli or brain samples do not exist yet.
     """
-    from hpc_recon.core.errors import MissingStore
     from hpc_recon.decoding import screening
     from hpc_recon.extraction import sampled
-    from hpc_recon.stores import images, layout
+
+    def most() -> int:
+        sizes = [shapes.n_samples(subject, study.training_dataset) for subject in study.subjects]
+        return min(sum(sizes), shapes.n_stimuli())
 
     screening.require_ridge(study)
-    size = shapes.image_size()
-    try:
-        rows = screening.training_rows(study)
-        every = images.read_table(layout.workspace_of(study)).labels
-        n_stimuli, labels = len(rows), tuple(every[row] for row in rows)
-    except MissingStore:  # a dry run from declared sizes; else the shapes raise the same
-        sizes = [shapes.n_samples(subject, study.training_dataset) for subject in study.subjects]
-        n_stimuli, labels = min(sum(sizes), shapes.n_stimuli()), None
-    tiles, n_units = [], {}
-    for wanted in _candidates(study, size).values():
-        tiles += sampled.tiles(study, wanted, n_stimuli=n_stimuli, labels=labels, image_size=size)
-        n_units[wanted.name] = {layer: len(own) for layer, own in wanted.units.items()}
+    candidates = _candidates(study, shapes.image_size())
+    tiles, n_units = sampled.plan(study, shapes, candidates, rows=screening.training_rows, most=most)
     fits = screening.tiles(study, shapes, n_units)
     layers = {name: list(own) for name, own in n_units.items()}
     upstream = tuple(tile.group.key for tile in fits)
@@ -158,15 +150,12 @@ def _write_tables(study: Study) -> list[Path]:
 def _show(options: Any) -> int:
     """Print the ranking, unless tiles are left."""
     from hpc_recon.core.files import read_json
-    from hpc_recon.core.loading import load_study
-    from hpc_recon.stores import layout
+    from hpc_recon.run import analyses
 
-    study = load_study(options.study, options.assignments)
-    path = layout.workspace_of(study) / FOLDER / "screen.json"
-    if options.only is not None or options.limit is not None or not path.exists():
-        click.echo("screen: no ranking before all tiles are done; run it without --only and --limit")
+    finished = analyses.finished("screen", options, missing="ranking")
+    if finished is None:
         return 0
-    found = read_json(path)
+    found = read_json(finished.path)
     percent = f"{100 * found['confidence']:g} %"
     click.echo(
         f"Profile correlation of held-out training stimuli, mean over units, and its {percent} interval over stimuli "
@@ -180,7 +169,7 @@ def _show(options: Any) -> int:
     widths = [max(len(text[i]) for text in texts) for i in range(len(texts[0]))]
     for text in texts:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(text, widths, strict=True)).rstrip())
-    click.echo(f"written to {path.with_suffix('.csv')}")
+    click.echo(f"written to {finished.path.with_suffix('.csv')}")
     return 0
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from hpc_recon import rate
-from hpc_recon.reporting import rating_design
+from hpc_recon.stores import rating_design
 
 sys.path.insert(0, str(Path(__file__).parent / "reporting"))
 
@@ -286,7 +286,7 @@ def _saved(browser, folder, name):
 @needs_browser
 def test_a_sitting_is_interrupted_resumed_and_saved(study, run, browse, tmp_path):
     """Keys, taking back, a pause, the browser closed in between; what is saved is what was chosen."""
-    from hpc_recon.reporting import ratings
+    from hpc_recon.stores import ratings
 
     assert run("identify", *PLACE, "--variant", "direct", "--name", "sitting")[0] == 0
     page, downloads = study.workspace / "rating" / "sitting" / "index.html", tmp_path / "downloads"
@@ -462,7 +462,7 @@ def test_paths_in_a_study_start_at_its_folder_and_on_the_command_line_here(make_
 def test_new_ratings_are_another_result(study, run, tmp_path):
     """The fingerprint of the scores depends on what was judged and not on where the files lie."""
     from hpc_recon.core.loading import load_study
-    from hpc_recon.reporting import human
+    from hpc_recon.evaluation import human
 
     assert run("identify", *PLACE, "--variant", "direct", "--name", "mark")[0] == 0
     marks = []

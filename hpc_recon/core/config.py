@@ -113,7 +113,9 @@ class Study(Section):
     )
     report: Report = Field(Report(), description="what the report shows")
     controls: Controls = Field(Controls(), description="chains on brains that can tell nothing (docs/statistics.md)")
-    control_of: ControlOf | None = Field(None, description="written by `control`, into the studies that it derives")
+    control_of: ControlOf | None = Field(
+        None, description="written by `control` and `power --images` into derived studies"
+    )
     screen: Screen = Field(Screen(), description="how networks and layers are ranked by `screen`")
     power: Power = Field(Power(), description="how accuracy grows with the data, and what more would bring (`power`)")
 

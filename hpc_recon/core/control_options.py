@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 ControlName = Literal["shuffled", "noise", "clusters"]
 CONTROLS: tuple[ControlName, ...] = ("shuffled", "noise", "clusters")
+#: Derived studies: the controls, and that of `power --images`.
+DerivedName = Literal["shuffled", "noise", "clusters", "power"]
 
 
 class Controls(BaseModel):
@@ -39,12 +41,32 @@ class Controls(BaseModel):
     images: int = Field(24, ge=4, description="test stimuli of a dataset, at random, at most")
 
 
-class ControlOf(BaseModel):
-    """Written by `control` into the studies that it derives; nothing to write yourself."""
+class Part(BaseModel):
+    """The part of the training samples that a derived subject of `power --images` has."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: ControlName = Field(description="which control this study is")
+    curve: Literal["all", "images", "repeats", "voxels"] = Field(description="what there is less of")
+    amount: float = Field(description="training stimuli, repeats at most, or the share of voxels")
+    draw: int = Field(description="which random part of that size, from 1")
+
+
+class Trials(BaseModel):
+    """The test samples that a derived dataset of `power --images` has."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str = Field(description="of the study that the samples are from")
+    trials: int = Field(description="samples of each stimulus")
+    draw: int = Field(description="which random samples, from 1")
+
+
+class ControlOf(BaseModel):
+    """Written by `control` and `power --images` into the studies that they derive; nothing to write yourself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: DerivedName = Field(description="which control this study is, or power")
     workspace: Path = Field(description="of the study that it is a control of")
     subjects: dict[str, str] = Field(description="whose brain each subject's was made from")
     images: int = Field(ge=4, description="test stimuli of a dataset at most")
@@ -55,3 +77,9 @@ class ControlOf(BaseModel):
     datasets: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="test datasets that have stimuli of a subject's cluster"
     )
+    parts: dict[str, Part] | None = Field(None, description="by subject, of `power --images`")
+    trials: dict[str, Trials] | None = Field(None, description="by dataset that averages some trials, of the same")
+
+    def source(self, dataset: str) -> str:
+        """Return the dataset of the study that the samples of a derived one are from."""
+        return self.trials[dataset].dataset if self.trials and dataset in self.trials else dataset

@@ -9,6 +9,38 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
+class PowerImages(BaseModel):
+    """How the images of one method grow better with the data (`power --images`): few points, for each costs a fit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    variant: str | None = Field(
+        None,
+        description="entry of `reconstruct` that makes the images; default: the first that makes them from decoded "
+        "features without training (icnn, pixels)",
+    )
+    dataset: str | None = Field(
+        None, description="test dataset whose images are made; default: the first with identification: true"
+    )
+    stimuli: int = Field(10, ge=4, description="of its stimuli, at random, at most")
+    draws: int = Field(2, ge=1, le=20, description="random subsets of each size that is not all there is")
+    images: tuple[Share, ...] = Field(
+        (0.125, 0.25, 0.5), description="shares of the training stimuli, beside all of them; [] leaves the curve out"
+    )
+    repeats: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 2), description="repeats of each training stimulus, beside all of them"
+    )
+    voxels: tuple[Share, ...] = Field((0.25, 0.5), description="shares of the voxels, at random, beside all of them")
+    trials: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 2, 4, 8, 16), description="test trials that are averaged, beside all of them; these need no fit"
+    )
+
+    @field_validator("images", "repeats", "voxels", "trials")
+    @classmethod
+    def _ascending(cls, sizes: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(sorted(set(sizes)))
+
+
 class Power(BaseModel):
     """How accuracy grows with images, repeats, averaged trials and voxels (`power`)."""
 
@@ -30,6 +62,9 @@ class Power(BaseModel):
     )
     confidence: float = Field(0.95, gt=0, lt=1, description="level of the intervals")
     resamples: int = Field(500, ge=100, description="bootstrap resamples of draws and units")
+    reconstruct: PowerImages | None = Field(
+        None, description="what `power --images` tries; it needs no entry unless something is to be changed"
+    )
 
     @field_validator("images", "voxels")
     @classmethod

@@ -28,6 +28,11 @@ SESSION = "session"
 _NEXT_COUNT = 1.1
 #: Fewer test stimuli make no curve.
 LEAST_STIMULI = 4
+#: A tile imports torch (which units there are) and loads the compiled kernels: CPU seconds, measured 3 to 5.
+_LIBRARIES_SECONDS = 5.0
+#: Of each subset, however few its samples: its products, added to those before, and the Gram matrix made of them; CPU
+#: seconds for a pair of voxels (measured at 5,000 voxels: 1.2e-8 + 1e-9 + 1.5e-8), and what begins a setting.
+_SUBSET_SECONDS, _SETTING_SECONDS = 3e-8, 0.02
 
 
 @dataclass(frozen=True)
@@ -221,12 +226,14 @@ def _draw_need(study: Study, s: planning.Sizes, n_units: list[int]) -> Need:
     per_fold += n_settings * needs.fit_seconds(
         total, n_voxels=s.n_voxels, n_stimuli=s.n_stimuli, k=k, n_threads=n_threads
     )  # fmt: skip
+    n_subsets = len(options.images) + 1  # repeats that are tried add less
+    per_fold += (n_subsets * _SUBSET_SECONDS * s.n_voxels**2 + n_settings * _SETTING_SECONDS) / n_threads
     return Need(
         host_bytes=2 * s.sample_bytes + summing + matrices + 2 * array_bytes(s.n_stimuli, total) + fitting + scores,
         bytes_in=s.sample_bytes + array_bytes(s.n_stimuli, total),
         bytes_out=array_bytes(n_settings, total + s.n_stimuli * len(n_units)),
         files_out=2,
-        seconds=store_seconds(s.sample_bytes) + options.folds * per_fold,
+        seconds=_LIBRARIES_SECONDS + store_seconds(s.sample_bytes) + options.folds * per_fold,
     )
 
 
@@ -246,7 +253,9 @@ def _trials_need(study: Study, s: planning.Sizes, n_units: list[int], n_test: Se
         bytes_in=s.sample_bytes + array_bytes(sum(n_test), s.n_voxels),
         bytes_out=array_bytes(many, total),
         files_out=2 * len(n_test),
-        seconds=store_seconds(s.sample_bytes)
+        seconds=_LIBRARIES_SECONDS
+        + store_seconds(s.sample_bytes)
+        + many * _SETTING_SECONDS
         + needs.statistics_seconds(s.n_samples, s.n_voxels, n_threads=n_threads)
         + needs.fit_seconds(total, n_voxels=s.n_voxels, n_stimuli=s.n_stimuli, k=k, n_threads=n_threads)
         + many * needs.predict_seconds(largest, total, k=k, n_threads=n_threads),

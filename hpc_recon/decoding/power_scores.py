@@ -221,20 +221,26 @@ def write_curves(study: Study, tile: Tile, units: Mapping[str, Array]) -> list[P
                     "metric": _METRICS[part][0],
                 }  # fmt: skip
                 if np.isfinite(own).all(axis=(0, 1)).any():
-                    curves.append({**place, **_curve(study, design, place, sizes, own, link=_METRICS[part][1])})
+                    curves.append({**place, **curve_of(study, design, place, sizes, own, link=_METRICS[part][1])})
                 elif part == "units":
                     reason = "no unit varies"
                     left_out.append({"curve": curve, "dataset": place["dataset"], "layer": layer, "reason": reason})
-    session = design.session
-    content = {
-        "session": {"column": session.column, "samples": session.n_samples, "sessions": session.n_sessions},
-        "n_samples": design.n_samples, "n_stimuli": design.n_stimuli, "curves": curves, "left_out": left_out,
-    }  # fmt: skip
+    content = described(design) | {"curves": curves, "left_out": left_out}
     path = layout.workspace_of(study) / power_plan.curves_path(name, split, roi)
     return [write_json(path, content)]
 
 
-def _curve(
+def described(design: Design) -> dict[str, Any]:
+    """Return what is written of the samples of a subject and ROI."""
+    session = design.session
+    return {
+        "session": {"column": session.column, "samples": session.n_samples, "sessions": session.n_sessions},
+        "n_samples": design.n_samples,
+        "n_stimuli": design.n_stimuli,
+    }
+
+
+def curve_of(
     study: Study,
     design: Design,
     place: Mapping[str, str],
@@ -243,7 +249,15 @@ def _curve(
     *,
     link: saturation.Link,
 ) -> dict[str, Any]:
-    """Return one curve as it is written: measured, fitted, foretold."""
+    """Return one curve as it is written: measured, fitted, foretold.
+
+    Parameters
+    ----------
+    place
+        What it is of; `curve` says what is counted.
+    values : (n_draws, len(sizes), n_units)
+        Scores of units, or of stimuli.
+    """
     options = study.power
     found = saturation.fit_resampled(
         np.asarray(sizes), values, link=link, confidence=options.confidence, resamples=options.resamples,

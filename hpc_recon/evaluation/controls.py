@@ -16,14 +16,14 @@ import numpy as np
 from hpc_recon.core import receipts
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Reconstruct, Report, Study
-from hpc_recon.core.control_options import ControlName, ControlOf, Controls
+from hpc_recon.core.control_options import ControlName, ControlOf, Controls, DerivedName
 from hpc_recon.core.errors import MissingStore, StudyError
 from hpc_recon.core.evaluate_options import Evaluate
 from hpc_recon.core.options import EndToEndOptions, IcnnOptions, PixelsOptions
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.shape_options import ShapeSemanticOptions
 from hpc_recon.core.sizes import DatasetSize, Sizes
-from hpc_recon.evaluation import clusters
+from hpc_recon.evaluation import clusters, subsets
 from hpc_recon.evaluation.clusters import Clusters
 from hpc_recon.stores import brain, layout, linking, shapes
 
@@ -32,13 +32,14 @@ FOLDER = "controls"
 _LINKED = ("stimuli.zarr", "features.zarr", "norms.zarr", "reference.zarr")
 
 
-def workspace_of(study: Study, name: ControlName) -> Path:
-    """Return the workspace of a control."""
-    return layout.workspace_of(study) / FOLDER / name
+def workspace_of(study: Study, name: DerivedName) -> Path:
+    """Return the workspace of a control, or of `power --images`."""
+    own = ("power", "images") if name == "power" else (FOLDER, name)
+    return layout.workspace_of(study).joinpath(*own)
 
 
-def require_possible(study: Study) -> None:
-    """Raise unless the study can be fitted again.
+def require_possible(study: Study, what: str = "controls") -> None:
+    """Raise unless the study can be fitted again; `what` is who asks for it.
 
     Raises
     ------
@@ -51,21 +52,22 @@ def require_possible(study: Study) -> None:
         problems.append(f"this study is a control of {study.control_of.workspace}; give the study of that workspace")
     if study.fit.files or study.decode.files:
         problems.append(
-            "controls are fitted again, but decoders or decoded features of this study are read from files (fit.files, "
+            f"{what} are fitted again, but decoders or decoded features of this study are read from files (fit.files, "
             "decode.files); there are none without training samples"
         )
     if study.arrays is not None:
         problems.append(
-            f"controls use features by hard links, but arrays lie in {study.arrays}; run the study with its arrays in "
+            f"{what} use features by hard links, but arrays lie in {study.arrays}; run the study with its arrays in "
             "a folder workspace"
         )
-    if not _identified(study):
-        problems.append("controls are identified, but no test dataset has identification: true; set one")
+    if not identified(study):
+        problems.append(f"{what} are identified, but no test dataset has identification: true; set one")
     if problems:
         raise StudyError(study.name, problems)
 
 
-def _identified(study: Study) -> list[str]:
+def identified(study: Study) -> list[str]:
+    """Return the test datasets whose images are identified."""
     return [name for name in study.test_datasets() if study.datasets[name].identification]
 
 
@@ -77,11 +79,23 @@ def derive(study: Study, name: ControlName) -> Study:
     MissingStore
         If the brain or the features of the study are not there yet.
     """
-    options = study.controls
     more: dict[str, Any] = _without_clusters(study) if name == "clusters" else {}
-    repeats = {f"{s}-{name}{r + 1}": s for s in study.subjects for r in range(options.repeats)}
-    subjects: dict[str, str] = more.pop("subjects", repeats)
-    datasets = {n: d for n, d in study.datasets.items() if d.role == "training" or n in _identified(study)}
+    repeats = {f"{s}-{name}{r + 1}": s for s in study.subjects for r in range(study.controls.repeats)}
+    more = {"subjects": repeats, "images": study.controls.images} | more
+    return derived(study, ControlOf(name=name, workspace=layout.workspace_of(study), **more))
+
+
+def derived(study: Study, of: ControlOf, tests: Sequence[str] | None = None) -> Study:
+    """Return a study of the brains that `of` describes; errors as `derive`.
+
+    Parameters
+    ----------
+    tests
+        Its test datasets; default: all that are identified.
+    """
+    options, name, subjects = study.controls, of.name, of.subjects
+    kept = identified(study) if tests is None else tests
+    datasets = {n: d for n, d in study.datasets.items() if d.role == "training" or n in kept}
     methods = _methods(study, subjects, list(datasets))
     pixels = any(isinstance(method, PixelsOptions) for method in methods.values())
     ingest = study.ingest
@@ -107,9 +121,7 @@ def derive(study: Study, name: ControlName) -> Study:
         "evaluate": Evaluate(confidence=study.evaluate.confidence, resamples=study.evaluate.resamples),
         "report": Report(),
         "controls": Controls(),
-        "control_of": ControlOf(
-            name=name, workspace=layout.workspace_of(study), subjects=subjects, images=options.images, **more
-        ),
+        "control_of": of,
     }
     return study.model_copy(update=changes)
 
@@ -128,9 +140,9 @@ def clusters_of(study: Study) -> Clusters:
     test = {
         label
         for subject in study.subjects
-        for dataset in _identified(study)
+        for dataset in identified(study)
         if dataset in study.test_datasets(subject)
-        for label in _chosen(study, subject, dataset, study.controls.images)
+        for label in chosen(study, subject, dataset, study.controls.images)
     }
     return clusters.find(study, workspace_of(study, "clusters"), found, sorted(test))
 
@@ -142,8 +154,8 @@ def _without_clusters(study: Study) -> dict[str, Any]:
     held_out: dict[str, int] = {}
     datasets: dict[str, tuple[str, ...]] = {}
     for subject in study.subjects:
-        own = [name for name in _identified(study) if name in study.test_datasets(subject)]
-        of = {name: {found.test[x] for x in _chosen(study, subject, name, study.controls.images)} for name in own}
+        own = [name for name in identified(study) if name in study.test_datasets(subject)]
+        of = {name: {found.test[x] for x in chosen(study, subject, name, study.controls.images)} for name in own}
         subjects[f"{subject}-clusters0"] = subject
         for cluster in sorted(set().union(*of.values())):
             name = f"{subject}-clusters{cluster + 1}"
@@ -182,8 +194,8 @@ def _sizes(study: Study, datasets: list[str]) -> Sizes:
         owner = next((s for s in study.subjects if _has(study, s, name)), subject)
         labels = brain.read_labels(workspace, owner, name)
         if name != study.training_dataset:
-            chosen = _chosen(study, owner, name, study.controls.images)
-            labels = tuple(label for label in labels if label in chosen)
+            shown = chosen(study, owner, name, study.controls.images)
+            labels = tuple(label for label in labels if label in shown)
         found[name] = DatasetSize(stimuli=max(1, len(set(labels))), samples=max(1, len(labels)))
     voxels = {roi: known.n_voxels(subject, roi) for roi in study.rois}
     return Sizes(image_size=known.image_size(), voxels=voxels, datasets=found)
@@ -193,7 +205,7 @@ def _has(study: Study, subject: str, dataset: str) -> bool:
     return dataset == study.training_dataset or dataset in study.test_datasets(subject)
 
 
-def _chosen(study: Study, subject: str, dataset: str, images: int) -> set[str]:
+def chosen(study: Study, subject: str, dataset: str, images: int) -> set[str]:
     """Return the labels of the test stimuli of a control: all, or a random sample, the same in each repeat."""
     items = brain.read_item_table(study, subject, dataset)
     labels = list(dict.fromkeys(items.labels[i] for i in items.scored))
@@ -270,11 +282,13 @@ def write_brain(study: Study, subject: str, *, made_by: str) -> list[Path]:
         is_training = dataset == study.training_dataset
         if not is_training and dataset not in study.test_datasets(subject):
             continue
-        own = training if is_training else _selected(whole, of, original, dataset)
+        own = training if is_training else _selected(whole, of, original, of.source(dataset))
         if subject in of.held_out:
             own = _of_cluster(study, own, of.held_out[subject], training=is_training)
         rng = np.random.default_rng(seed_of(study.seed, "control", of.name, subject, dataset))
-        if of.name == "noise":
+        if of.name == "power":
+            own = subsets.reduced(study, own, subject, dataset)
+        elif of.name == "noise":
             noise = mean + scale * rng.standard_normal(own.samples.shape)
             own = brain.Brain(noise.astype(np.float32), own.labels, own.columns, own.conditions)
         elif is_training and of.name == "shuffled":
@@ -290,13 +304,13 @@ def write_brain(study: Study, subject: str, *, made_by: str) -> list[Path]:
 def _selected(study: Study, of: ControlOf, subject: str, dataset: str) -> brain.Brain:
     """Return the samples of a test dataset that show one of the stimuli chosen."""
     own = brain.read_brain(of.workspace, subject, dataset)
-    chosen = _chosen(study, subject, dataset, of.images)
-    kept = [i for i, label in enumerate(own.labels) if label in chosen]
+    shown = chosen(study, subject, dataset, of.images)
+    kept = [i for i, label in enumerate(own.labels) if label in shown]
     if not kept:
         raise StudyError(
             study.name, [f"datasets.{dataset}: no sample of {subject} shows a stimulus; set identification: false"]
         )
-    return _some(own, kept)
+    return subsets.some(own, kept)
 
 
 def _of_cluster(study: Study, own: brain.Brain, cluster: int, *, training: bool) -> brain.Brain:
@@ -309,12 +323,7 @@ def _of_cluster(study: Study, own: brain.Brain, cluster: int, *, training: bool)
         raise StudyError(
             study.name, [f"controls.clusters: all training stimuli are of cluster {cluster + 1}; set more clusters"]
         )
-    return _some(own, kept)
-
-
-def _some(own: brain.Brain, kept: Sequence[int]) -> brain.Brain:
-    columns = {name: [values[i] for i in kept] for name, values in own.columns.items()}
-    return brain.Brain(own.samples[list(kept)], tuple(own.labels[i] for i in kept), columns)
+    return subsets.some(own, kept)
 
 
 def exchanged(labels: tuple[str, ...], *, rng: np.random.Generator) -> tuple[str, ...]:

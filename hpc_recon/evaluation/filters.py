@@ -15,7 +15,6 @@ from hpc_recon.numerics.filters import by_filter
 
 #: The table of a tile, and of a study.
 NAME = "filters.csv"
-COLUMNS = ("subject", "split", "roi", "dataset", "network", "layer", "filter", "features", "value", "n")
 #: `features`: f decoded and f shown; |f| of what was decoded; |f| decoded by decoders of |f| (`transform: abs`).
 RAW, ABSOLUTE, TRAINED = "raw", "absolute", "trained_absolute"
 

@@ -72,7 +72,7 @@ def score(study: Study, variant: str, place: tuple[str, str, str]) -> ImagesFoun
         (variant, network): reconstructions(study, variant, place, names, size=true.shape[1:3]),
         ("nearest_training_image", network): _unit_range(images.read_images(workspace, shown))[index],
     }
-    everything = _mean_image(study, training)
+    everything = mean_image(study, training)
     candidates["mean_training_image", ""] = np.broadcast_to(everything, (len(target), *everything.shape))
     by_class = _class_means(study, training, [table.category[row] for row in items.rows[scored]], table.category)
     if by_class is not None:
@@ -140,7 +140,7 @@ def reconstructions(
     return np.stack([images.read_picture(workspace, path, made_by=made_by, size=size) for path in files])
 
 
-def _mean_image(study: Study, rows: Array) -> Array:
+def mean_image(study: Study, rows: Array) -> Array:
     """Return the mean of stimuli, (H, W, 3) float64 in [0, 1], reading 256 at a time."""
     workspace = layout.workspace_of(study)
     total: Array | float = 0.0
@@ -154,7 +154,7 @@ def _class_means(study: Study, training: Array, wanted: Sequence[str], category:
     members = {name: np.array([row for row in training if category[row] == name]) for name in set(wanted)}
     if "" in members or not all(len(rows) for rows in members.values()):
         return None
-    means = {name: _mean_image(study, rows) for name, rows in members.items()}
+    means = {name: mean_image(study, rows) for name, rows in members.items()}
     return np.stack([means[name] for name in wanted])
 
 

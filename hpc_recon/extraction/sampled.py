@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,10 +12,11 @@ import numpy as np
 from hpc_recon.core import file_records
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
+from hpc_recon.core.errors import MissingStore
 from hpc_recon.core.memory import array_bytes
 from hpc_recon.core.network_options import Network
 from hpc_recon.core.sampling import seed_of
-from hpc_recon.core.tiles import Group, Need, Tile, canonical, ranges, store_seconds
+from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges, store_seconds
 from hpc_recon.extraction import from_files, given_files
 from hpc_recon.nets import costs, features, weights, zoo
 from hpc_recon.nets.identity import identity
@@ -107,6 +108,40 @@ def tiles(
         Tile(own, "features", start, stop, _need(wanted, stop - start, image_size))
         for start, stop in ranges(n_stimuli, layout.STIMULI_PER_SHARD)
     ]
+
+
+def plan(
+    study: Study,
+    shapes: Shapes,
+    candidates: Mapping[str, Candidate],
+    *,
+    rows: Callable[[Study], Array],
+    most: Callable[[], int],
+) -> tuple[list[Tile], dict[str, dict[str, int]]]:
+    """Return the tiles of all networks, and how many units of each network and layer are sampled.
+
+    Parameters
+    ----------
+    rows
+        Returns the rows of the stimuli in the stimulus table, int64 ascending.
+    most
+        Returns how many stimuli there are at most, for a dry run where there is no table yet.
+
+    Raises
+    ------
+    MissingStore
+        If neither is known.
+    """
+    try:
+        found = rows(study)
+        every = images.read_table(layout.workspace_of(study)).labels
+        n_stimuli, labels = len(found), tuple(every[row] for row in found)
+    except MissingStore:  # a dry run from declared sizes; else the shapes raise the same
+        n_stimuli, labels = most(), None
+    size, planned = shapes.image_size(), list[Tile]()
+    for wanted in candidates.values():
+        planned += tiles(study, wanted, n_stimuli=n_stimuli, labels=labels, image_size=size)
+    return planned, {name: {layer: len(n) for layer, n in one.units.items()} for name, one in candidates.items()}
 
 
 def _need(wanted: Candidate, n: int, image_size: tuple[int, int]) -> Need:

@@ -7,8 +7,8 @@ from typing import Any
 
 from hpc_recon.core.config import Study
 from hpc_recon.core.convert_options import in_words
+from hpc_recon.core.score_names import BASELINES, CROSS_VALIDATION
 from hpc_recon.reporting.score_tables import IMAGE_METRICS, Cell, Line, Table, cell, method_title
-from hpc_recon.reporting.tables import BASELINES, CROSS_VALIDATION
 from hpc_recon.reporting.words import METRIC_NAMES, NOTHING, Entry, dataset_title, number
 
 #: The scores of layers that are compared.

@@ -11,13 +11,13 @@ from matplotlib.axes import Axes
 
 from hpc_recon.core.config import Study
 from hpc_recon.core.network_options import Network
+from hpc_recon.core.score_names import FILTER_COLUMNS
 from hpc_recon.reporting import tables
 from hpc_recon.reporting.figures import COLOURS, MARKERS, Ink, Panel, legend_below, panel, plain
 from hpc_recon.reporting.words import dataset_title
 
 #: The table, as `evaluate` writes it.
 NAME = "filters.csv"
-COLUMNS = ("subject", "split", "roi", "dataset", "network", "layer", "filter", "features", "value", "n")
 #: Style, name, and a value a filter of both axes.
 _Points = tuple[int, str, pd.Series, pd.Series]
 
@@ -31,7 +31,7 @@ def read(scores: Path) -> pd.DataFrame | None:
         If the file is empty or has other columns.
     """
     path = scores / NAME
-    return tables.read_frame(path, columns=COLUMNS) if path.exists() else None
+    return tables.read_frame(path, columns=FILTER_COLUMNS) if path.exists() else None
 
 
 def collect(frame: pd.DataFrame | None, study: Study, *, roi: str) -> list[Panel]:

@@ -13,6 +13,7 @@ from hpc_recon.core.config import Study, base_subject
 from hpc_recon.core.convert_options import is_converted, seen_by
 from hpc_recon.core.errors import MissingStore, StudyError
 from hpc_recon.core.files import read_json
+from hpc_recon.core.score_names import BASELINES
 from hpc_recon.reporting import pictures, publishable, score_tables, tables, words
 from hpc_recon.reporting.pictures import Gallery, Picture, Strip
 from hpc_recon.reporting.publishable import Publishable
@@ -117,7 +118,7 @@ def note(study: Study, shown: Galleries) -> str:
 
 def by_image(frame: pd.DataFrame) -> dict[_Key, dict[str, float]]:
     """Return the scores of each reconstruction by subject, split, ROI, dataset, variant and image."""
-    frame = frame[~frame["variant"].isin(tables.BASELINES) & (frame["image"] != "") & frame["value"].notna()]
+    frame = frame[~frame["variant"].isin(BASELINES) & (frame["image"] != "") & frame["value"].notna()]
     found: dict[_Key, dict[str, float]] = {}
     for row in frame.to_dict("records"):
         if not row["metric"].endswith("_undefined"):

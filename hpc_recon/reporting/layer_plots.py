@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpc_recon.core.config import Study
+from hpc_recon.core.score_names import CHANCE, CROSS_VALIDATION
 from hpc_recon.reporting.figures import Panel, Series, layer_panel, marker_svg
-from hpc_recon.reporting.tables import CHANCE, CROSS_VALIDATION
 from hpc_recon.reporting.words import METRIC_NAMES, dataset_title
 
 SUBTITLES = {

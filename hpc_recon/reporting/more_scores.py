@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from hpc_recon.core.config import Study
+from hpc_recon.core.score_names import BASELINES, CHANCE
 from hpc_recon.reporting.score_tables import Cell, Line, Table, method_title
-from hpc_recon.reporting.tables import BASELINES, CHANCE
 from hpc_recon.reporting.words import NOTHING, Entry, dataset_title, interval, metric_name, number, percent
 
 #: From the place of a row: its name, what stands in small print, and whether it is a baseline.

@@ -53,8 +53,8 @@ class Page:
     card: Card | None = field(default=None)
     #: Decoding of converted activity beside decoding within a subject.
     conversion_tables: Sequence[Table] = field(default=())
-    #: How accuracy grows with the data; None: `power` was not run.
-    power: Section | None = field(default=None)
+    #: How accuracy and images grow better with the data; empty: `power` was not run.
+    power: Sequence[Section] = field(default=())
     #: Networks that were trained to make images.
     trained: Sequence[Trained] = field(default=())
     #: What shape-semantic images were made from.

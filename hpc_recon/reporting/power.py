@@ -34,7 +34,7 @@ AXES = {
 }
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 #: Beyond so many times the largest size that was tried, a curve is a guess.
-_FAR = 2.0
+FAR = 2.0
 #: Layers named in a figure's legend at most.
 _LEGEND = 8
 
@@ -46,6 +46,8 @@ class Section:
     sentences: tuple[str, ...]
     panels: tuple[Panel, ...]
     table: Table | None
+    #: What a row of the table is of.
+    rows: str = "Layer"
 
 
 def rows(content: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -86,7 +88,8 @@ def more(steps: int, session: Mapping[str, Any]) -> str:
     return f"{count} more session{'s' if steps > 1 else ''} ({samples} samples)"
 
 
-def _range(at: Mapping[str, float]) -> str:
+def span(at: Mapping[str, float]) -> str:
+    """Write a value with its interval."""
     return f"{short(at['value'])} [{short(at['low'])}, {short(at['high'])}]"
 
 
@@ -95,8 +98,8 @@ def sentence(one: Curve, session: Mapping[str, Any]) -> str:
     if not one["ahead"]:
         return ""
     last = one["ahead"][-1]
-    far = "extrapolated, far" if last["x"] > _FAR * one["x"][-1] else "extrapolated"
-    gain = f"r {short(one['now']['value'])} -> {_range(last)} ({far})"
+    far = "extrapolated, far" if last["x"] > FAR * one["x"][-1] else "extrapolated"
+    gain = f"r {short(one['now']['value'])} -> {span(last)} ({far})"
     if one["curve"] == "trials":
         return f"{int(last['x'])} instead of {int(one['now']['x'])} test trials averaged: {one['layer']} {gain}"
     as_what = "new images" if one["curve"] == "images" else "repeats of the same images"
@@ -116,9 +119,9 @@ def lines(content: Mapping[str, Any], study: Study) -> Iterator[str]:
         yield ""
         yield (
             f"{one['network']}, {one['subject']}, {one['roi']}: {one['n_stimuli']} training images, "
-            f"{one['n_samples']} samples{_sessions(session)}"
+            f"{one['n_samples']} samples{sessions(session)}"
         )
-        yield from _aligned(_printed(one))
+        yield from aligned(_printed(one))
         best = max(own, key=lambda curve: curve["now"]["value"])["layer"]
         for curve in one["curves"]:
             told = curve["layer"] == best and curve["metric"] == "profile_correlation" and sentence(curve, session)
@@ -132,7 +135,8 @@ def lines(content: Mapping[str, Any], study: Study) -> Iterator[str]:
     yield checked(content)
 
 
-def _sessions(session: Mapping[str, Any]) -> str:
+def sessions(session: Mapping[str, Any]) -> str:
+    """Return how many sessions there are, in words; empty where the samples do not say."""
     return f" in {session['sessions']} sessions of {session['samples']}" if session["column"] else ""
 
 
@@ -150,9 +154,9 @@ def _printed(one: Mapping[str, Any]) -> list[tuple[str, ...]]:
     found = [(*head, f"{steps[-1]} {unit}, repeats", "half the voxels")]
     for curve in images:
         name = curve["layer"]
-        again = _range(repeats[name]["ahead"][-1]) if name in repeats else "-"
+        again = span(repeats[name]["ahead"][-1]) if name in repeats else "-"
         half = _half(voxels[name]) if name in voxels else "-"
-        cells = [_range(curve["now"]), *(_range(ahead) for ahead in curve["ahead"])]
+        cells = [span(curve["now"]), *(span(ahead) for ahead in curve["ahead"])]
         found.append((name, *cells, again, half))
     return found
 
@@ -166,19 +170,20 @@ def _half(curve: Curve) -> str:
 def value_at(curve: Curve, x: Array) -> Array:
     """Return the value of a fitted curve at sizes: see `numerics.saturation`."""
     rise = curve["a"] * np.sqrt(x / (x + curve["b"]))
-    return np.asarray(stats.norm.cdf(rise) if curve["metric"] == "identification_zscored" else rise)
+    return np.asarray(stats.norm.cdf(rise) if curve["metric"].startswith("identification") else rise)
 
 
-def _aligned(texts: Sequence[tuple[str, ...]]) -> Iterator[str]:
+def aligned(texts: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Yield rows of texts as lines, one column below another."""
     widths = [max(len(text[i]) for text in texts) for i in range(len(texts[0]))]
     for text in texts:
         yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(text, widths, strict=True)).rstrip()
 
 
-def checked(content: Mapping[str, Any]) -> str:
+def checked(content: Mapping[str, Any], metric: str = "profile_correlation") -> str:
     """Say how often a curve of the sizes up to half of the largest foretold the largest within its interval."""
     parts = []
-    told = [c for c in _curves(content) if c["foretold"] and c["metric"] == "profile_correlation"]
+    told = [c for c in _curves(content) if c["foretold"] and c["metric"] == metric]
     for name, group in groupby(sorted(told, key=lambda c: tuple(AXES).index(c["curve"])), key=lambda c: c["curve"]):
         own = [c["foretold"] for c in group]
         within = sum(one["low"] <= one["measured"] <= one["high"] for one in own)
@@ -207,12 +212,13 @@ def _panels(one: Mapping[str, Any], study: Study, *, page: bool) -> list[tuple[s
         own = [c for c in profiles if (c["curve"], c["dataset"]) == key]
         what = f", {dataset_title(study, key[1])}" if key[1] else ", held-out training images"
         where = f"{one['network']}, {one['subject']}, {one['roi']}"
-        drawn = _panel(own, AXES[key[0]], where + what, page=page)
-        found.append(("-".join(part for part in key if part), drawn))
+        made = drawn(own, AXES[key[0]], where + what, page=page)
+        found.append(("-".join(part for part in key if part), made))
     return found
 
 
-def _panel(curves: Sequence[Curve], axis: str, where: str, *, page: bool) -> Panel:
+def drawn(curves: Sequence[Curve], axis: str, where: str, *, page: bool, score: str = "Profile correlation") -> Panel:
+    """Return a panel of curves that share an axis, each named by its layer; `page` as in `_panels`."""
     colours = mpl.colormaps["viridis"](np.linspace(0.05, 0.85, len(curves)))
     named = {round(i) for i in np.linspace(0, len(curves) - 1, min(len(curves), _LEGEND))}
 
@@ -220,7 +226,7 @@ def _panel(curves: Sequence[Curve], axis: str, where: str, *, page: bool) -> Pan
         for number, (one, colour) in enumerate(zip(curves, colours, strict=True)):
             x, mean = np.asarray(one["x"]), np.asarray(one["mean"])
             last = max([x[-1], one["now"]["x"], *(ahead["x"] for ahead in one["ahead"])])
-            last = min(last, max(_FAR * x[-1], one["now"]["x"]))  # what lies farther would press the rest together
+            last = min(last, max(FAR * x[-1], one["now"]["x"]))  # what lies farther would press the rest together
             inside, beyond = np.linspace(x[0], x[-1], 60), np.linspace(x[-1], last, 40)
             axes.plot(inside, value_at(one, inside), color=colour, linewidth=1.2)
             axes.plot(beyond, value_at(one, beyond), color=colour, linewidth=1.2, linestyle=(0, (3, 2)))
@@ -241,7 +247,7 @@ def _panel(curves: Sequence[Curve], axis: str, where: str, *, page: bool) -> Pan
         for one in curves
     )
     subtitle = f"{where}; dashed: beyond what was tried"
-    title = f"Profile correlation by {axis}"
+    title = f"{score} by {axis}"
     alt = f"{title}, {where}: {told}."
     return panel(title, draw, subtitle=subtitle, alt=alt) if page else Panel(title, subtitle, "", alt, draw)
 
@@ -250,8 +256,8 @@ def write_figures(content: Mapping[str, Any], study: Study, folder: Path) -> lis
     """Draw every curve as PNG and PDF, one figure a network, subject, ROI and kind; return the files."""
     files = []
     for one in content["sets"]:
-        for stem, drawn in _panels(one, study, page=False):
-            files += save(drawn, folder, f"{one['network']}-{one['subject']}-{one['roi']}-{stem}")
+        for stem, made in _panels(one, study, page=False):
+            files += save(made, folder, f"{one['network']}-{one['subject']}-{one['roi']}-{stem}")
     return files
 
 
@@ -261,7 +267,7 @@ def section(content: Mapping[str, Any], study: Study, *, roi: str) -> Section:
     for one in content["sets"]:
         if one["roi"] != roi:
             continue
-        panels += [drawn for _, drawn in _panels(one, study, page=True)]
+        panels += [made for _, made in _panels(one, study, page=True)]
         for curve in one["curves"]:
             if curve["metric"] != "profile_correlation" or not curve["ahead"]:
                 continue
@@ -272,7 +278,7 @@ def section(content: Mapping[str, Any], study: Study, *, roi: str) -> Section:
                 what = f"{what}, {dataset_title(study, curve['dataset'])}"
             as_what = {"images": "new images", "repeats": "repeats"}.get(curve["curve"], "test trials averaged")
             cells = (
-                Cell(as_what), Cell(what), Cell(_range(curve["now"])), Cell(_range(last)),
+                Cell(as_what), Cell(what), Cell(span(curve["now"])), Cell(span(last)),
                 Cell(f"{curve['x'][-1]:g}"), Cell(f"{last['x']:.0f}"),
             )  # fmt: skip
             found.append(Line(curve["layer"], note, "reconstruction", cells))

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from hpc_recon.core.array import Array
 from hpc_recon.core.text import format_seconds
 from hpc_recon.reporting.pictures import Picture, picture
-from hpc_recon.reporting.rating_design import Design
+from hpc_recon.stores.rating_design import Design
 
 #: Seconds that a judgement takes, for the time that is announced.
 SECONDS_A_TRIAL = 4

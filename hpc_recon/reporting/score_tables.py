@@ -10,7 +10,7 @@ from typing import Any
 
 from hpc_recon.core.config import Study
 from hpc_recon.core.convert_options import WITH, in_words
-from hpc_recon.reporting.tables import BASELINES, CROSS_VALIDATION
+from hpc_recon.core.score_names import BASELINES, CROSS_VALIDATION
 from hpc_recon.reporting.words import (
     BASELINE_NAMES,
     METRIC_NAMES,

@@ -28,7 +28,7 @@ def lines(summary: Mapping[str, Any], study: Study) -> list[tuple[str, str]]:
         halves = [e for e in entries if e["metric"] == "split_half"]
         parts = [
             f"{e['subject']} {number(e['median'])} (quartiles {number(e['q25'])} to {number(e['q75'])}; single trials "
-            f"{number(single[e['subject']]['median'])}; {e['n']} voxels)"
+            f"{number(single[e['subject']]['median'])}; {e['n']:,} voxels)"
             for e in halves
             if e["subject"] in single
         ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpc_recon.core.config import Study
-from hpc_recon.reporting.tables import BASELINES, CROSS_VALIDATION
+from hpc_recon.core.score_names import BASELINES, CROSS_VALIDATION
 
 Entry = dict[str, Any]
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+
 import numpy as np
 import pytest
 
+from hpc_recon import evaluate
 from hpc_recon.core.sampling import unit_sample
+from hpc_recon.core.score_names import FILTER_COLUMNS
 from hpc_recon.evaluation import filters, layers
 from hpc_recon.stores import arrays, layout
 
@@ -54,6 +58,15 @@ def test_a_network_of_absolute_values_is_scored_as_it_is_decoded(study):
     rows = _rows(study, "twin")
     assert {row["features"] for row in rows} == {"trained_absolute"}
     np.testing.assert_allclose([row["value"] for row in rows], _plain(study, "twin", np.float64), atol=1e-9)
+
+
+def test_the_command_joins_the_filters_of_all_networks(study, run_verb):
+    run_verb(evaluate, study)
+    with (study.workspace / "scores" / "filters.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    assert tuple(found[0]) == FILTER_COLUMNS
+    expected = [*_rows(study, "vgg"), *_rows(study, "twin")]
+    assert found == [{key: str(row[key]) for key in FILTER_COLUMNS} for row in expected]
 
 
 def test_chosen_units_count_for_the_filter_they_are_of(make_study, fill_workspace):

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from hpc_recon.core.score_names import FILTER_COLUMNS
 from hpc_recon.reporting import filter_plots, tables
 from hpc_recon.reporting.figures import Ink
 
@@ -41,7 +42,7 @@ def frame(split="all"):
         for (network, kind), values in VALUES.items()
         for i, value in enumerate(values)
     ]
-    return pd.DataFrame(rows, columns=list(filter_plots.COLUMNS))
+    return pd.DataFrame(rows, columns=list(FILTER_COLUMNS))
 
 
 def points(panel):
@@ -68,7 +69,7 @@ def test_there_is_no_figure_without_filters(study):
 def test_the_table_is_read_as_it_was_written(tmp_path):
     from hpc_recon.evaluation import filters
 
-    assert (filter_plots.NAME, filter_plots.COLUMNS) == (filters.NAME, filters.COLUMNS)
+    assert filter_plots.NAME == filters.NAME
     assert filter_plots.read(tmp_path) is None
     tables.write_frame(tmp_path / filters.NAME, frame())
     pd.testing.assert_frame_equal(filter_plots.read(tmp_path), frame(), check_dtype=False)

@@ -85,7 +85,7 @@ def test_what_more_data_would_bring_is_a_section(content):
     row = score_tables.Line(HOSTILE, "vgg, S1", "reconstruction", (score_tables.Cell(".28 [.27, .29]"),))
     table = score_tables.Table("What more", "read from curves", ("r now",), (row,))
     panels = content.panel_rows[0].panels
-    html = page.render(replace(content, power=power.Section((f"Check {HOSTILE}",), panels, table)))
+    html = page.render(replace(content, power=[power.Section((f"Check {HOSTILE}",), panels, table)]))
     checker = check(html)
     assert HOSTILE not in html
     assert ".28 [.27, .29]" in html

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpc_recon.reporting import rating_design, rating_page
+from hpc_recon.reporting import rating_page
+from hpc_recon.stores import rating_design
 
 IMAGES = tuple(f"secret{i}" for i in range(4))
 DESIGN = rating_design.Design(

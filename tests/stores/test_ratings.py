@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpc_recon.core.errors import DataError
-from hpc_recon.reporting import ratings
+from hpc_recon.stores import ratings
 
 GOOD = {
     "format": 1,

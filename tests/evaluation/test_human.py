@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from hpc_recon.core.errors import DataError
+from hpc_recon.evaluation import human
 from hpc_recon.numerics import judgements, scores
-from hpc_recon.reporting import human, rating_design, ratings
+from hpc_recon.stores import rating_design, ratings
 
 IMAGES = ("a", "b", "c", "d")
 IDENTIFY = rating_design.Design(
@@ -38,7 +39,7 @@ def _interval(values, names):
 
 
 def _summarise(*found):
-    return human.summarise(human.gather(found), judge=judgements, interval=_interval)
+    return human.summarise(human.gather(found), interval=_interval)
 
 
 def _right(design):

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from hpc_recon.core.errors import DamagedStore, MissingStore
-from hpc_recon.reporting import rating_design
+from hpc_recon.stores import rating_design
 
 DESIGN = rating_design.Design(
     name="letters", task="identify", study="tiny", subject="S1", roi="VC", dataset="letters", variants=("deep",),

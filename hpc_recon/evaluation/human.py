@@ -9,19 +9,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import DataError
-from hpc_recon.core.files import write_json
 from hpc_recon.core.tiles import Group, Need, Tile, canonical
-from hpc_recon.reporting import rating_design, ratings, tables
-from hpc_recon.reporting.rating_design import Design
-from hpc_recon.reporting.ratings import Ratings
-from hpc_recon.reporting.tables import IntervalLike, MakeInterval
+from hpc_recon.evaluation.summary import MakeInterval
+from hpc_recon.numerics import judgements
+from hpc_recon.stores import rating_design, ratings
+from hpc_recon.stores.rating_design import Design
+from hpc_recon.stores.ratings import Ratings
 
 COLUMNS = ("set", "task", "subject", "roi", "dataset", "variant", "image", "metric", "value", "n")
 #: Raters whose mean is tested, at least: with fewer an image's share has too few values to be tested.
@@ -32,43 +32,6 @@ METRICS = {
     "colour": "human_colour",
     "compare": "winning_percentage",
 }
-
-
-class _Test(Protocol):
-    @property
-    def statistic(self) -> float:
-        """Sum of the ranks."""
-        ...
-
-    @property
-    def p(self) -> float:
-        """Probability of one as large by chance."""
-        ...
-
-    @property
-    def n(self) -> int:
-        """Values that were ranked."""
-        ...
-
-
-class Judge(Protocol):
-    """The numerical functions that a summary needs (the module `numerics.judgements` is one)."""
-
-    def shares(self, votes: Array, index: Array, *, n: int) -> Array:
-        """Return the mean vote of each image."""
-        ...
-
-    def wins(self, votes: Array, trials: Array, *, n_images: int, n_variants: int) -> Array:
-        """Return the share of opponents that each variant beats, by image."""
-        ...
-
-    def against_chance(self, values: Array, *, two_sided: bool = False) -> _Test:
-        """Test values against 0.5."""
-        ...
-
-    def fleiss_kappa(self, votes: Array) -> float:
-        """Return the agreement of raters."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -152,17 +115,8 @@ def digest(sets: Sequence[Judged]) -> str:
     return value.hexdigest()
 
 
-def write(folder: Path, sets: Sequence[Judged], *, judge: Judge, interval: MakeInterval) -> list[Path]:
-    """Write `human.csv` and `human.json`."""
-    rows, summary = summarise(sets, judge=judge, interval=interval)
-    return [
-        tables.write_rows(folder / "human.csv", rows, columns=COLUMNS),
-        write_json(folder / "human.json", summary),
-    ]
-
-
 def summarise(
-    sets: Sequence[Judged], *, judge: Judge, interval: MakeInterval
+    sets: Sequence[Judged], *, interval: MakeInterval
 ) -> tuple[list[dict[str, str | float | int]], dict[str, Any]]:
     """Return the rows of `scores/human.csv` and the content of `scores/human.json`.
 
@@ -177,9 +131,9 @@ def summarise(
     entries = []
     for judged in sets:
         design = judged.design
-        kappa = judge.fleiss_kappa(judged.choices)
+        kappa = judgements.fleiss_kappa(judged.choices)
         results = []
-        for variant, values, counts in _values(judged, judge):
+        for variant, values, counts in _values(judged):
             place = {
                 "set": design.name, "task": design.task, "subject": design.subject, "roi": design.roi,
                 "dataset": design.dataset, "variant": variant,
@@ -189,7 +143,7 @@ def summarise(
                 {**place, "image": name, "metric": metric, "value": float(value), "n": int(count)}
                 for name, value, count in zip(design.images, values, counts, strict=True)
             ]
-            results.append({"variant": variant, "metric": metric, **_result(design, variant, values, judge, interval)})
+            results.append({"variant": variant, "metric": metric, **_result(design, variant, values, interval)})
         entries.append(
             {
                 "set": design.name,
@@ -211,21 +165,21 @@ def summarise(
     return rows, {"chance": 0.5, "least_raters": LEAST_RATERS, "sets": entries}
 
 
-def _values(judged: Judged, judge: Judge) -> Iterable[tuple[str, Array, Array]]:
+def _values(judged: Judged) -> Iterable[tuple[str, Array, Array]]:
     """Yield each variant with the share of each image, and the number of judgements it is the mean of."""
     design = judged.design
     trials = np.array(design.trials, np.int64)  # (n_trials, 3)
     n_images, n_raters = len(design.images), len(judged.raters)
     if design.task == "compare":
         n_variants = len(design.variants)
-        won = judge.wins(judged.choices, trials, n_images=n_images, n_variants=n_variants)
+        won = judgements.wins(judged.choices, trials, n_images=n_images, n_variants=n_variants)
         for i, variant in enumerate(design.variants):
             shown = (trials[:, 1:] == i).any(axis=1)
             yield variant, won[i], n_raters * np.bincount(trials[shown, 0], minlength=n_images)
     else:
         votes = _right(judged)
         counts = n_raters * np.bincount(trials[:, 0], minlength=n_images)
-        yield design.variants[0], judge.shares(votes, trials[:, 0], n=n_images), counts
+        yield design.variants[0], judgements.shares(votes, trials[:, 0], n=n_images), counts
 
 
 def _right(judged: Judged) -> Array:
@@ -235,10 +189,10 @@ def _right(judged: Judged) -> Array:
     return np.asarray(judged.choices == truth, np.int64)
 
 
-def _result(design: Design, variant: str, values: Array, judge: Judge, interval: MakeInterval) -> dict[str, Any]:
+def _result(design: Design, variant: str, values: Array, interval: MakeInterval) -> dict[str, Any]:
     two_sided = design.task == "compare"
-    found: IntervalLike = interval(values, ("human", design.name, variant))
-    test = judge.against_chance(values, two_sided=two_sided)
+    found = interval(values, ("human", design.name, variant))
+    test = judgements.against_chance(values, two_sided=two_sided)
     return {
         "mean": _number(found.mean),
         "low": _number(found.low),
