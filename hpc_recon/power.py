@@ -204,7 +204,7 @@ def _write_images(study: Study, derived: Study) -> int:
     write_json(folder / "images.json", content)
     for line in power_pictures.lines(content, study):
         click.echo(line)
-    click.echo(f"written to {folder / 'images.csv'}, figures beside it; `report` shows them")
+    click.echo(f"written to {folder / 'images.csv'}, figures beside it; `report --redo` shows them")
     return 0
 
 

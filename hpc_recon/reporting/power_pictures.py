@@ -49,9 +49,10 @@ def lines(content: Mapping[str, Any], study: Study) -> Iterator[str]:
 
 def _made_of(content: Mapping[str, Any], study: Study) -> str:
     units = "all units" if content["units"] is None else content["units"]
+    n = content["draws"]
     return (
         f"{method_title(study, content['variant'])}, {dataset_title(study, content['dataset'])}: mean of "
-        f"{content['images']} images and {content['draws']} draws, from decoders of {units}"
+        f"{content['images']} images and {n} draw{'s' if n > 1 else ''}, from decoders of {units}"
     )
 
 

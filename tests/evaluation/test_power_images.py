@@ -114,7 +114,7 @@ def test_the_verb_writes_curves_that_the_report_shows(study, capsys):
     assert report._power_images(study, before, roi="VC") is None
     assert power._write_images(study, power_images.derive(study)) == 0
     printed = capsys.readouterr().out
-    assert "direct, natural: mean of 4 images and 1 draws, from decoders of all units" in printed
+    assert "direct, natural: mean of 4 images and 1 draw, from decoders of all units" in printed
     assert "the mean training image correlates" in printed
     assert "48 instead of 24 trials" in printed
     with (study.workspace / "power" / "images.csv").open(newline="") as file:
