@@ -1,6 +1,6 @@
 """Draw how seconds grow with units, voxels, stimuli, images and threads, from what other benchmarks measured.
 
-    python benchmarks/plot_review.py      # benchmarks/results/{growth,review,verb}.json -> docs/pictures/performance.svg
+    python benchmarks/plot_review.py  # benchmarks/results/{growth,review,verb}.json -> docs/pictures/performance.svg
 
 Units, voxels and stimuli are those of `bench_growth.py`, images of `bench_review.py`, threads of `bench_verb.py`.
 """
