@@ -14,7 +14,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import NullFormatter
 from plot_fit import OURS, STYLE
 
 HERE = Path(__file__).resolve().parent
@@ -34,7 +34,7 @@ def curves(growth, review, verb):
              "µs a unit")
             for key, title in (("n_voxels", "voxels"), ("n_samples", "stimuli"))
         ),
-        ("reconstruct: images made together", "images", [p["images"] for p in images],
+        ("reconstruct: images", "images", [p["images"] for p in images],
          [p["cpu_seconds"] for p in images], "CPU s"),
         ("fit: threads of a worker", "threads", [int(n) for n in threads], [own["command"] for own in threads.values()],
          "s"),
@@ -42,7 +42,7 @@ def curves(growth, review, verb):
 
 
 def figure(growth, review, verb):
-    """Return the figure: one panel a curve, both axes logarithmic, each from the lowest to the highest measured."""
+    """Return the figure: one panel a curve, both axes logarithmic, the lowest and the highest value in figures."""
     drawn = Figure(figsize=SIZE, layout="constrained")
     panels = drawn.subplots(2, 3).ravel()
     for axes, (title, name, x, y, unit) in zip(panels, curves(growth, review, verb), strict=False):
@@ -52,8 +52,9 @@ def figure(growth, review, verb):
         ends = sorted({x[0], x[len(x) // 2], x[-1]})
         axes.set_xticks(ends, [f"{value:,}" for value in ends])
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-        axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        levels = sorted({min(y), max(y)})
+        axes.set_yticks(levels, [f"{value:.3g}" if value < 100 else f"{value:,.0f}" for value in levels])
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.grid()
     panels[-1].axis("off")
     return drawn
