@@ -2,8 +2,7 @@
 
 Simulates a study, then runs `extract`, `fit`, `decode`, `reconstruct`, `evaluate` and `report`, one worker with one
 thread. For each: seconds by the clock and of CPU (start of the worker included), seconds of its tiles alone, peak
-memory of a
-tile, bytes that its processes read and wrote, and three limits measured or counted in the same run:
+memory of a tile, bytes that its processes read and wrote, and three limits measured or counted in the same run:
 
 - arithmetic: necessary operations at the rate of a matrix product (numpy, float32, one thread);
 - memory: bytes that must pass through memory once, at the rate of numpy's triad;

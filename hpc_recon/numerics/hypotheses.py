@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from hpc_recon.core.array import Array
 
@@ -71,6 +70,8 @@ def signed_rank(differences: Array) -> SignedRank:
     SignedRank
         p = 1 where every difference is 0: nothing speaks against chance.
     """
+    from scipy import stats  # here: it takes a second of CPU, and reports read results without a test
+
     kept = _finite(differences)
     if not len(kept):
         nan = float("nan")
@@ -90,6 +91,8 @@ def _exact(moved: Array) -> tuple[float, float]:
 
     The number of signs that give a sum is counted rank by rank; ranks of ties are halves, so all are doubled.
     """
+    from scipy import stats
+
     ranks = np.rint(2 * stats.rankdata(np.abs(moved))).astype(np.int64)  # (n,)
     ways = np.zeros(int(ranks.sum()) + 1)
     ways[0] = 1.0
@@ -135,6 +138,8 @@ def rank_biserial(differences: Array) -> float:
     moved = _moved(kept)
     if not len(moved):
         return 0.0
+    from scipy import stats
+
     ranks = stats.rankdata(np.abs(moved))
     return float((np.sign(moved) * ranks).sum() / ranks.sum())
 
@@ -242,6 +247,8 @@ def _effect(effect: float, error: float, df: int, *, n_units: int, rounding: flo
         F, share = (float("nan"), float("nan")) if nothing else (float("inf"), 1.0)
         return Effect(F, df, df_error, float("nan") if nothing else 0.0, share)
     F = float(effect / df / (error / df_error))
+    from scipy import stats
+
     return Effect(F, df, df_error, float(stats.f.sf(F, df, df_error)), float(effect / (effect + error)))
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 from scipy.optimize import elementwise
+from scipy.special import ndtr, ndtri
 
 from hpc_recon.core.array import Array
 
@@ -45,7 +45,7 @@ class Curves:
         shape = (len(self.a),) + (1,) * sizes.ndim
         a, b = self.a.reshape(shape), self.b.reshape(shape)
         rise = a * np.sqrt(sizes / (sizes + b))
-        return np.asarray(stats.norm.cdf(rise) if self.link == "identification" else rise)
+        return np.asarray(ndtr(rise) if self.link == "identification" else rise)
 
 
 def fit(n: Array, values: Array, *, link: Link) -> Curves:
@@ -77,7 +77,7 @@ def fit(n: Array, values: Array, *, link: Link) -> Curves:
     if len(np.unique(sizes)) < 2 or sizes.min() <= 0:
         raise ValueError(f"a curve needs two different sizes above 0, got {sizes.tolist()}")
     if link == "identification":
-        wanted = stats.norm.ppf(np.clip(wanted, _ROOM, 1 - _ROOM))
+        wanted = ndtri(np.clip(wanted, _ROOM, 1 - _ROOM))
     most = 1.0 if link == "correlation" else np.inf
 
     def best_a(log_b: Array, rows: Array) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from scipy import stats
+from scipy.special import ndtr
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
@@ -170,7 +170,7 @@ def _half(curve: Curve) -> str:
 def value_at(curve: Curve, x: Array) -> Array:
     """Return the value of a fitted curve at sizes: see `numerics.saturation`."""
     rise = curve["a"] * np.sqrt(x / (x + curve["b"]))
-    return np.asarray(stats.norm.cdf(rise) if curve["metric"].startswith("identification") else rise)
+    return np.asarray(ndtr(rise) if curve["metric"].startswith("identification") else rise)
 
 
 def aligned(texts: Sequence[tuple[str, ...]]) -> Iterator[str]:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from scipy import stats
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
@@ -220,6 +219,8 @@ def _scatter(points: Sequence[tuple[str, float, float]], title: str) -> Panel:
 
 
 def _against(x: Array, y: Array, name: str, where: str) -> Panel:
+    from scipy import stats  # a second of CPU, for a figure that few reports show
+
     title = f"{name.capitalize()} and identification"
     found = stats.spearmanr(x, y)
     told = f"Spearman's r {found.statistic:.2f}, p {found.pvalue:.2g}, {len(x)} images"

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 
 
@@ -38,21 +36,3 @@ def test_rates_are_positive_and_leave_no_file(tmp_path) -> None:
     assert set(found) == {"arithmetic", "memory", "write", "read"}
     assert all(rate > 0 for rate in found.values())
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.slow
-def test_at_toy_size(tmp_path, capsys, monkeypatch) -> None:
-    import bench_review
-
-    for name in ("HPC_RECON_PEER_PYTHON", "HPC_RECON_BDPY_PYTHON"):
-        monkeypatch.delenv(name, raising=False)
-    assert bench_review.main(["--toy", "--folder", str(tmp_path), "--output", str(tmp_path / "review.json")]) == 0
-    content = json.loads((tmp_path / "review.json").read_text())
-    assert content == json.loads(capsys.readouterr().out)
-    for verb in bench_review.VERBS:
-        own = content["stages"][verb]
-        assert own["bytes_read"] > 0
-        assert own["share_of_limit"]["tile_seconds"] > 0
-        assert own["seconds"] > own["tile_seconds"] > 0
-    assert set(content["stages"]["fit"]["peer_seconds"]) == {"scikit-learn"}
-    assert not [path for path in tmp_path.iterdir() if path.is_dir()]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import matplotlib.image
 import pandas as pd
 import pytest
@@ -153,3 +156,16 @@ def test_figures_are_files_too_and_equal_each_time(study, tmp_path):
     assert picture.shape[1] > 600
     assert picture[..., :3].std() > 0
     assert files[1].read_bytes().startswith(b"%PDF")
+
+
+def test_what_a_report_imports_holds_no_statistical_tests() -> None:
+    """They take a second of CPU at every start, and are needed for one figure alone."""
+    program = (
+        "import sys\n"
+        "from hpc_recon.evaluation import anova\n"
+        "from hpc_recon.reporting import page, power, study_figures, tables\n"
+        "assert all((anova, page, power, study_figures, tables))\n"
+        "print('scipy.stats' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout == "False\n"
