@@ -31,7 +31,7 @@ def test_a_curve_counts_the_units_that_vary(make_study):
     values = np.sqrt(np.array(sizes) / (np.array(sizes) + 200))[None, :, None] * units + np.zeros((3, 1, 1))
     values[0, 0, :2] = np.nan
     study = make_study(power={"resamples": 100})
-    found = power_scores._curve(study, DESIGN, {"curve": "images"}, sizes, values, link="correlation")
+    found = power_scores.curve_of(study, DESIGN, {"curve": "images"}, sizes, values, link="correlation")
     assert (found["n_units"], found["n_missing"], found["n_draws"]) == (28, 2, 3)
     assert found["a"] == pytest.approx(units[2:].mean(), rel=1e-3)
     assert found["b"] == pytest.approx(200, rel=1e-2)
