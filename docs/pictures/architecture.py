@@ -59,9 +59,10 @@ def rows() -> list[tuple[str, str, list[tuple[str, list[str]]]]]:
 
 def draw() -> str:
     """Return the picture as SVG."""
-    layer_of = {name: layer for layer, _, boxes in rows() for name, _ in boxes}
+    layers = rows()
+    layer_of = {name: layer for layer, _, boxes in layers for name, _ in boxes}
     parts, y = [], MARGIN
-    for layer, heading, boxes in rows():
+    for layer, heading, boxes in layers:
         parts.append(_text(MARGIN, y + 12, f"Layer {layer} · {heading}", size=13, fill="#333", weight="bold"))
         y += 22
         a_line = (WIDTH - 2 * MARGIN + GAP) // (BOX + GAP)

@@ -81,7 +81,7 @@ def distances(X: Array, Y: Array) -> Array:
     """Return the distances of z-scored voxels divided by the root of the degrees of freedom (n_source, n_target).
 
     >>> Z = np.array([[-1.0, 1.0, 0.0], [1.0, -1.0, 0.0]]) / np.sqrt(2)
-    >>> distances(Z, Z[:, :1]).ravel().tolist()  # the same, the opposite, a constant voxel
+    >>> distances(Z, Z[:, :1]).ravel().round(6).tolist()  # the same, the opposite, a constant voxel
     [0.0, 2.0, 1.0]
     """
     X, Y = X.astype(np.float64), Y.astype(np.float64)
