@@ -32,7 +32,7 @@ from hpc_recon.methods.content_converter import ContentConverter, Judge
 from hpc_recon.nets import devices
 from hpc_recon.numerics.converter import Block
 from hpc_recon.numerics.stats import mean_and_scale, standardise
-from hpc_recon.stores import arrays, brain, images, items, layout
+from hpc_recon.stores import arrays, brain, items, layout
 
 log = logging.getLogger(__name__)
 #: Columns of the table of losses.
@@ -121,15 +121,8 @@ def examples(study: Study, split: str) -> Examples:
     DataError
         If there are fewer than three stimuli.
     """
-    options, table = blocks.options_of(study), images.read_table(layout.workspace_of(study))
-    source = reading.presented(study, seen_by(split))
-    paired = pairing.pair(
-        source,
-        source,
-        categories=dict(zip(table.labels, table.category, strict=True)),
-        n_pairs=options.samples,
-        shuffle_seed=sampling.seed_of(study.seed, "convert", split) if options.shuffle else None,
-    )
+    options, source = blocks.options_of(study), reading.presented(study, seen_by(split))
+    paired = pairing.pair(source, source, **reading.rules(study, split))
     X = reading.samples(study, seen_by(split), paired.source, None)
     row = brain.stimulus_rows(layout.workspace_of(study), [source.labels[i] for i in paired.target])
     if options.average:

@@ -16,7 +16,7 @@ from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.tiles import Tile
 from hpc_recon.numerics import alignment, converter, transport
 from hpc_recon.numerics.stats import mean_and_scale, standardise
-from hpc_recon.stores import images, layout
+from hpc_recon.stores import layout
 
 
 def pairs(study: Study, split: str) -> pairing.Paired:
@@ -27,15 +27,8 @@ def pairs(study: Study, split: str) -> pairing.Paired:
     DataError
         As `pairing.pair`.
     """
-    options, table = blocks.options_of(study), images.read_table(layout.workspace_of(study))
-    return pairing.pair(
-        reading.presented(study, seen_by(split)),
-        reading.presented(study, owner(split)),
-        categories=dict(zip(table.labels, table.category, strict=True)),
-        n_pairs=options.samples,
-        common=options.stimuli == "common",
-        shuffle_seed=seed_of(study.seed, "convert", split) if options.shuffle else None,
-    )
+    source, target = (reading.presented(study, subject) for subject in (seen_by(split), owner(split)))
+    return pairing.pair(source, target, **reading.rules(study, split))
 
 
 def penalties(study: Study, n_pairs: int) -> tuple[float, ...]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from hpc_recon.conversion import pairing
+from hpc_recon.conversion import blocks, pairing
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
-from hpc_recon.stores import arrays, layout, tables
+from hpc_recon.core.sampling import seed_of
+from hpc_recon.stores import arrays, images, layout, tables
 
 
 def presented(study: Study, subject: str) -> pairing.Presented:
@@ -16,6 +19,17 @@ def presented(study: Study, subject: str) -> pairing.Presented:
     columns = tables.read_checked(layout.workspace_of(study), ref)
     when = {name: [float(x) for x in columns[name]] for name in ("session", "run") if _complete(columns.get(name))}
     return pairing.Presented(subject, tuple(str(label) for label in columns["label"]), when)
+
+
+def rules(study: Study, *drawn: str) -> dict[str, Any]:
+    """Return how `pairing.pair` and `pairing.together` choose samples, as the study says; `drawn` names the shuffle."""
+    options, table = blocks.options_of(study), images.read_table(layout.workspace_of(study))
+    return {
+        "categories": dict(zip(table.labels, table.category, strict=True)),
+        "n_pairs": options.samples,
+        "common": options.stimuli == "common",
+        "shuffle_seed": seed_of(study.seed, "convert", *drawn) if options.shuffle else None,
+    }
 
 
 def samples(study: Study, subject: str, rows: Array | None, voxels: Array | None) -> Array:

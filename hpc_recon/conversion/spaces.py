@@ -15,11 +15,10 @@ from hpc_recon.conversion import blocks, pairing, reading
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
 from hpc_recon.core.convert_options import owner, seen_by
-from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.tiles import Tile
 from hpc_recon.numerics import alignment
 from hpc_recon.numerics.stats import mean_and_scale, standardise
-from hpc_recon.stores import arrays, images, layout
+from hpc_recon.stores import arrays, layout
 
 
 def together(study: Study) -> pairing.Together:
@@ -30,14 +29,8 @@ def together(study: Study) -> pairing.Together:
     DataError
         As `pairing.together`.
     """
-    options, table = blocks.options_of(study), images.read_table(layout.workspace_of(study))
-    return pairing.together(
-        [reading.presented(study, subject) for subject in study.subjects],
-        categories=dict(zip(table.labels, table.category, strict=True)),
-        n_pairs=options.samples,
-        common=options.stimuli == "common",
-        shuffle_seed=seed_of(study.seed, "convert", "spaces") if options.shuffle else None,
-    )
+    presented = [reading.presented(study, subject) for subject in study.subjects]
+    return pairing.together(presented, **reading.rules(study, "spaces"))
 
 
 def write_space(study: Study, tile: Tile) -> list[Path]:

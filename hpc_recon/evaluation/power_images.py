@@ -183,7 +183,9 @@ def collect(study: Study, subject: str, roi: str) -> list[Curve]:
     found, draws = sizes_of(study, chosen, subject), chosen.options.draws
     n_voxels = shapes.read(study).n_voxels(subject, roi)
     whole = _scored(made, chosen.variant, (f"{subject}-all", roi, chosen.dataset))
-    named = {(p.curve, p.amount, p.draw): name for name, p in subsets.parts(found, chosen.options)}
+    named: dict[tuple[str, float, int], str] = {
+        (p.curve, p.amount, p.draw): name for name, p in subsets.parts(found, chosen.options)
+    }
     axes: dict[str, tuple[float, ...]] = {
         "images": (*map(float, found.images), float(found.n_stimuli)),
         "repeats": (*found.means, found.mean_repeats),
@@ -192,7 +194,7 @@ def collect(study: Study, subject: str, roi: str) -> list[Curve]:
     curves = []
     for curve, amounts in found.parts.items():
         sets = [
-            [(f"{subject}-{named[curve, amount, draw]}", roi, chosen.dataset) for amount in amounts]  # type: ignore[index]
+            [(f"{subject}-{named[curve, amount, draw]}", roi, chosen.dataset) for amount in amounts]
             for draw in range(1, draws + 1)
         ]
         curves.append(_curve(made, chosen.variant, curve, axes[curve], sets=sets, whole=whole))

@@ -37,7 +37,17 @@ def most_active(X: Array, n: int, *, by: Literal["mean", "t"] = "mean") -> Array
     >>> most_active(X, 2).tolist(), most_active(X, 2, by="t").tolist()
     ([1, 2], [0, 2])
     """
-    mean, scale = mean_and_scale(X)
+    return largest(*mean_and_scale(X), n, by=by)
+
+
+def largest(mean: Array, scale: Array, n: int, *, by: Literal["mean", "t"]) -> Array:
+    """Return `most_active` where the mean and deviation of each voxel are known, whatever the degrees of freedom.
+
+    Parameters
+    ----------
+    mean, scale : (n_voxels,)
+        `scale` is 0 for constant voxels.
+    """
     size = mean if by == "mean" else np.divide(mean, scale, out=np.zeros_like(mean), where=scale > 0)
     ranked = np.argsort(np.where(scale > 0, -size, np.inf), kind="stable")
     return np.sort(ranked[: min(n, int((scale > 0).sum()))]).astype(np.int64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -17,7 +16,8 @@ from hpc_recon.core.train_options import EndToEndTraining
 from hpc_recon.numerics.population import population_statistics
 from hpc_recon.stores import arrays, brain, layout, tables
 from hpc_recon.training import pictures
-from hpc_recon.training.order import CHUNK, Order, offsets
+from hpc_recon.training.buffers import Held, held
+from hpc_recon.training.order import Order, offsets
 from hpc_recon.training.selection import chosen
 
 
@@ -144,14 +144,28 @@ def scaling_of(study: Study, samples: Samples) -> Scaling:
 
 def in_buffer(options: EndToEndTraining, *, n_samples: int, n_voxels: int, n_images: int) -> int:
     """Return how many samples are in memory at once: all if they fit with their images, else what fits twice."""
-    image, sample = 3 * options.image_size**2, 4 * n_voxels
-    if n_samples * sample + min(n_samples, n_images) * image <= options.buffer_bytes:
-        return n_samples
-    return max(CHUNK, options.buffer_bytes // (2 * (sample + image)) // CHUNK * CHUNK)
+    image = 3 * options.image_size**2
+    return held(n_samples, n_images, sample_bytes=4 * n_voxels, shown_bytes=image, room=options.buffer_bytes)
+
+
+class Scaled:
+    """What streams of z-scored samples tell a trainer, and a checkpoint."""
+
+    scaling: Scaling
+
+    @property
+    def n_inputs(self) -> int:
+        """Voxels of a sample."""
+        return len(self.scaling.mean)
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """The scaling, as a checkpoint holds it."""
+        return self.scaling.arrays()
 
 
 @dataclass
-class PairedStream:
+class PairedStream(Scaled):
     """Batches by number of the step; from several threads at once, if need be.
 
     At most two buffers are in memory: the one that is being learnt from, and the next one.
@@ -166,18 +180,7 @@ class PairedStream:
     read_samples: Callable[[Array], Array]
     read_images: Callable[[Array], Array]
     seed: int
-    _held: dict[tuple[int, int], tuple[Array, Array, Array]] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def n_inputs(self) -> int:
-        """Voxels of a sample."""
-        return len(self.scaling.mean)
-
-    @property
-    def arrays(self) -> dict[str, Array]:
-        """The scaling, as a checkpoint holds it."""
-        return self.scaling.arrays()
+    _held: Held[tuple[Array, Array, Array]] = field(default_factory=Held)
 
     def batch(self, step: int) -> dict[str, Array]:
         """Return `voxels` (n, n_voxels) float32, z-scored, and `images` (n, 3, crop, crop) uint8 BGR, of a step."""
@@ -211,15 +214,14 @@ class PairedStream:
         whole = self.order.in_buffer >= self.order.n
         members = self.order.buffers(number[0])[number[1]]
         key = (0, 0) if whole and not self.order.every_pass else number
-        with self._lock:
-            if key not in self._held:
-                while len(self._held) > 1:
-                    self._held.pop(min(self._held))
-                places = np.sort(members)
-                back = np.searchsorted(places, members)
-                rows, which = np.unique(self.stimuli[members], return_inverse=True)
-                self._held[key] = (self.read_samples(places)[back], self.read_images(rows), which)
-            return self._held[key]
+
+        def read() -> tuple[Array, Array, Array]:
+            places = np.sort(members)
+            back = np.searchsorted(places, members)
+            rows, which = np.unique(self.stimuli[members], return_inverse=True)
+            return self.read_samples(places)[back], self.read_images(rows), which
+
+        return self._held.get(key, read)
 
 
 def stream(study: Study, name: str, split: str, roi: str, *, scaling: Scaling | None = None) -> PairedStream:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -12,11 +11,13 @@ from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
 from hpc_recon.core.latent_layer_options import LatentLayerTraining
 from hpc_recon.core.sampling import seed_of
+from hpc_recon.numerics import activity
 from hpc_recon.stores import brain, layout
 from hpc_recon.stores.items import true_features
 from hpc_recon.training import data
-from hpc_recon.training.data import Samples, Scaling
-from hpc_recon.training.order import CHUNK, Order
+from hpc_recon.training.buffers import Held, held
+from hpc_recon.training.data import Samples, Scaled, Scaling
+from hpc_recon.training.order import Order
 
 
 def options_of(study: Study, name: str) -> LatentLayerTraining:
@@ -33,10 +34,7 @@ def layers_of(study: Study, options: LatentLayerTraining) -> tuple[str, ...]:
 
 def in_buffer(options: LatentLayerTraining, *, n_samples: int, n_voxels: int, n_numbers: int) -> int:
     """Return how many samples are in memory at once: all if they fit with their latents, else what fits twice."""
-    each = 4 * (n_voxels + n_numbers)
-    if n_samples * each <= options.buffer_bytes:
-        return n_samples
-    return max(CHUNK, options.buffer_bytes // (2 * each) // CHUNK * CHUNK)
+    return held(n_samples, n_samples, sample_bytes=4 * n_voxels, shown_bytes=4 * n_numbers, room=options.buffer_bytes)
 
 
 def scaling_of(study: Study, options: LatentLayerTraining, samples: Samples) -> Scaling:
@@ -50,17 +48,15 @@ def scaling_of(study: Study, options: LatentLayerTraining, samples: Samples) -> 
     known = data.scaling_of(study, samples)
     used = known.scale > 0
     if options.most_active is not None:
-        varies = np.where(used, known.scale, 1.0)
-        size = known.mean if options.most_active.by == "mean" else known.mean / varies
-        ranked = np.argsort(np.where(used, -size, np.inf), kind="stable")
-        used[ranked[options.most_active.voxels :]] = False
+        active = options.most_active
+        used = np.isin(np.arange(len(used)), activity.largest(known.mean, known.scale, active.voxels, by=active.by))
     if options.inputs == "stored":
         return Scaling(np.zeros_like(known.mean), used.astype(np.float64), known.n_averaged)
     return Scaling(known.mean, np.where(used, known.scale, 0.0), known.n_averaged)
 
 
 @dataclass
-class LatentStream:
+class LatentStream(Scaled):
     """Batches by number of the step; from several threads at once, if need be. At most two buffers are in memory."""
 
     size: int
@@ -71,18 +67,7 @@ class LatentStream:
     #: Read samples by ascending place (n, n_voxels), and latents by row of the stimulus table (n, d).
     read_samples: Callable[[Array], Array]
     read_latents: Callable[[Array], Array]
-    _held: dict[tuple[int, int], tuple[Array, Array]] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def n_inputs(self) -> int:
-        """Voxels of a sample."""
-        return len(self.scaling.mean)
-
-    @property
-    def arrays(self) -> dict[str, Array]:
-        """The scaling, as a checkpoint holds it."""
-        return self.scaling.arrays()
+    _held: Held[tuple[Array, Array]] = field(default_factory=Held)
 
     def batch(self, step: int) -> dict[str, Array]:
         """Return `voxels` (n, n_voxels) and `latents` (n, d) of a step, float32."""
@@ -104,13 +89,10 @@ class LatentStream:
         """Return samples and latents of a buffer by place, and the rows of these in the order of that pass."""
         members = self.order.buffers(number[0])[number[1]]
         key = (0, 0) if self.order.in_buffer >= self.order.n else number  # all are held once for all passes
-        with self._lock:
-            places = np.sort(members)
-            if key not in self._held:
-                while len(self._held) > 1:
-                    self._held.pop(min(self._held))
-                self._held[key] = (self.read_samples(places), self.read_latents(self.stimuli[places]))
-            samples, latents = self._held[key]
+        places = np.sort(members)
+        samples, latents = self._held.get(
+            key, lambda: (self.read_samples(places), self.read_latents(self.stimuli[places]))
+        )
         return samples, latents, np.searchsorted(places, members)
 
 

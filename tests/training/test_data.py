@@ -40,7 +40,7 @@ def test_samples_are_z_scored_as_one_set_and_images_are_their_own(made):
 def test_a_pass_sees_every_sample_once_whatever_the_buffer(made, monkeypatch):
     study, written = made
     monkeypatch.setattr("hpc_recon.training.order.CHUNK", 8)
-    monkeypatch.setattr("hpc_recon.training.data.CHUNK", 8)
+    monkeypatch.setattr("hpc_recon.training.buffers.CHUNK", 8)
     small = study.train["e2e"].model_copy(update={"buffer_bytes": 2**16})
     study = study.model_copy(update={"train": {"e2e": small}})
     stream = data.stream(study, "e2e", "S1", "VC")
