@@ -50,10 +50,10 @@ DASK = {
     # dask keeps this many messages of every worker, and of each log: with 1,000 (its default) and 1,000 workers, memory
     # would grow by a million messages.
     "distributed.admin.low-level-log-length": 10,
+    # dask would end, after 15 s, what a lost worker belongs to: a job that may be back in the queue (pre-empted), or
+    # the process that is just starting another worker in its place, which a busy machine takes longer for.
+    "distributed.deploy.lost-worker-timeout": "10000 days",
 }
-#: As well, where workers are jobs: a job whose worker is lost may be back in the queue (pre-empted); dask-jobqueue
-#: would cancel it after 15 s and submit another one under its name.
-DASK_JOBS = {"distributed.deploy.lost-worker-timeout": "10000 days"}
 #: Clusters on this machine.
 HERE = ("local", "cuda")
 
@@ -340,7 +340,6 @@ def _open_jobs(place: Place, *, workspace: Path, lease: Lease) -> Iterator[Pool]
     )
     queue = SCHEDULERS[kind].queue()
     with (
-        dask.config.set(DASK_JOBS),
         expectations(workspace, owner.nonce, strict=place.strict_device),
         security.certificates(certificate_folder(workspace, owner.nonce)) as credentials,
     ):

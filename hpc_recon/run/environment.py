@@ -7,8 +7,10 @@ it starts). What is left are differences that may change last digits: such a nod
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import platform
+import queue
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +25,9 @@ from hpc_recon.core.places import RECEIPTS
 from hpc_recon.run import measure
 from hpc_recon.run.schedulers import node_name
 from hpc_recon.run.worker import SAME_VERSION, agree, nvidia_smi, versions, visible_gpus
+
+#: Workers say here what they have.
+ENVIRONMENT_TOPIC = "hpc_recon-environment"
 
 
 def families(libraries: Iterable[str]) -> str:
@@ -131,32 +136,37 @@ def differences(worker: dict[str, str], controller: dict[str, str]) -> list[str]
     ]
 
 
+@functools.lru_cache(maxsize=1)
+def introduce(worker: Any) -> None:
+    """Tell the controller of this worker's environment, before its first tile; once in a process."""
+    worker.log_event(ENVIRONMENT_TOPIC, describe())
+
+
 @dataclass
 class Inspector:
-    """Asks each worker once, when it has joined; says what differs, once for each host."""
+    """Hears what workers have, and says what differs, once for each host.
+
+    Workers speak by themselves: one that dies while it is asked would hold the controller up.
+    """
 
     client: Client
     say: Callable[[str], None]
-    seen: set[str] = field(default_factory=set)
+    heard: queue.SimpleQueue[dict[str, str]] = field(default_factory=queue.SimpleQueue)
     named: set[str] = field(default_factory=set)
     own: dict[str, str] = field(default_factory=describe)
 
+    def __post_init__(self) -> None:
+        self.client.subscribe_topic(ENVIRONMENT_TOPIC, lambda event: self.heard.put(event[1]))
+
     def look(self) -> None:
-        """Ask workers that joined since the last look."""
-        # The scheduler lives in this process: asking it over the network would cost as much as there are workers.
-        cluster: Any = self.client.cluster
-        joined = [address for address in list(cluster.scheduler.workers) if address not in self.seen]
-        if not joined:
-            return
-        self.seen.update(joined)
-        # A worker that leaves while it is asked counts as not asked: its successor will be.
-        answers: dict[str, Any] = self.client.run(describe, workers=joined, on_error="ignore")
-        for answer in answers.values():
-            found = differences(answer, self.own)
-            if found and answer["host"] not in self.named:
-                self.named.add(answer["host"])
+        """Say what was heard since the last look."""
+        while not self.heard.empty():
+            other = self.heard.get()
+            found = differences(other, self.own)
+            if found and other["host"] not in self.named:
+                self.named.add(other["host"])
                 self.say(
-                    f"the node {answer['host']} has another environment than this controller; results may differ in "
+                    f"the node {other['host']} has another environment than this controller; results may differ in "
                     f"their last digits: {'; '.join(found)}. Give both the same Python environment (`python:` in the "
                     "cluster file), or use nodes of one kind only: --strict-device"
                 )

@@ -30,7 +30,7 @@ from hpc_recon.core.files import is_storage_failure
 from hpc_recon.core.loading import load_study
 from hpc_recon.core.redaction import without_secrets
 from hpc_recon.core.tiles import Tile
-from hpc_recon.run import failures, measure
+from hpc_recon.run import environment, failures, measure
 from hpc_recon.run.draining import Drain
 from hpc_recon.run.failures import Epitaph, is_out_of_memory
 from hpc_recon.run.progress import StageProgress
@@ -81,6 +81,7 @@ def call(module: str, study_path: str, tile: Tile, xp: str = "auto") -> None:
     """
     worker = _worker()
     if worker is not None:
+        environment.introduce(worker)
         _leave_if_late(worker, tile)
         worker.log_event(STARTED_TOPIC, [tile.id, worker.address])
     os.environ["HPC_RECON_XP"] = xp

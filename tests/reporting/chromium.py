@@ -138,8 +138,10 @@ class Chromium:
 
     def open(self, path: Path) -> None:
         """Open a file as a page, and wait until it is complete."""
+        self.run("window.isLeft = true")  # a page that is opened again has the same address as the one that is left
         self.send("Page.navigate", url=path.as_uri())
-        self.wait(f"location.href === {json.dumps(path.as_uri())} && document.readyState === 'complete'")
+        here = f"location.href === {json.dumps(path.as_uri())}"
+        self.wait(f"!window.isLeft && {here} && document.readyState === 'complete'")
 
     def run(self, script: str) -> Any:
         """Evaluate JavaScript (a promise is awaited) and return its value."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from types import SimpleNamespace
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,18 +17,24 @@ from hpc_recon.run.environment import Inspector, describe, devices, differences,
 
 
 class FakeClient:
-    """Answers like a client whose workers come and go."""
+    """Hands on what workers say."""
 
-    def __init__(self, answers: dict[str, dict[str, str]]) -> None:
-        self.answers = answers
-        self.asked: list[list[str]] = []
-        self.cluster = SimpleNamespace(scheduler=SimpleNamespace(workers=answers))
+    def subscribe_topic(self, topic: str, handler: Callable[[tuple[float, Any]], None]) -> None:
+        assert topic == environment.ENVIRONMENT_TOPIC
+        self.hear = handler
 
-    def run(self, function: Any, *, workers: list[str], on_error: str) -> dict[str, Any]:
-        assert function is environment.describe
-        assert on_error == "ignore"
-        self.asked.append(list(workers))
-        return {address: self.answers[address] for address in workers}
+
+def test_a_worker_introduces_itself_once() -> None:
+    said: list[tuple[str, dict[str, str]]] = []
+
+    class Worker:
+        def log_event(self, topic: str, message: dict[str, str]) -> None:
+            said.append((topic, message))
+
+    process = Worker()
+    environment.introduce(process)
+    environment.introduce(process)
+    assert said == [(environment.ENVIRONMENT_TOPIC, describe())]
 
 
 def test_this_process_describes_itself() -> None:
@@ -47,17 +53,18 @@ def test_a_missing_package_is_a_difference() -> None:
     ]
 
 
-def test_each_worker_is_asked_once_and_each_host_named_once() -> None:
+def test_each_host_is_named_once() -> None:
     own = {"host": "login", "version of numpy": "2.4"}
-    client = FakeClient({"w1": {"host": "n1", "version of numpy": "2.4"}})
+    client = FakeClient()
     said: list[str] = []
     inspector = Inspector(client, said.append, own=own)
+    client.hear((0.0, {"host": "n1", "version of numpy": "2.4"}))
     inspector.look()
     assert said == []
-    client.answers |= {w: {"host": "n2", "version of numpy": "2.3"} for w in ("w2", "w3")}
+    for _ in range(2):
+        client.hear((0.0, {"host": "n2", "version of numpy": "2.3"}))
     inspector.look()
     inspector.look()
-    assert client.asked == [["w1"], ["w2", "w3"]]
     assert len(said) == 1
     assert "the node n2 has another environment" in said[0]
     assert "version of numpy: 2.3 (controller: 2.4)" in said[0]
