@@ -165,7 +165,7 @@ def make_sparse(root):
 
 def read_sparse(root):
     for name in ("a.mat", "b.mat"):
-        yield partial(sparse.read_sparse, root / name, "x")
+        yield partial(sparse.read_either, root / name, "x")
         yield partial(sparse.read_dense, root / name, "x")
 
 
@@ -228,7 +228,8 @@ def make_cifti(root):
 def read_cifti(root):
     def parcels():
         columns = surfaces.open_cifti(root / "a.dtseries.nii").grayordinates
-        surfaces.read_parcels(root / "b.dlabel.nii", columns)
+        _, _, own = surfaces.read_dense_labels(root / "b.dlabel.nii")
+        own.require_same(columns)
 
     return [lambda: surfaces.open_cifti(root / "a.dtseries.nii").read(), parcels]
 
@@ -284,7 +285,6 @@ def make_caffe(root):
         _part(1, b"net") + _part(100, _part(1, b"conv1") + _part(7, blob) + _part(7, legacy))
     )
     (root / "b.caffemodel").write_bytes(_part(2, _part(4, b"conv1") + _part(6, blob)) * 1 + _part(2, _part(4, b"x")))
-    (root / "c.binaryproto").write_bytes(bytes([8, 1, 16, 3, 24, 1, 32, 2]) + _part(5, data))
 
 
 def read_caffe(root):
@@ -295,7 +295,6 @@ def read_caffe(root):
 
     for name in "ab":
         yield partial(model, root / f"{name}.caffemodel")
-    yield partial(caffemodel.read_mean, root / "c.binaryproto")
 
 
 def make_images(root):

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import settings
 
 from hpc_recon.core import receipts
 from hpc_recon.core.config import Study
@@ -33,6 +34,9 @@ MINIMAL: dict[str, Any] = {
     "networks": {"pixels": {"architecture": "pixels", "layers": ["pixels"]}},
 }
 
+# Drawn examples are the same each time, and a busy machine is no failure.
+settings.register_profile("steady", deadline=None, derandomize=True, database=None)
+settings.load_profile("steady")
 
 #: Tests that mostly wait, for schedulers and for processes that are killed.
 WAITING = {"slurm", "sge", "faults"}

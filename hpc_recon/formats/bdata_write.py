@@ -1,4 +1,4 @@
-"""BData files written for bdpy, and several BData files read as one.
+"""BData files written for bdpy.
 
 The layout is described in `formats.bdata`; it is what bdpy 0.26 writes: a contiguous float64 dataset, fixed-length
 names, and a scalar text for each number of a vmap.
@@ -6,7 +6,7 @@ names, and a scalar text for each number of a vmap.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,7 @@ import numpy as np
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.files import replacing
-from hpc_recon.formats.bdata import BLOCK_BYTES, NO_LABEL, BData
-from hpc_recon.formats.selectors import Reading
+from hpc_recon.formats.bdata import BLOCK_BYTES
 
 
 @dataclass(frozen=True)
@@ -96,81 +95,6 @@ def write_bdata(
     return Path(path)
 
 
-class Stack:
-    """Several BData files with the same columns, read as one, samples below each other.
-
-    Numbers with a vmap are made to agree: where files use one number for two texts or two numbers for one text, the
-    first file's numbers stay, and later texts get their own number if it is free, else one above all others.
-
-    Parameters
-    ----------
-    parts
-        At least one file.
-
-    Raises
-    ------
-    DataError
-        If the files differ in their keys or metadata numbers; says which file, and where.
-    """
-
-    def __init__(self, parts: Sequence[BData]) -> None:
-        if not parts:
-            raise DataError("no BData file is given; name at least one")
-        self.parts = tuple(parts)
-        first = self.parts[0]
-        for part in self.parts[1:]:
-            _require_equal_metadata(first, part)
-        self.keys, self.descriptions = first.keys, first.descriptions
-        self.shape = (sum(part.shape[0] for part in self.parts), first.shape[1])
-        self.vmaps = tuple(key for key in first.vmaps if all(key in part.vmaps for part in self.parts))
-
-    def columns(self, selector: str, *, reading: Reading = "agreed") -> Array:
-        """Return the columns of a selector; see `BData.columns`."""
-        return self.parts[0].columns(selector, reading=reading)
-
-    def value(self, key: str) -> Array:
-        """Return the metadata numbers of a key; see `BData.value`."""
-        return self.parts[0].value(key)
-
-    def read(self, columns: str | Array | None = None, *, dtype: Any = np.float32) -> Array:
-        """Return all samples as stored, (n_samples, columns); see `BData.read`. Numbers are not made to agree."""
-        return np.concatenate([part.read(columns, dtype=dtype) for part in self.parts])
-
-    def label(self, key: str, *, column: int | None = None) -> tuple[str, ...]:
-        """Return the text of each sample; see `BData.label`."""
-        return tuple(text for part in self.parts for text in part.label(key, column=column))
-
-    def numbers(self, key: str, *, column: int | None = None) -> Array:
-        """Return the column of a key, (n_samples,) float64; where it has a vmap, equal texts have equal numbers."""
-        if key not in self.vmaps:
-            return np.concatenate([part.numbers(key, column=column) for part in self.parts])
-        number = {text: value for value, text in self.vmap(key, column=column).items()}
-        return np.array([np.nan if text == NO_LABEL else number[text] for text in self.label(key, column=column)])
-
-    def vmap(self, key: str, *, column: int | None = None) -> dict[float, str]:
-        """Return number to text, of the texts that samples have, after `numbers` made them agree."""
-        found = []
-        for part in self.parts:
-            vmap = part.vmap(key, part.numbers(key, column=column))
-            if NO_LABEL in vmap.values():
-                raise DataError(
-                    f"{part.path} has a text {NO_LABEL!r} in the vmap of {key!r}, which means none; rename it"
-                )
-            found.append(vmap)
-        merged: dict[float, str] = {}
-        taken: set[str] = set()
-        free = float(np.floor(max((value for vmap in found for value in vmap), default=0.0))) + 1
-        for vmap in found:
-            for value, text in vmap.items():
-                if text in taken:
-                    continue
-                if value in merged:
-                    value, free = free, free + 1
-                merged[value] = text
-                taken.add(text)
-        return merged
-
-
 def _spans(blocks: Mapping[str, Any]) -> tuple[dict[str, tuple[int, int]], int]:
     """Return the columns of each block, and the number of samples."""
     spans: dict[str, tuple[int, int]] = {}
@@ -227,15 +151,3 @@ def _require_vmap(name: str, vmap: Mapping[float, str], blocks: Mapping[str, Any
     empty = [number for number, text in vmap.items() if not text or "\0" in text]
     if empty:
         raise DataError(f"the vmap {name!r} has an empty text, or one with a null character, for {empty[0]}")
-
-
-def _require_equal_metadata(first: BData, other: BData) -> None:
-    if set(first.keys) != set(other.keys) or first.shape[1] != other.shape[1]:
-        differing = sorted(set(first.keys) ^ set(other.keys))[:10]
-        raise DataError(
-            f"{first.path} and {other.path} cannot be stacked: {first.shape[1]} and {other.shape[1]} columns, and keys "
-            f"that only one has: {', '.join(differing) or 'none'}; stack files with the same voxels"
-        )
-    for key in first.keys:
-        if not np.array_equal(first.value(key), other.value(key), equal_nan=True):
-            raise DataError(f"{first.path} and {other.path} cannot be stacked: the metadata {key!r} differ")

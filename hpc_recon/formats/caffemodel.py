@@ -1,4 +1,4 @@
-"""Weights of Caffe networks (`.caffemodel`) and mean images (`.binaryproto`), read without Caffe.
+"""Weights of Caffe networks (`.caffemodel`), read without Caffe.
 
 Field numbers are those of BVLC/caffe, `src/caffe/proto/caffe.proto`: a `NetParameter` has layers of the present kind
 (`layer`, 100), of the older one (`layers`, 2), or of the oldest one inside the older; each has a name and blobs; a
@@ -132,27 +132,6 @@ def open_caffemodel(path: Path) -> CaffeModel:
             "beside it is the description of the network, not its weights"
         )
     return CaffeModel(name, MappingProxyType(layers))
-
-
-def read_mean(path: Path) -> Array:
-    """Read a mean image (`.binaryproto`).
-
-    Returns
-    -------
-    Array
-        (channels, height, width) float32 or float64; Caffe's channels are B, G, R on 0-255.
-
-    Raises
-    ------
-    DataError
-        If the file is not one blob of one image.
-    """
-    wire = _map(path)
-    blob = _blob(wire, 0, len(wire.data))
-    shape = blob.shape[1:] if len(blob.shape) == 4 and blob.shape[0] == 1 else blob.shape
-    if len(shape) != 3 or 0 in shape:
-        raise DataError(f"{path} must hold one image, (1, channels, height, width), but holds a blob {blob.shape}")
-    return blob.read().reshape(shape)
 
 
 def _map(path: Path) -> Wire:

@@ -94,8 +94,8 @@ def from_value(value: matlab.Value, where: str) -> Sparse | None:
     return Sparse(index, values, shape, float(background[0]))
 
 
-def read_sparse(path: Path, key: str) -> Sparse:
-    """Read a sparse array; a plain array of numbers becomes one.
+def read_either(path: Path, key: str) -> Sparse | Array:
+    """Read a sparse array as it is, and a plain array of numbers as that.
 
     Raises
     ------
@@ -104,21 +104,11 @@ def read_sparse(path: Path, key: str) -> Sparse:
     """
     value = matlab.read_value(path, key)
     if isinstance(value, np.ndarray):
-        return from_dense(value)
-    return _sparse(value, path, key)
-
-
-def _sparse(value: matlab.Value, path: Path, key: str) -> Sparse:
+        return value
     found = from_value(value, f"{key} in {path}")
     if found is None:
         raise DataError(f"{key} in {path} is neither an array of numbers nor a SparseArray (no {MARKER})")
     return found
-
-
-def read_either(path: Path, key: str) -> Sparse | Array:
-    """Read a sparse array as it is, and a plain array of numbers as that; errors as `read_sparse`."""
-    value = matlab.read_value(path, key)
-    return value if isinstance(value, np.ndarray) else _sparse(value, path, key)
 
 
 def n_stored(path: Path, key: str) -> tuple[int, bool] | None:

@@ -346,20 +346,6 @@ def read_dense_labels(path: Path) -> tuple[Array, dict[int, str], Grayordinates]
         return _checked_labels(np.asarray(image.dataobj)[0], names, path), names, own
 
 
-def read_parcels(path: Path, grayordinates: Grayordinates) -> dict[str, Array]:
-    """Read the parcels of a `.dlabel.nii` file as ROIs: name -> (n_columns,) bool. Label 0 is outside.
-
-    Raises
-    ------
-    DataError
-        If the file is damaged, has several maps, or describes other grayordinates than the run.
-    """
-    labels, names, own = read_dense_labels(path)
-    own.require_same(grayordinates)
-    numbers = [int(number) for number in np.unique(labels) if number != 0]
-    return {names[number]: labels == number for number in numbers}
-
-
 def write_cifti(path: Path, values: Array, grayordinates: Grayordinates, names: Sequence[str]) -> None:
     """Write maps as `.dscalar.nii`, float32.
 

@@ -41,26 +41,6 @@ EIGEN_PER_SECOND = 3e10
 Z_SCORE_PER_SECOND = 1.2e8
 
 
-def fold_predictions(shared: Shared, Z: Array, targets: Array, alphas: Sequence[float]) -> Array:
-    """Return predictions (n_alphas, n_test, n_units) of held-out items on the z-scored scale, intercept left out.
-
-    Parameters
-    ----------
-    shared
-        Of the training samples of the fold.
-    Z : (n_test, n_voxels)
-        Items z-scored with the statistics of those samples.
-    targets : (n_units, n_stimuli)
-        Of the training stimuli, z-scored.
-
-    Notes
-    -----
-    For many units call `shared.item_maps(Z, alphas)` once, then its `predict` (or `squared_errors`, which does not
-    hold all predictions) for each block of units: the factorisations are in the first of them.
-    """
-    return shared.item_maps(Z, alphas).predict(targets)
-
-
 def fold_errors(
     X: Array,
     Y: Array,

@@ -67,7 +67,7 @@ def test_both_spellings_give_all_parts(path, spelling) -> None:
     assert found.label("stimulus_name") == ("a", "é", "n/a", "a", "c")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_rows_and_columns_are_those_of_numpy_however_the_file_is_stored(tmp_path_factory, data) -> None:
     path = tmp_path_factory.mktemp("read") / "a.h5"

@@ -3,13 +3,11 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from hpc_recon.core.errors import DataError
 from hpc_recon.formats import bdata_write
 from hpc_recon.formats.bdata import BData
-from hpc_recon.formats.bdata_write import Row, Stack, write_bdata
+from hpc_recon.formats.bdata_write import Row, write_bdata
 
 VOXELS = np.random.default_rng(0).standard_normal((4, 3))
 NUMBER = np.array([1.0, 2.0, np.nan, 1.0])
@@ -72,55 +70,3 @@ def test_what_cannot_be_stored_is_refused_and_leaves_nothing(path, blocks, optio
     with pytest.raises(DataError, match=message):
         write_bdata(path, blocks, **options)
     assert not list(path.parent.iterdir())
-
-
-def part(path, numbers, vmap):
-    values = np.array(numbers, dtype=np.float64)
-    voxels = np.arange(values.size * 2.0).reshape(-1, 2)
-    return BData(write_bdata(path, {"VoxelData": voxels, "name": values}, vmaps={"name": vmap}))
-
-
-def test_clashing_vmaps_are_renumbered(tmp_path) -> None:
-    first = part(tmp_path / "1.h5", [1, 2, np.nan], {1: "a", 2: "b"})
-    second = part(tmp_path / "2.h5", [1, 2, 3, 1], {1: "b", 2: "c", 3: "d"})
-    stack = Stack([first, second])
-    assert stack.shape == (7, 3)
-    assert stack.label("name") == ("a", "b", "n/a", "b", "c", "d", "b")
-    assert stack.vmap("name") == {1.0: "a", 2.0: "b", 4.0: "c", 3.0: "d"}
-    np.testing.assert_array_equal(stack.numbers("name"), [1, 2, np.nan, 2, 4, 3, 2])
-    expected = np.concatenate([first.read("VoxelData"), second.read("VoxelData")])
-    np.testing.assert_array_equal(stack.read("VoxelData"), expected)
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.dictionaries(st.integers(0, 5), st.sampled_from("abcdef"), min_size=1), min_size=1, max_size=4))
-def test_a_stack_has_one_number_a_text_and_keeps_the_first_files(tmp_path_factory, vmaps) -> None:
-    folder = tmp_path_factory.mktemp("stack")
-    stack = Stack([part(folder / f"{i}.h5", list(vmap), vmap) for i, vmap in enumerate(vmaps)])
-    merged, numbers, labels = stack.vmap("name"), stack.numbers("name"), stack.label("name")
-    assert labels == tuple(text for vmap in vmaps for text in vmap.values())
-    assert [merged[number] for number in numbers.tolist()] == list(labels)
-    assert len(set(merged.values())) == len(merged)
-    kept = {text: number for number, text in merged.items() if text in vmaps[0].values()}
-    assert all(vmaps[0][int(number)] == text for text, number in kept.items())
-    assert len(set(zip(numbers.tolist(), labels, strict=True))) == len(set(labels))
-
-
-def test_files_with_other_metadata_are_not_stacked(tmp_path) -> None:
-    def made(name, **options):
-        return BData(write_bdata(tmp_path / name, BLOCKS, **options))
-
-    first = made("1.h5", metadata=METADATA)
-    with pytest.raises(DataError, match=r"keys that only one has: ROI_V1, voxel_x"):
-        Stack([first, made("2.h5")])
-    other = {**METADATA, "ROI_V1": Row("VoxelData", np.array([True, True, True]))}
-    with pytest.raises(DataError, match="the metadata 'ROI_V1' differ"):
-        Stack([first, made("3.h5", metadata=other)])
-    with pytest.raises(DataError, match="no BData file is given"):
-        Stack([])
-
-
-def test_a_text_that_means_none_is_refused(tmp_path) -> None:
-    stack = Stack([part(tmp_path / "1.h5", [1, np.nan], {1: "n/a"})])
-    with pytest.raises(DataError, match="which means none"):
-        stack.numbers("name")

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpc_recon.core.errors import DataError
-from hpc_recon.formats.caffemodel import open_caffemodel, read_mean
+from hpc_recon.formats.caffemodel import open_caffemodel
 
 #: Two files written by Google's protobuf (7.x) from messages of these field numbers: the present kind, packed; and
 #: the older kind, with legacy dimensions, not packed.
@@ -103,15 +103,6 @@ def test_nothing_is_read_before_it_is_asked_for(path: Path):
     finally:
         tracemalloc.stop()
     assert np.array_equal(read, values)
-
-
-def test_means_are_images(path: Path):
-    image = np.random.default_rng(0).random((3, 4, 5), dtype=np.float32)
-    legacy = b"\x08\x01\x10\x03\x18\x04\x20\x05" + part(5, image.astype("<f4").tobytes())
-    for content in (legacy, blob(image), blob(image[None])):
-        assert np.array_equal(read_mean(save(path, content)), image)
-    with pytest.raises(DataError, match=r"must hold one image.*\(2, 4, 5, 3\)"):
-        read_mean(save(path, blob(np.zeros((2, 4, 5, 3)))))
 
 
 def layer(content: bytes, name: bytes = b"x") -> bytes:

@@ -100,7 +100,7 @@ def test_what_is_stored_is_told_by_the_header_and_zeros_are_not_kept(tmp_path, d
 
 def test_weights_that_are_there_twice_and_norms_below_0(tmp_path):
     files = decoder_trees.write_rows(tmp_path, rows(7), N_VOXELS, (7,))
-    weights = sparse.read_sparse(files[0], "W")
+    weights = sparse.read_either(files[0], "W")
     twice = sparse.Sparse(np.repeat(weights.index, 2, axis=1), np.repeat(weights.value, 2), weights.shape)
     sparse.write_sparse(files[0], "W", twice)
     with pytest.raises(DataError, match=r"has 27 of 54 weights twice, at one voxel of one unit"):

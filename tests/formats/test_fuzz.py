@@ -77,7 +77,7 @@ def test_many_changes_are_read_or_refused(name: str, sound) -> None:
 
 
 @pytest.mark.parametrize("name", HERE)
-@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_piece_in_any_place_is_read_or_refused(name: str, sound, data: st.DataObject) -> None:
     """What hypothesis thinks of: any bytes in place of any others of any file, and nothing but the error of ours."""

@@ -46,7 +46,7 @@ def test_what_h5py_writes(tmp_path, libver, userblock, options):
     assert len(read(tmp_path / "a.h5", "huge")[0]) == 3_000_000
 
 
-@settings(max_examples=30, derandomize=True, deadline=None)
+@settings(max_examples=30, derandomize=True)
 @given(
     words=st.lists(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=40), min_size=1)
 )

@@ -25,7 +25,7 @@ def test_a_sparse_array_is_read_as_written(tmp_path, shape):
 def test_no_value_at_all_and_another_background(tmp_path):
     for dense, background in ((np.zeros((3, 2)), 0.0), (np.array([[1.5, 2.0], [1.5, 1.5]]), 1.5)):
         path = sparse.write_sparse(tmp_path / "W.mat", "W", sparse.from_dense(dense, background))
-        np.testing.assert_array_equal(sparse.read_sparse(path, "W").dense(), dense)
+        np.testing.assert_array_equal(sparse.read_either(path, "W").dense(), dense)
 
 
 def test_the_layout_is_bdpys(tmp_path):
@@ -69,7 +69,7 @@ def test_what_does_not_fit_is_an_error(tmp_path):
         sparse.Sparse(np.zeros((2, 0), int), np.zeros(0), (1 << 20, 1 << 20)).dense()
     path = matlab.write_hdf5(tmp_path / "a.mat", lambda stream: stream.create_group("W"))
     with pytest.raises(DataError, match="neither an array"):
-        sparse.read_sparse(path, "W")
+        sparse.read_either(path, "W")
 
 
 def test_whole_numbers_too_large_to_count_with_are_refused(tmp_path):

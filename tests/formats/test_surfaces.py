@@ -155,20 +155,21 @@ def save_labels(path: Path, columns: cifti2.BrainModelAxis | None = None) -> Pat
     return save_cifti(path, labels, cifti2.LabelAxis(["parcels"], [table]), columns)
 
 
-def test_parcels_are_rois(tmp_path: Path, run: Path) -> None:
-    found = surfaces.read_parcels(save_labels(tmp_path / "p.dlabel.nii"), surfaces.open_cifti(run).grayordinates)
-    assert list(found) == ["L_V1_ROI", "R_V1_ROI"]
-    assert np.flatnonzero(found["R_V1_ROI"]).tolist() == list(range(40, 50))
+def test_labels_of_grayordinates(tmp_path: Path, run: Path) -> None:
+    labels, names, own = surfaces.read_dense_labels(save_labels(tmp_path / "p.dlabel.nii"))
+    own.require_same(surfaces.open_cifti(run).grayordinates)
+    assert [names[1], names[2]] == ["L_V1_ROI", "R_V1_ROI"]
+    assert np.flatnonzero(labels == 2).tolist() == list(range(40, 50))
 
 
-def test_parcels_of_other_grayordinates_name_both_files(tmp_path: Path, run: Path) -> None:
+def test_labels_of_other_grayordinates_name_both_files(tmp_path: Path, run: Path) -> None:
     grayordinates = surfaces.open_cifti(run).grayordinates
     with pytest.raises(DataError, match=r"p\.dlabel\.nii has 63 grayordinates, .*run\.dtseries\.nii has 73"):
-        surfaces.read_parcels(save_labels(tmp_path / "p.dlabel.nii", axis(30)), grayordinates)
+        surfaces.read_dense_labels(save_labels(tmp_path / "p.dlabel.nii", axis(30)))[2].require_same(grayordinates)
     with pytest.raises(DataError, match=r"73 grayordinates each, but of other structures"):
-        surfaces.read_parcels(save_labels(tmp_path / "p.dlabel.nii", axis(30, 40)), grayordinates)
+        surfaces.read_dense_labels(save_labels(tmp_path / "p.dlabel.nii", axis(30, 40)))[2].require_same(grayordinates)
     with pytest.raises(DataError, match="one map of labels"):
-        surfaces.read_parcels(run, grayordinates)
+        surfaces.read_dense_labels(run)
     with pytest.raises(DataError, match="no series"):
         surfaces.open_cifti(save_labels(tmp_path / "p.dlabel.nii"))
 

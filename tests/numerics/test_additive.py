@@ -50,7 +50,7 @@ def assert_equal(brain, rows, X, stimulus, *, tolerance):
         assert np.array_equal(brain.gram, brain.gram.T)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6),
     n=st.integers(8, 400),

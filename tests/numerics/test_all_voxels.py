@@ -7,7 +7,7 @@ import pytest
 
 from hpc_recon.core.errors import DataError
 from hpc_recon.numerics import all_voxels, decoder
-from hpc_recon.numerics.all_voxels import fit_units, fold_errors, fold_predictions, predict_items
+from hpc_recon.numerics.all_voxels import fit_units, fold_errors, predict_items
 from hpc_recon.numerics.factorisation import decompose, factorise, sample_statistics
 
 #: samples, voxels, stimuli
@@ -90,13 +90,13 @@ def test_equals_the_selecting_decoder_that_selects_all() -> None:
 
 
 @pytest.mark.parametrize("make", [factorise, decompose])
-def test_fold_predictions(make) -> None:
+def test_predictions_of_held_out_items(make) -> None:
     X, Y, stimulus = study(*SHAPES["N<D"])
     brain = sample_statistics(X, stimulus, n_stimuli=len(Y))
     items = np.random.default_rng(0).normal(size=(3, X.shape[1]))
     items[:, 7] = 0
     T, _, _ = z_scored(Y)
-    predicted = fold_predictions(make(X, stimulus, brain), items, T.T, [0.5, 5.0, 500.0])
+    predicted = make(X, stimulus, brain).item_maps(items, [0.5, 5.0, 500.0]).predict(T.T)
     for a, alpha in enumerate([0.5, 5.0, 500.0]):
         W, _ = dense_weights(X, Y, stimulus, alpha, penalize_bias=False)
         np.testing.assert_allclose(predicted[a], items @ W, atol=1e-10)

@@ -166,7 +166,7 @@ def test_of_equal_correlations_the_lower_voxel_number_wins() -> None:
     assert fit_decoder(X, Y, n_voxels=3, alpha=1.0, stimulus=stimulus).voxel.tolist() == [[0, 4, 5]]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), n_stimuli=st.integers(6, 40), n_voxels=st.integers(2, 30), k=st.integers(1, 30))
 def test_permuting_samples_voxels_and_units_permutes_the_result(seed, n_stimuli, n_voxels, k) -> None:
     X, Y, stimulus = simulated(n_stimuli, n_voxels, "unbalanced", n_units=4, seed=seed)
@@ -185,7 +185,7 @@ def test_permuting_samples_voxels_and_units_permutes_the_result(seed, n_stimuli,
     np.testing.assert_allclose(a.predict(X)[:, units], b.predict(X[:, voxels]), rtol=1e-9, atol=1e-7)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), gain=st.floats(0.01, 100), shift=st.floats(-50, 50))
 def test_units_of_measurement_do_not_matter(seed, gain, shift) -> None:
     X, Y, stimulus = simulated(20, 15, "balanced", n_units=3, seed=seed)

@@ -25,7 +25,7 @@ from hpc_recon.numerics.folds import make_folds, make_pairs
 from hpc_recon.numerics.out_of_fold import predict as predict_out_of_fold
 from hpc_recon.numerics.voxels import EQUAL_COLUMNS, products_of
 
-EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
+EXAMPLES = settings(max_examples=60, derandomize=True)
 DTYPES = [np.float32, np.float64]
 #: What a column of X or Y may be. `near` varies by 3e-6 of its mean, just above what counts as constant.
 KINDS = ["plain", "constant", "zero", "near", "nearly_constant", "far", "tiny", "huge", "subnormal", "twin", "opposite"]
@@ -239,7 +239,7 @@ def test_permuting_everything_permutes_the_result(problem, seed) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_no_estimator_predicts_nan(dtype, caplog) -> None:
-    @settings(max_examples=25, deadline=None, derandomize=True)
+    @settings(max_examples=25, derandomize=True)
     @given(problem=problems(dtype))
     def check(problem) -> None:
         X, Y, stimulus = problem.X, problem.Y, problem.stimulus

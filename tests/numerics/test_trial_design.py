@@ -45,7 +45,7 @@ def test_shapes_and_colours_apart():
     assert (shape[by_colour[:, 0]] == shape[by_colour[:, 1]]).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(2, 9), min_size=1, max_size=4), st.data(), SEEDS)
 def test_a_part_is_balanced(sizes, data, seed):
     groups = _rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
@@ -60,7 +60,7 @@ def test_a_part_is_balanced(sizes, data, seed):
         assert (np.bincount(trials[:, column], minlength=len(groups)) == per_image).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 20), st.integers(2, 9), st.data(), SEEDS)
 def test_a_part_of_comparisons_is_balanced(n_images, n_variants, data, seed):
     n_pairs = n_variants * (n_variants - 1) // 2

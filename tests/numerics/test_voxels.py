@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hpc_recon.numerics.voxels import ranked_voxels, top_voxels
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_against_a_stable_sort_with_many_ties(data) -> None:
     n_units, n_voxels = data.draw(st.integers(0, 6)), data.draw(st.integers(1, 30))

@@ -41,7 +41,7 @@ def test_read_returns_what_numpy_would(stored, rows, columns):
     st.lists(st.integers(0, 22), unique=True).map(sorted),
     st.booleans(),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_numbers_return_what_numpy_would(stored, rows, columns, ranges):
     row_part = slice(min(rows, default=0), max(rows, default=0)) if ranges else np.array(rows, dtype=int)
     wanted = stored.values[row_part][:, np.array(columns, dtype=int)]

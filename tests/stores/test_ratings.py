@@ -93,7 +93,7 @@ def test_what_is_no_json_object_is_refused(write, content):
         ratings.read(write(content))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(at=st.integers(0, 400), new=st.binary(min_size=0, max_size=6))
 def test_no_damage_is_an_unexpected_error(tmp_path_factory, at, new):
     path = tmp_path_factory.mktemp("damaged") / "rater.json"
