@@ -22,6 +22,7 @@ def test_killed_in_mid_tile(tmp_path, undisturbed):
     assert code == 0, printed
     assert f"{harness.N_TILES} tiles done, 0 failed, 0 left" in printed
     assert "Task fit-" not in printed, "dask calls failed what was tried again"
+    assert "another environment" not in printed, "workers of this machine have what the controller has"
     begun = [len(harness.starts(workspace, i)) for i in range(harness.N_TILES)]
     assert begun == [1, 1, 2, 1, 1, 1, 1, 1], "only the tile that ran on the killed worker is started again"
     assert harness.outputs(workspace) == undisturbed
