@@ -12,15 +12,16 @@ run() {
     shift
     "$python" -m "hpc_recon.$verb" --study "$study" "$@"
 }
+has() { grep -q "^$1:" "$study"; } # whether the study has this section
 
-# Where the data come from: the study says `simulate:` or `ingest:`.
-if grep -q '^simulate:' "$study"; then source=simulate; else source=ingest; fi
-run "$source" --cluster local
+if has simulate; then run simulate --cluster local; else run ingest --cluster local; fi
 
 run extract "$@"
 run fit --dry-run "$@"    # what it will cost: tiles, files, bytes, memory, time, and the job script
+if has convert; then run convert "$@"; fi
 run fit "$@"
 run decode "$@"
+if has train; then run train "$@"; fi
 run reconstruct "$@"
 
 run evaluate --cluster local
