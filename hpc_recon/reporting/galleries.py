@@ -50,7 +50,7 @@ class _Show:
 
 
 def rois_of(study: Study) -> list[str]:
-    """Return the ROIs whose images are shown: the first, then those that the study adds.
+    """Return the ROIs whose images are shown: the first, the first of any entry without it, those that the study adds.
 
     Raises
     ------
@@ -62,7 +62,9 @@ def rois_of(study: Study) -> list[str]:
         raise StudyError(
             "report.rois", [f"{unknown[0]!r} is no region of the study, which has {', '.join(study.rois)}"]
         )
-    return list(dict.fromkeys([words.primary_roi(study), *study.report.rois]))
+    first = words.primary_roi(study)
+    others = [rois[0] for rois in words.image_rois(study).values() if first not in rois]
+    return list(dict.fromkeys([first, *others, *study.report.rois]))
 
 
 def collect(study: Study, scored: pd.DataFrame | None = None) -> Galleries:

@@ -107,9 +107,18 @@ def join_words(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
 
 
+def image_rois(study: Study) -> dict[str, list[str]]:
+    """Return the ROIs from which each entry of `reconstruct` makes images, in the study's order."""
+    return {
+        name: [roi for roi in study.rois if options.rois is None or roi in options.rois]
+        for name, options in study.reconstruct.items()
+    }
+
+
 def primary_roi(study: Study) -> str:
-    """Return the ROI that the report shows first: VC if the study has it, else its first."""
-    return "VC" if "VC" in study.rois else study.rois[0]
+    """Return the ROI that the report shows first: of those with images VC or the first; without images likewise."""
+    known = [roi for rois in image_rois(study).values() for roi in rois] or study.rois
+    return "VC" if "VC" in known else known[0]
 
 
 def dataset_title(study: Study, dataset: str) -> str:

@@ -55,6 +55,15 @@ def study(make_study, fill_workspace, run_verb, kept):
     return make
 
 
+def test_images_of_every_entry_are_shown(make_study):
+    only = {"method": "pixels", "network": "pixels", "rois": ["V2", "V3"]}
+    direct = {"method": "pixels", "network": "pixels", "rois": ["VC", "V1"]}
+    study = make_study(rois=["VC", "V1", "V2", "V3"], reconstruct={"direct": direct, "only": only})
+    assert galleries.rois_of(study) == ["VC", "V2"]
+    study = make_study(rois=["V1", "V2"], reconstruct={"only": {**only, "rois": ["V2"]}})
+    assert galleries.rois_of(study) == ["V2"]
+
+
 def embedded(text):
     """Return every picture of a page, decoded: (H, W, 3) uint8, each frame of an animation by itself."""
     found = []

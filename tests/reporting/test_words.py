@@ -6,6 +6,23 @@ import pytest
 
 from hpc_recon.reporting import words
 
+DIRECT = {"method": "pixels", "network": "pixels"}
+
+
+@pytest.mark.parametrize(
+    ("rois", "entries", "expected"),
+    [
+        (["V1", "VC"], {}, "VC"),
+        (["V1", "V2"], {}, "V1"),
+        (["V1", "VC"], {"a": DIRECT}, "VC"),
+        (["V1", "HVC"], {"a": {**DIRECT, "rois": ["HVC"]}}, "HVC"),
+        (["V1", "VC", "HVC"], {"a": {**DIRECT, "rois": ["HVC"]}}, "HVC"),
+        (["V1", "VC", "HVC"], {"a": {**DIRECT, "rois": ["HVC"]}, "b": DIRECT}, "VC"),
+    ],
+)
+def test_the_first_region_is_one_with_images(make_study, rois, entries, expected):
+    assert words.primary_roi(make_study(rois=rois, reconstruct=entries)) == expected
+
 
 def text(verdict):
     return " ".join((verdict.headline, *verdict.details)).replace("\N{NO-BREAK SPACE}", " ")
