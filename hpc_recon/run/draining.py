@@ -32,6 +32,18 @@ class Drain:
 
 
 @contextlib.contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Put the handlers of Ctrl-C and SIGTERM back that were there before the block; for imports that set their own."""
+    old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            if handler is not None and signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def draining(say: Callable[[str], None]) -> Iterator[Drain]:
     """Turn Ctrl-C and SIGTERM into draining while the block runs; only in the main thread."""
     drain = Drain()

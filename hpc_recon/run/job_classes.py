@@ -15,18 +15,24 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from dask_jobqueue.core import Job
-from dask_jobqueue.htcondor import HTCondorJob, quote_arguments
-from dask_jobqueue.lsf import LSFJob
-from dask_jobqueue.moab import MoabJob
-from dask_jobqueue.oar import OARJob
-from dask_jobqueue.pbs import PBSJob
-from dask_jobqueue.sge import SGEJob
-from dask_jobqueue.slurm import SLURMJob
 from distributed.core import Status
 
 from hpc_recon.core.errors import ClusterError
+from hpc_recon.run.draining import handlers_kept
 from hpc_recon.run.schedulers import SCHEDULERS, Scheduler
+
+# Its import makes Ctrl-C end the process without a word and with exit code 0, as if everything were done.
+with handlers_kept():
+    from dask_jobqueue.core import Job, JobQueueCluster
+    from dask_jobqueue.htcondor import HTCondorJob, quote_arguments
+    from dask_jobqueue.lsf import LSFJob
+    from dask_jobqueue.moab import MoabJob
+    from dask_jobqueue.oar import OARJob
+    from dask_jobqueue.pbs import PBSJob
+    from dask_jobqueue.sge import SGEJob
+    from dask_jobqueue.slurm import SLURMJob
+
+__all__ = ["JOBS", "JobQueueCluster", "is_reserved", "is_skipped"]
 
 
 def is_skipped(line: str, skip: tuple[str, ...]) -> bool:

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import dask
-from dask_jobqueue.core import JobQueueCluster
 from distributed.security import Security
 
 from hpc_recon.core import threads
 from hpc_recon.core.cluster_file import KEYS, WALLTIME_MARGIN, ClusterFile, Jobqueue, walltime_seconds
 from hpc_recon.core.errors import StudyError
-from hpc_recon.run.job_classes import JOBS, is_reserved
+from hpc_recon.run.job_classes import JOBS, JobQueueCluster, is_reserved
 from hpc_recon.run.schedulers import SCHEDULERS
 
 #: Keys whose lists in the user's `jobqueue.yaml` and in our cluster file are both kept, the user's first.

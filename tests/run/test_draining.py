@@ -2,10 +2,12 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
-from hpc_recon.run.draining import Drain, Stop, draining
+from hpc_recon.run.draining import Drain, Stop, draining, handlers_kept
 
 
 def test_twice_is_now():
@@ -27,3 +29,24 @@ def test_a_signal_is_counted_and_said_once(number):
     assert len(said) == 1
     assert "press Ctrl-C again" in said[0]
     assert signal.getsignal(number) is before
+
+
+def test_handlers_are_put_back():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(RuntimeError), handlers_kept():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise RuntimeError
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_while_a_run_is_planned_is_no_success():
+    """dask-jobqueue's import makes it one: the process ends at once, with exit code 0."""
+    script = """
+import os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import hpc_recon.run.session
+from hpc_recon.run.cli import guarded
+raise SystemExit(guarded(lambda: os.kill(os.getpid(), signal.SIGINT) or 0))
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "stopped\n")
