@@ -89,27 +89,6 @@ def write_study(folder, name, size):
     return path
 
 
-def write_cluster(folder):
-    """Write the cluster file: one core and one pretended GPU a job."""
-    content = {
-        "cluster": {"poll_seconds": 1, "dashboard": False},
-        "jobqueue": {
-            "slurm": {
-                "cores": 1,
-                "memory": "2GiB",
-                "walltime": "01:00:00",
-                "interface": "lo",
-                "job-extra-directives": ["--gres=gpu:1", "--requeue"],
-                "job-directives-skip": ["--mem"],
-                "worker-extra-args": ["--no-dashboard"],
-            }
-        },
-    }
-    path = folder / "cluster.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return path
-
-
 def command(study, *options):
     return [sys.executable, "-m", "hpc_recon.pipeline", "--study", str(study), *map(str, options)]
 
@@ -495,13 +474,16 @@ def main(argv=None):
     parser.add_argument("--logs", type=Path, help="copy what controllers printed here")
     parser.add_argument("--output", type=Path, help="write the summary here")
     options = parser.parse_args(argv)
+    import running
+
     folder, size = options.folder.absolute(), TOY if options.toy else {**SIZE, "networks": options.networks}
     temporary = folder / "temporary"
     temporary.mkdir(parents=True)
     environment = {**os.environ, "SLURM_CONF": str(options.slurm / "slurm.conf"), "TMPDIR": str(temporary)}
     summary = {"machine": machine(), "size": size, "minutes": options.minutes, "seed": options.seed}
     expected, summary["undisturbed"] = prepare(folder, environment, size)
-    cluster, rng = write_cluster(folder), random.Random(options.seed)
+    cluster = running.write_cluster(folder, poll_seconds=1, walltime="01:00:00", directive="--requeue")
+    rng = random.Random(options.seed)
     until, rounds = time.monotonic() + 60 * options.minutes, []
     while not rounds or time.monotonic() < until:
         name = f"round{len(rounds) + 1}"

@@ -42,12 +42,12 @@ def prepare(study: Study) -> None:
         If there are not.
     """
     from hpc_recon.stores import shapes as store_shapes
-    from hpc_recon.training import data, pictures
+    from hpc_recon.training import Place, learner, pictures
 
     pictures.prepare(study, store_shapes.read(study))
     for name, options in study.train.items():
-        for split, roi in study.trained_sets(name) if options.method == "end_to_end" else ():
-            data.training_samples(study, name, split, roi)
+        for place in study.trained_sets(name):
+            learner(options.method).prepare(study, Place(name, *place))
 
 
 def work(study: Study, tile: Tile) -> list[Path]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from hpc_recon.core import decoder_files, latent_checks, shape_checks
+from hpc_recon.core import decoder_files
 from hpc_recon.core.config import Study
 from hpc_recon.core.ingest_options import CrossValidation, Ingest
-from hpc_recon.core.latent_layer_options import LatentLayerTraining
 from hpc_recon.core.network_options import FEATURES_ONLY
-from hpc_recon.core.shape_options import ShapeSemanticTraining
 from hpc_recon.core.text import closest
 
 
@@ -36,7 +34,10 @@ def problems(study: Study) -> list[str]:
         if study.ingest.cross_validation is not None:
             found += _check_folds(study, study.ingest.cross_validation)
     found += _check_references(study)
-    found += _check_training(study)
+    for name, entry in study.train.items():
+        found += entry.problems(study, f"train.{name}")
+    if study.train and (study.decode.files or study.fit.files):
+        found.append("train: networks learn from brain samples; leave out decode.files and fit.files")
     for name, options in study.reconstruct.items():
         found += options.problems(study, f"reconstruct.{name}")
     found += decoder_files.problems(study)
@@ -142,21 +143,3 @@ def _check_folds(study: Study, folds: CrossValidation) -> list[str]:
         for name, role in wanted.items()
         if name not in study.datasets or study.datasets[name].role != role
     ]
-
-
-def _check_training(study: Study) -> list[str]:
-    problems = []
-    for name, options in study.train.items():
-        for key, chosen, known in (
-            ("rois", options.rois, study.rois),
-            ("subjects", options.subjects, study.subjects),
-        ):
-            unknown = [x for x in chosen or () if x not in known]
-            problems += [f"train.{name}.{key}: unknown name {x!r}{closest(x, known)}" for x in unknown]
-        if isinstance(options, ShapeSemanticTraining):
-            problems += shape_checks.training(study, f"train.{name}", options)
-        elif isinstance(options, LatentLayerTraining):
-            problems += latent_checks.training(study, f"train.{name}", options)
-    if study.train and (study.decode.files or study.fit.files):
-        problems.append("train: networks learn from brain samples; leave out decode.files and fit.files")
-    return problems

@@ -6,12 +6,10 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from hpc_recon.core import shape_options, train_options
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.icnn_options import DEFAULT
 from hpc_recon.core.options import EndToEndOptions, IcnnOptions
-from hpc_recon.core.shape_options import ShapeSemanticOptions, ShapeSemanticTraining
-from hpc_recon.core.train_options import EndToEndTraining
+from hpc_recon.core.shape_options import ShapeSemanticOptions
 
 if TYPE_CHECKING:
     from hpc_recon.core.config import Reconstruct, Study, Train
@@ -89,22 +87,13 @@ def _trained(study: Study) -> tuple[dict[str, Train], dict[str, list[str]]]:
     found: dict[str, Train] = {}
     origins: dict[str, list[str]] = {}
     for name, options in study.train.items():
-        members = _train_parts(name, options)
+        members = options.entries(name)
         taken = [part for part in members if part in found or (part != name and part in study.train)]
         if taken:
             raise StudyError("train", [f"{name!r} makes the entry {taken[0]!r}, but there is such an entry; rename it"])
         found |= members
         origins[name] = list(members)
     return found, origins
-
-
-def _train_parts(name: str, options: Train) -> dict[str, Train]:
-    """Return the entries that one entry of `train` stands for."""
-    if isinstance(options, ShapeSemanticTraining):
-        return dict(shape_options.parts(name, options))
-    if not isinstance(options, EndToEndTraining):
-        return {name: options}
-    return dict(train_options.parts(name, options))
 
 
 def _shape_semantic_parts(

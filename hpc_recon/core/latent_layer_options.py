@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from hpc_recon.core.fit_options import MostActive
 from hpc_recon.core.latent_options import LatentGenerator, as_generator
-from hpc_recon.core.text import checked_name
+from hpc_recon.core.text import closest
 from hpc_recon.core.train_options import Comparator
+from hpc_recon.core.training_options import (
+    Batch,
+    CheckpointEvery,
+    LogEvery,
+    Name,
+    Steps,
+    StepsPerTile,
+    TrainingOptions,
+)
 
-Name = Annotated[str, AfterValidator(checked_name)]
+if TYPE_CHECKING:
+    from hpc_recon.core.config import Study
 
 
 class FeatureLoss(Comparator):
@@ -32,10 +42,8 @@ class FeatureLoss(Comparator):
     )
 
 
-class LatentLayerTraining(BaseModel):
+class LatentLayerTraining(TrainingOptions):
     """A dense layer from voxels to latents, trained by Adam on latents and on features of rendered images."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: Literal["latent_layer"] = Field(description="chooses what is trained")
     network: Name = Field(description="a name from `networks:` whose layers are the latents")
@@ -48,13 +56,10 @@ class LatentLayerTraining(BaseModel):
     features: FeatureLoss | None = Field(
         None, description="the loss of features through the generator; default: the loss of latents alone"
     )
-    subjects: tuple[str, ...] | None = Field(None, description="subjects (base names); default: all")
-    rois: tuple[Name, ...] | None = Field(None, description="ROIs, one layer each; default: all")
     most_active: MostActive | None = Field(
         None, description="read only the voxels of an ROI that respond most, chosen on all training samples"
     )
     inputs: Literal["stored", "z_scored"] = Field("stored", description="voxels as they are, or z-scored")
-    seed: int = Field(0, ge=0, description="of weights and order, beside the study's seed")
     start: float = Field(0.07, ge=0, description="weights begin uniformly between -start and start; biases at 0")
     learning_rate: float = Field(1e-5, gt=0, description="of Adam")
     weight_decay: float = Field(0.01, ge=0, description="added to the gradient, as under fit.gradient")
@@ -62,22 +67,27 @@ class LatentLayerTraining(BaseModel):
     beta1: float = Field(0.9, ge=0, lt=1, description="of Adam: decay of the mean gradient")
     beta2: float = Field(0.999, ge=0, lt=1, description="of Adam: decay of the mean squared gradient")
     epsilon: float = Field(1e-8, gt=0, description="of Adam")
-    batch: int = Field(30, ge=1, description="samples of one step")
-    steps: int = Field(
-        52_500, ge=1, description="steps in all; more may be added later; published: 1,500 epochs of 35 batches"
+    batch: Batch = 30
+    steps: Steps = Field(
+        52_500, description="steps in all; more may be added later; published: 1,500 epochs of 35 batches"
     )
-    steps_per_tile: int = Field(
-        5_000, ge=1, description="steps of one task, which begins at the checkpoint of the one before"
-    )
-    checkpoint_every: int = Field(500, ge=1, description="steps after which a task that is killed goes on")
-    log_every: int = Field(50, ge=1, description="steps between two rows of the table of losses")
-    pictures_every: int | None = Field(
-        None, ge=1, description="steps between two pictures of examples, which each task leaves at its end too"
-    )
-    loading_threads: int = Field(1, ge=1, le=16, description="threads that make the next batches ready")
+    steps_per_tile: StepsPerTile = 5_000
+    checkpoint_every: CheckpointEvery = 500
+    log_every: LogEvery = 50
     buffer_bytes: int = Field(
         2**31, ge=2**16, description="samples and latents held in memory; of larger sets a part at a time is shuffled"
     )
-    seconds_per_step: float | None = Field(
-        None, gt=0, description="measured seconds of a step where it will run, for projections; default: for a CPU"
-    )
+
+    def own_problems(self, study: Study, where: str) -> list[str]:
+        """Return what is wrong with its network and layers."""
+        network = study.networks.get(self.network)
+        if network is None:
+            return [f"{where}.network: unknown network {self.network!r}{closest(self.network, study.networks)}"]
+        found = [
+            f"{where}.layers: {self.network!r} has no layer {layer!r}{closest(layer, network.layers)}"
+            for layer in self.layers or ()
+            if layer not in network.layers
+        ]
+        if study.units is not None:
+            found.append(f"{where}: a generator needs every number of a latent; leave out units")
+        return found

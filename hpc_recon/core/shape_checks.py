@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpc_recon.core.shape_options import ShapeSemanticTraining
 from hpc_recon.core.text import closest
 
 if TYPE_CHECKING:
     from hpc_recon.core.config import Study
+    from hpc_recon.core.shape_options import ShapeSemanticTraining
 
 
 def training(study: Study, where: str, options: ShapeSemanticTraining) -> list[str]:

@@ -6,16 +6,27 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from hpc_recon.core import shape_checks
 from hpc_recon.core.method_options import MethodOptions, not_trained
-from hpc_recon.core.text import checked_name
+from hpc_recon.core.training_options import (
+    Batch,
+    CheckpointEvery,
+    Count,
+    LogEvery,
+    Name,
+    Seeds,
+    Steps,
+    StepsPerTile,
+    TrainingOptions,
+    by_seed,
+)
 
 if TYPE_CHECKING:
     from hpc_recon.core.config import Study
     from hpc_recon.core.network_options import Network
 
-Name = Annotated[str, AfterValidator(checked_name)]
 #: What an ablation leaves out.
 Part = Literal["shape", "semantics", "fusion", "augmentation"]
 Target = Literal["labels", "kmeans", "embedding"]
@@ -58,7 +69,7 @@ class SemanticStage(_Section):
         description="network (two hidden layers of tanh, as published, but logits and cross-entropy) or linear "
         "(logistic regression; of an embedding the engine's decoders and predictions out of fold)",
     )
-    hidden: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = Field(
+    hidden: tuple[Count, Count] = Field(
         (1024, 64), description="network: units of its hidden layers; published: [1024, 64], or [2048, 1024]"
     )
     feature: Literal["penultimate", "logits"] = Field(
@@ -108,14 +119,13 @@ PROFILES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 
 
-class ShapeSemanticTraining(_Section):
+class ShapeSemanticTraining(TrainingOptions):
     """A conditional generator from decoded shape and semantics to images (Fang, Qi & Pan 2020)."""
 
     method: Literal["shape_semantic"] = Field(description="chooses what is trained")
     profile: Literal["paper", "tiny"] = Field(
         "paper", description="what the keys left out here are: paper (256 px) or tiny (small networks for 32 px)"
     )
-    subjects: tuple[str, ...] | None = Field(None, description="subjects (base names); default: all")
     rois: tuple[Name, ...] | None = Field(
         None,
         description="ROIs, one network each; default: all; where areas are named below, the one it is stored under",
@@ -137,10 +147,7 @@ class ShapeSemanticTraining(_Section):
     clusters: tuple[Annotated[int, Field(ge=2)], ...] = Field(
         (), description="kmeans: makes an entry <name>.k<N> of this one for each number of clusters"
     )
-    seed: int = Field(0, ge=0, description="of weights, order and dropout, beside the study's seed")
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        (), description="makes an entry <name>.seed<N> of this one for each"
-    )
+    seeds: Seeds = ()
     folds: int = Field(5, ge=2, description="folds, by image, of the combiner's and the semantic decoder's predictions")
     image_size: int = Field(256, ge=16, le=1024, description="pixels, a power of 2; stimuli are resized to it")
     width: float = Field(1.0, gt=0, le=1, description="multiplies the numbers of channels")
@@ -152,19 +159,12 @@ class ShapeSemanticTraining(_Section):
     learning_rate: float = Field(2e-4, gt=0, description="of Adam (betas 0.5 and 0.999), both networks")
     decay: float = Field(0.9, gt=0, le=1, description="factor of the rate every `decay_every` steps")
     decay_every: int = Field(360, ge=1, description="steps; published: three passes")
-    steps: int = Field(24_000, ge=1, description="steps in all; more may be added later; published: 10 to 200 passes")
-    steps_per_tile: int = Field(2_000, ge=1, description="steps of one task, which begins where the one before ended")
-    checkpoint_every: int = Field(200, ge=1, description="steps after which a task that is killed goes on")
-    log_every: int = Field(20, ge=1, description="steps between two rows of the table of losses")
-    pictures_every: int | None = Field(
-        None, ge=1, description="steps between two pictures of examples, which each task leaves at its end too"
-    )
-    batch: int = Field(10, ge=1, description="images of one step")
+    steps: Steps = Field(24_000, description="steps in all; more may be added later; published: 10 to 200 passes")
+    steps_per_tile: StepsPerTile = 2_000
+    checkpoint_every: CheckpointEvery = 200
+    log_every: LogEvery = 20
+    batch: Batch = Field(10, description="images of one step")
     shift: int = Field(0, ge=0, description="pixels by which image and shape are moved together at most, at random")
-    loading_threads: int = Field(1, ge=1, le=16, description="threads that make the next batches ready")
-    seconds_per_step: float | None = Field(
-        None, gt=0, description="measured seconds of a step where it will run, for projections; default: for a CPU"
-    )
 
     @model_validator(mode="before")
     @classmethod
@@ -214,31 +214,33 @@ class ShapeSemanticTraining(_Section):
         """How areas are combined."""
         return self.shape.combiner if self.has("fusion") else "first"
 
+    @property
+    def pictures_size(self) -> int:
+        """Height and width, pixels, that stimuli are resized to."""
+        return self.image_size
 
-def parts(name: str, options: ShapeSemanticTraining) -> dict[str, ShapeSemanticTraining]:
-    """Return the entries that one entry stands for: targets, numbers of clusters, ablations, seeds, in this order."""
-    plain = options.model_copy(update={"ablations": (), "targets": (), "clusters": (), "seeds": ()})
-    found = {name: plain}
-    if options.targets:
-        found = {f"{name}.{target}": _with_target(plain, target) for target in options.targets}
-    if options.clusters:
+    def entries(self, name: str) -> dict[str, ShapeSemanticTraining]:
+        """Return the entries that one stands for: targets, numbers of clusters, ablations, seeds, in this order."""
+        plain = self.model_copy(update={"ablations": (), "targets": (), "clusters": (), "seeds": ()})
+        found = {name: plain}
+        if self.targets:
+            found = {f"{name}.{target}": _with_target(plain, target) for target in self.targets}
+        if self.clusters:
+            found |= {
+                f"{own}.k{n}": part.model_copy(update={"semantic": part.semantic.model_copy(update={"clusters": n})})
+                for own, part in found.items()
+                if part.semantic.target == "kmeans"
+                for n in self.clusters
+            }
         found |= {
-            f"{own}.k{n}": part.model_copy(update={"semantic": part.semantic.model_copy(update={"clusters": n})})
-            for own, part in found.items()
-            if part.semantic.target == "kmeans"
-            for n in options.clusters
+            f"{name}.no-{part}": plain.model_copy(update={"leave_out": (*plain.leave_out, part)})
+            for part in self.ablations
         }
-    found |= {
-        f"{name}.no-{part}": plain.model_copy(update={"leave_out": (*plain.leave_out, part)})
-        for part in options.ablations
-    }
-    if options.seeds:
-        found = {
-            f"{own}.seed{seed}": part.model_copy(update={"seed": seed})
-            for own, part in found.items()
-            for seed in options.seeds
-        }
-    return found
+        return by_seed(found, self.seeds)
+
+    def own_problems(self, study: Study, where: str) -> list[str]:
+        """Return what is wrong with its layers, areas and images beside the rest of the study."""
+        return shape_checks.training(study, where, self)
 
 
 def _with_target(options: ShapeSemanticTraining, target: Target) -> ShapeSemanticTraining:

@@ -1,6 +1,6 @@
-"""Options of `train:`: networks that are trained to make images straight from brain activity, an entry each.
+"""Options of an end-to-end generator (`train:`): a network that makes images straight from brain activity.
 
-`method` chooses what is trained; `profile` fills in what an entry leaves out.
+`profile` fills in what an entry leaves out.
 """
 
 from __future__ import annotations
@@ -10,11 +10,21 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from hpc_recon.core.text import checked_name
+from hpc_recon.core.training_options import (
+    Batch,
+    CheckpointEvery,
+    Count,
+    LogEvery,
+    Name,
+    Seeds,
+    Steps,
+    StepsPerTile,
+    TrainingOptions,
+    by_seed,
+)
 
-Name = Annotated[str, AfterValidator(checked_name)]
 #: What `weights` may begin with instead of being a path.
 _NOT_FILES = ("random:", "torchvision:", "own")
 #: Names of the losses, each of which an ablation leaves out.
@@ -67,9 +77,7 @@ class AdamOptions(_Part):
     beta1: float = Field(0.9, ge=0, lt=1, description="decay of the mean of gradients")
     beta2: float = Field(0.999, ge=0, lt=1, description="decay of the mean of squared gradients")
     epsilon: float = Field(1e-8, gt=0, description="added to the root of the mean square")
-    halve_at: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        HALVINGS, description="updates of a network after which its rate is halved"
-    )
+    halve_at: tuple[Count, ...] = Field(HALVINGS, description="updates of a network after which its rate is halved")
     discriminator_decay: float = Field(
         4e-4, ge=0, description="of the discriminator's weights and biases (L2); the generator has none"
     )
@@ -115,7 +123,7 @@ PROFILES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 
 
-class EndToEndTraining(_Part):
+class EndToEndTraining(TrainingOptions):
     """A generator from brain samples to images, trained with pixel, feature and adversarial losses (Shen 2019)."""
 
     method: Literal["end_to_end"] = Field(description="chooses what is trained")
@@ -124,26 +132,16 @@ class EndToEndTraining(_Part):
         description="what the keys left out here are: paper (500,000 steps of 64), reduced (20,000 of 32) or tiny "
         "(small networks for images of 64 px; docs/end_to_end.md)",
     )
-    subjects: tuple[str, ...] | None = Field(None, description="subjects (base names); default: all")
-    rois: tuple[Name, ...] | None = Field(None, description="ROIs, one network each; default: all")
-    seed: int = Field(0, ge=0, description="of weights, order, crops and dropout, beside the study's seed")
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        (), description="makes an entry <name>.seed<N> of this one for each"
-    )
+    seeds: Seeds = ()
     ablations: tuple[LossTerm, ...] = Field(
         (), description="makes beside this entry an entry <name>.no-<loss> without each of these losses"
     )
     training: TrainingSet = Field(TrainingSet(), description="which training samples are used")
-    steps: int = Field(500_000, ge=1, description="steps in all; more may be added later")
-    steps_per_tile: int = Field(
-        50_000, ge=1, description="steps of one task, which begins at the checkpoint of the one before"
-    )
-    checkpoint_every: int = Field(1_000, ge=1, description="steps after which a task that is killed goes on")
-    log_every: int = Field(100, ge=1, description="steps between two rows of the table of losses")
-    pictures_every: int | None = Field(
-        None, ge=1, description="steps between two pictures of examples, which each task leaves at its end too"
-    )
-    batch: int = Field(64, ge=1, description="samples of one step")
+    steps: Steps = 500_000
+    steps_per_tile: StepsPerTile = 50_000
+    checkpoint_every: CheckpointEvery = 1_000
+    log_every: LogEvery = 100
+    batch: Batch = 64
     order: Literal["fixed", "shuffled"] = Field(
         "fixed", description="order of samples: fixed (one order for all passes, as published) or shuffled (each pass)"
     )
@@ -158,12 +156,8 @@ class EndToEndTraining(_Part):
         "float32", description="of the networks' arithmetic; weights, losses and updates stay float32"
     )
     compile: bool = Field(False, description="run the networks through torch.compile")
-    loading_threads: int = Field(1, ge=1, le=16, description="threads that make the next batches ready")
     buffer_bytes: int = Field(
         2**31, ge=2**16, description="samples and images held in memory; of larger sets a part at a time is shuffled"
-    )
-    seconds_per_step: float | None = Field(
-        None, gt=0, description="measured seconds of a step where it will run, for projections; default: for a CPU"
     )
 
     @model_validator(mode="before")
@@ -182,6 +176,20 @@ class EndToEndTraining(_Part):
             raise ValueError(f"ablations leave out {', '.join(left)}, whose weight is 0 already; leave them away")
         return self
 
+    @property
+    def pictures_size(self) -> int:
+        """Height and width, pixels, that stimuli are resized to."""
+        return self.image_size
+
+    def entries(self, name: str) -> dict[str, EndToEndTraining]:
+        """Return the entries that one entry stands for: itself, and those that `ablations` and `seeds` make of it."""
+        plain = self.model_copy(update={"ablations": (), "seeds": ()})
+        found = {name: plain}
+        for term in self.ablations:
+            losses = plain.losses.model_copy(update={term: 0.0})
+            found[f"{name}.no-{term}"] = plain.model_copy(update={"losses": losses})
+        return by_seed(found, self.seeds)
+
 
 def with_profile(given: Any) -> Any:
     """Return an entry with what its profile sets under the keys that it does not give, section by section."""
@@ -194,20 +202,4 @@ def with_profile(given: Any) -> Any:
             found[key] = value
         elif isinstance(value, Mapping) and isinstance(own, Mapping) and not {"architecture", "layers"} & own.keys():
             found[key] = {**value, **own}
-    return found
-
-
-def parts(name: str, options: EndToEndTraining) -> dict[str, EndToEndTraining]:
-    """Return the entries that one entry stands for: itself, and those that `ablations` and `seeds` make of it."""
-    plain = options.model_copy(update={"ablations": (), "seeds": ()})
-    found = {name: plain}
-    for term in options.ablations:
-        losses = plain.losses.model_copy(update={term: 0.0})
-        found[f"{name}.no-{term}"] = plain.model_copy(update={"losses": losses})
-    if options.seeds:
-        found = {
-            f"{own}.seed{seed}": part.model_copy(update={"seed": seed})
-            for own, part in found.items()
-            for seed in options.seeds
-        }
     return found

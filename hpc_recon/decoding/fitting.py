@@ -19,7 +19,7 @@ from hpc_recon.core.config import Study
 from hpc_recon.core.tiles import Group, Tile, ranges
 from hpc_recon.decoding import choosing, estimators, inputs
 from hpc_recon.numerics import decoder, needs, stats, xp
-from hpc_recon.stores import arrays, layout, shapes
+from hpc_recon.stores import arrays, decoders, layout, shapes
 
 if TYPE_CHECKING:
     from hpc_recon.core.array import Array
@@ -27,18 +27,23 @@ if TYPE_CHECKING:
 
 
 def create(study: Study, group: Group, *, k: int) -> None:
-    """Create the arrays of one layer's decoders (or predictions); nothing happens where identical ones exist."""
-    split, roi, decoded_name, layer = inputs.names(group)
+    """Create the arrays of one layer's decoders (or predictions); nothing happens where identical ones exist.
+
+    They are cut as the plan has it: by the most voxels that may be chosen, not by the `k` that are.
+    """
+    split, roi, decoded_name, layer = place = inputs.names(group)
     workspace, sizes = layout.workspace_of(study), shapes.read(study)
     n_units = study.n_decoded(sizes.n_units(study.network_of(decoded_name), layer), layer)
+    widest = 0 if study.fit.decode else study.fit.most_voxels(sizes.n_voxels(split, roi))
+    cut = decoders.cut(workspace, place, n_units=n_units, width=widest)
     parts: dict[str, tuple[int, str]] = {"stats": (3, "float32")}
     if study.fit.per_unit:
         parts["alpha"] = (1, "float32")
     if not study.fit.decode:
         parts |= {"voxel": (k, layout.voxel_dtype(sizes.n_voxels(split, roi))), "weight": (k, "float32")}
     for part, (width, dtype) in parts.items():
-        ref, geometry = layout.decoder(split, roi, decoded_name, layer, part), layout.unit_geometry(n_units, width)
-        arrays.create(workspace, ref, shape=(n_units, width), dtype=dtype, geometry=geometry, made_by=group.key)
+        ref = layout.decoder(split, roi, decoded_name, layer, part)
+        arrays.create(workspace, ref, shape=(n_units, width), dtype=dtype, geometry=cut(width), made_by=group.key)
     for dataset in study.test_datasets(split) if study.fit.decode else []:
         n = sizes.n_items(split, dataset)
         ref, geometry = layout.decoded(split, roi, dataset, decoded_name, layer), layout.decoded_geometry(n, n_units)

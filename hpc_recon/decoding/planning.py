@@ -11,7 +11,7 @@ from hpc_recon.core.memory import array_bytes, reading_bytes, writing_bytes
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges, store_seconds
 from hpc_recon.numerics import needs
 from hpc_recon.numerics.stats import DIRECT_SAMPLES
-from hpc_recon.stores import layout
+from hpc_recon.stores import decoders, layout
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,9 @@ def _fits(study: Study, shapes: Shapes, group: Group, network: str, layer: str) 
     items = [shapes.n_items(split, name) for name in study.test_datasets(split)] if study.fit.decode else []
     n_units = study.n_decoded(shapes.n_units(network, layer), layer)
     k = study.fit.most_voxels(s.n_voxels)
-    for start, stop in ranges(n_units, layout.units_per_shard(n_units)):
+    width = 0 if study.fit.decode else k
+    at_once = decoders.units_per_shard(layout.workspace_of(study), group.path, n_units=n_units, width=width)
+    for start, stop in ranges(n_units, at_once):
         n = stop - start
         bytes_in = array_bytes(s.n_stimuli, n) + s.gram_bytes
         bytes_out = array_bytes(n, 3) + (array_bytes(n, sum(items)) if items else needs.decoder_bytes(n, k, s.n_voxels))

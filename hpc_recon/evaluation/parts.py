@@ -12,6 +12,7 @@ from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import MissingStore
 from hpc_recon.core.files import write_npy
+from hpc_recon.numerics import nearness
 from hpc_recon.stores import layout
 
 SCORES = "scores"
@@ -65,11 +66,11 @@ def nearest(study: Study, place: tuple[str, str, str], network: str) -> Array:
         If a layer's similarities were not written.
     """
     split, roi, dataset = place
-    total: Array | float = 0.0
+    found = []
     for layer in study.networks[network].layers:
         where = folder(study, ("features", split, roi, study.decoded_name(network), layer))
         path = where / f"similarity-{dataset}.npy"
         if not path.exists():
             raise MissingStore(f"{path} does not exist; make it with `python -m hpc_recon.evaluate --redo`")
-        total = total + np.nan_to_num(np.load(path, allow_pickle=False))
-    return np.asarray(np.argmax(total, axis=1))
+        found.append(np.load(path, allow_pickle=False))
+    return nearness.nearest(found)[:, 0]

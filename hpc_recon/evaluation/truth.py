@@ -12,7 +12,7 @@ from hpc_recon.core.config import Study
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.sampling import unit_sample
 from hpc_recon.core.tiles import ranges
-from hpc_recon.numerics import scores
+from hpc_recon.numerics import nearness, scores
 from hpc_recon.stores import arrays, images, layout, shapes
 
 if TYPE_CHECKING:
@@ -149,8 +149,9 @@ class LayerReader:
         n_units = len(statistics["mean"])
         total = {name: scores.products(values[:, :0], np.empty((len(rows), 0))) for name, values in decoded.items()}
         for start, stop in ranges(n_units, TRAINING_UNITS):
-            part = {name: values[start:stop] for name, values in statistics.items()}
-            true = scores.standardise(self.true(rows, first + start, first + stop), **part)  # (training, kept units)
-            for name, values in decoded.items():
-                total[name] += scores.products(scores.standardise(values[:, start:stop], **part), true)
+            units = {name: values[:, start:stop] for name, values in decoded.items()}
+            true = self.true(rows, first + start, first + stop)
+            mean, scale = (statistics[name][start:stop] for name in ("mean", "scale"))
+            for name, own in nearness.with_training(units, true, mean=mean, scale=scale).items():
+                total[name] += own
         return total

@@ -38,9 +38,9 @@ def summary(workspace: Path, where: tuple[str, str, str, str], *, n_voxels: int)
     weight : (n_voxels,) float64
         Mean over all units of |weight| on the z-scored scale, 0 where a voxel was not selected.
     """
-    n_units, _ = arrays.describe(workspace, layout.decoder(*where, "weight")).shape
+    n_units, k = arrays.describe(workspace, layout.decoder(*where, "weight")).shape
     count, total = np.zeros(n_voxels), np.zeros(n_voxels)
-    for start, stop in ranges(n_units, layout.units_per_shard(n_units)):
+    for start, stop in ranges(n_units, layout.units_per_shard(n_units, width=k)):
         voxel, weight = (
             arrays.read(workspace, layout.decoder(*where, part), slice(start, stop)) for part in ("voxel", "weight")
         )
@@ -108,7 +108,7 @@ def maps(study: Study, selection: Selection, *, units: Sequence[int] = ()) -> It
                     _write(workspace, folder / stem, where, found, dict(zip(units, rows, strict=True)))
 
                 n_units, k = arrays.describe(workspace, layout.decoder(*where, "weight")).shape
-                memory = reading_bytes(min(n_units, layout.units_per_shard(n_units)), k, itemsize=16)
+                memory = reading_bytes(min(n_units, layout.units_per_shard(n_units, width=k)), k, itemsize=16)
                 yield Batch(files, source, write, memory + 4 * sum(files.values()))
 
 

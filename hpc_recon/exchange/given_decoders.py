@@ -20,7 +20,7 @@ from hpc_recon.core.errors import DataError, MissingStore
 from hpc_recon.core.memory import array_bytes, writing_bytes
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges, store_seconds
 from hpc_recon.formats import decoder_trees, feature_trees
-from hpc_recon.stores import layout, metadata
+from hpc_recon.stores import decoders, layout, metadata
 
 #: Seconds to open the two files of a channel (measured: 0.03 on a local disk at load 4).
 PAIR_SECONDS = 0.03
@@ -126,7 +126,9 @@ def tiles(study: Study, shapes: Shapes) -> Iterator[Tile]:
     for (group, _), cost in zip(groups, costs, strict=True):
         yield Tile(group, "count", 0, 1, cost.count())
     for (group, _), cost in zip(groups, costs, strict=True):
-        for start, stop in ranges(cost.n_units, layout.units_per_shard(cost.n_units)):
+        workspace = layout.workspace_of(study)
+        per_tile = decoders.units_per_shard(workspace, group.path, n_units=cost.n_units, width=cost.k)
+        for start, stop in ranges(cost.n_units, per_tile):
             yield Tile(group, "fit", start, stop, cost.fit(start, stop))
 
 
@@ -137,7 +139,12 @@ def width(study: Study, shapes: Shapes, where: tuple[str, str, str, str]) -> int
     try:
         return metadata.describe(layout.workspace_of(study), ref).shape[1]
     except MissingStore:
-        return _stored(look(study, shapes, where), shapes.n_voxels(split, roi))[0]
+        return projected_width(look(study, shapes, where), shapes.n_voxels(split, roi))
+
+
+def projected_width(found: Found, n_voxels: int) -> int:
+    """Return how many weights a unit has by the first file's header: so many units are in a tile and a shard."""
+    return _stored(found, n_voxels)[0]
 
 
 def _stored(found: Found, n_voxels: int) -> tuple[int, int]:

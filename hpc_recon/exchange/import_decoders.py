@@ -16,7 +16,7 @@ from hpc_recon.core.sampling import unit_sample
 from hpc_recon.core.tiles import Tile
 from hpc_recon.exchange import given_decoders
 from hpc_recon.formats import decoder_trees
-from hpc_recon.stores import arrays, items, layout, statistics
+from hpc_recon.stores import arrays, decoders, items, layout, statistics
 from hpc_recon.stores import shapes as store_shapes
 
 #: By how much the statistics of two layers of an ROI may differ, in standard deviations: what float32 rounds.
@@ -72,11 +72,18 @@ def _require_same(own: tuple[Array, Array], known: tuple[Array, Array], folder: 
         )
 
 
-def create(study: Study, place: tuple[str, str, str, str], k: int) -> None:
-    """Create the arrays of a layer's decoders, as wide as the most weights of a unit."""
+def create(study: Study, place: tuple[str, str, str, str], k: int, *, projected: int) -> None:
+    """Create the arrays of a layer's decoders, as wide as the most weights of a unit.
+
+    Parameters
+    ----------
+    projected
+        The width by which the plan cuts units into tiles.
+    """
     split, roi, decoded_name, layer = place
     workspace, sizes = layout.workspace_of(study), store_shapes.read(study)
     n_units = study.n_decoded(sizes.n_units(study.network_of(decoded_name), layer), layer)
+    cut = decoders.cut(workspace, place, n_units=n_units, width=projected)
     parts = {
         "stats": (3, "float32"),
         "voxel": (k, layout.voxel_dtype(sizes.n_voxels(split, roi))),
@@ -88,7 +95,7 @@ def create(study: Study, place: tuple[str, str, str, str], k: int) -> None:
             layout.decoder(split, roi, decoded_name, layer, part),
             shape=(n_units, wide),
             dtype=dtype,
-            geometry=layout.unit_geometry(n_units, wide),
+            geometry=cut(wide),
             made_by="/".join(("fit", *place)),
         )
 
@@ -155,7 +162,7 @@ def _count(study: Study, found: given_decoders.Found) -> list[Path]:
     n_voxels, k = len(_scaling(study, found).x_mean), 1
     for number in range(len(found.pairs)):
         k = max(k, _read(found, number, n_voxels).voxel.shape[1])
-    create(study, found.place, k)
+    create(study, found.place, k, projected=given_decoders.projected_width(found, n_voxels))
     folder, files = given_decoders.records(study, found.place), found.files
     return [file_records.record(folder, files, list(files), name="all", redo=given_decoders.redo(*found.place))]
 

@@ -14,12 +14,11 @@ from hpc_recon.core.config import Study, Train
 from hpc_recon.core.convert_options import is_converted
 from hpc_recon.core.errors import MissingStore
 from hpc_recon.core.icnn_options import GeneratorLatent
-from hpc_recon.core.latent_layer_options import LatentLayerTraining
 from hpc_recon.core.latent_options import LatentGenerator, LatentOptions
 from hpc_recon.core.network_options import FEATURES_ONLY, Network
 from hpc_recon.core.options import EndToEndOptions, IcnnOptions
 from hpc_recon.core.sizes import Sizes
-from hpc_recon.core.train_options import EndToEndTraining
+from hpc_recon.core.train_options import Comparator
 from hpc_recon.formats.feature_trees import FeatureTree
 from hpc_recon.formats.row_arrays import RowArray
 from hpc_recon.nets import zoo
@@ -121,10 +120,13 @@ def without_weights(study: Study) -> tuple[Study, list[str]]:
         study = study.model_copy(update={"networks": networks})
     compared: dict[str, Train] = {}
     for name, options in study.train.items():
-        if isinstance(options, EndToEndTraining) and _is_absent(options.comparator.weights):
-            compared[name] = options.model_copy(update={"comparator": options.comparator.model_copy(update=_RANDOM)})
-        elif isinstance(options, LatentLayerTraining) and options.features and _is_absent(options.features.weights):
-            compared[name] = options.model_copy(update={"features": options.features.model_copy(update=_RANDOM)})
+        drawn = {
+            key: part.model_copy(update=_RANDOM)
+            for key, part in options
+            if isinstance(part, Comparator) and _is_absent(part.weights)
+        }
+        if drawn:
+            compared[name] = options.model_copy(update=drawn)
     if compared:
         study = study.model_copy(update={"train": {**study.train, **compared}})
     return study, [*changes, *(f"train.{name}" for name in compared)]
@@ -168,11 +170,11 @@ def without_generators(study: Study) -> tuple[Study, list[str]]:
         if changes:
             changed[name] = options.model_copy(update={"latent": latent.model_copy(update=changes)})
     different = [name for name, options in changed.items() if options is not study.reconstruct[name]]
-    trained: dict[str, Train] = {
-        name: options.model_copy(update={"generator": _drawn(options.generator)})
-        for name, options in study.train.items()
-        if isinstance(options, LatentLayerTraining) and _drawn(options.generator) is not options.generator
-    }
+    trained: dict[str, Train] = {}
+    for name, entry in study.train.items():
+        rendered = {key: part for key, part in entry if isinstance(part, LatentGenerator) and _drawn(part) is not part}
+        if rendered:
+            trained[name] = entry.model_copy(update={key: _drawn(part) for key, part in rendered.items()})
     if not different and not trained:
         return study, []
     changes = {"reconstruct": changed, "train": {**study.train, **trained}}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.threads import available
@@ -154,6 +155,22 @@ def read(net: Net, images: Array, layers: Collection[str]) -> dict[str, Array]:
         torch.set_num_threads(before)
 
 
+class _ShapeOfReLU(TorchFunctionMode):
+    """Answers a ReLU on the meta device by its shape, without torch's own meta function.
+
+    That one is the first to import torch's compiler: 1 s of CPU in every process that plans with a network or loads one
+    (benchmarks/LOG.md).
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is not nn.functional.relu or not args or not args[0].is_meta:
+            return func(*args, **(kwargs or {}))
+        inplace = args[1] if len(args) > 1 else (kwargs or {}).get("inplace", False)
+        return args[0].zero_() if inplace else torch.empty_like(args[0])
+
+
 def trace(body: nn.Module, images: Tensor) -> tuple[dict[str, Tap], dict[str, str], str]:
     """Find the layers of a body by running it once (on the meta device: no memory, no arithmetic).
 
@@ -190,7 +207,7 @@ def trace(body: nn.Module, images: Tensor) -> tuple[dict[str, Tap], dict[str, st
 
     paths = {path: path for path, _ in body.named_modules() if path}
     stopped = ""
-    with torch.no_grad(), _hooks(body, paths, note):
+    with torch.no_grad(), _hooks(body, paths, note), _ShapeOfReLU():
         try:
             body(images)
         except (RuntimeError, AssertionError, ValueError) as error:

@@ -17,7 +17,7 @@ from hpc_recon.core.memory import array_bytes, shard_bytes
 from hpc_recon.core.retrieval_options import RetrievalOptions
 from hpc_recon.core.sampling import unit_sample
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges, store_seconds
-from hpc_recon.numerics import scores, stats
+from hpc_recon.numerics import nearness, scores, stats
 from hpc_recon.reconstruction import writing
 from hpc_recon.stores import arrays, images, items, layout, provenance
 from hpc_recon.stores import shapes as store_shapes
@@ -76,8 +76,8 @@ def work(study: Study, tile: Tile) -> list[Path]:
     options, workspace = _options(study, variant), layout.workspace_of(study)
     rows, shown = items.training_rows(study, split), items.read_shown(study, split, dataset)
     layers, n = study.layers_of(options), len(shown.names)
-    like = sum(_likeness(study, place, (options.network, layer), n, rows) for layer in layers)
-    best = np.argsort(-np.asarray(like), axis=1, kind="stable")[:, : options.mean_of]  # ties: the first
+    like = (_likeness(study, place, (options.network, layer), n, rows) for layer in layers)
+    best = nearness.nearest(like, options.mean_of)
     table, files = images.read_table(workspace), []
     for name, chosen in zip(shown.names, rows[best], strict=True):
         made = images.read_images(workspace, np.sort(chosen)).mean(axis=0, dtype=np.float64) / 255
@@ -89,7 +89,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
 
 
 def _likeness(study: Study, place: tuple[str, str, str], key: tuple[str, str], n: int, rows: Array) -> Array:
-    """Return correlations of a layer's n decoded items with training stimuli, (n, rows); undefined ones are 0."""
+    """Return correlations of a layer's n decoded items with training stimuli, (n, rows)."""
     network, layer = key
     workspace, where = layout.workspace_of(study), layout.decoded(*place, study.decoded_name(network), layer)
     n_units = store_shapes.read(study).n_units(network, layer)
@@ -100,6 +100,5 @@ def _likeness(study: Study, place: tuple[str, str, str], key: tuple[str, str], n
         true = items.true_features(study, network, layer, rows, index[start:stop])
         decoded = arrays.read(workspace, where, None, slice(start, stop))
         mean, scale = stats.mean_and_scale(true)
-        a, b = (scores.standardise(values, mean=mean, scale=scale) for values in (decoded, true))
-        found += scores.products(a, b)
-    return np.nan_to_num(found.correlation())
+        found += nearness.with_training({"": decoded}, true, mean=mean, scale=scale)[""]
+    return found.correlation()

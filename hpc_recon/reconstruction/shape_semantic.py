@@ -20,10 +20,10 @@ from hpc_recon.methods import display, shape_semantic
 from hpc_recon.nets import costs, devices, shape_semantic_costs
 from hpc_recon.reconstruction import writing
 from hpc_recon.stores import images, items, layout
-from hpc_recon.training import shape_inputs, shape_planning, shape_sources
+from hpc_recon.training import Place, shape_inputs, shape_sources
+from hpc_recon.training import shape_semantic as learner
 from hpc_recon.training.models import Model
 from hpc_recon.training.shape_inputs import Inputs
-from hpc_recon.training.shape_sources import Place
 
 #: Training images of the decoded class that are shown of each item.
 EXAMPLES = 3
@@ -100,7 +100,7 @@ def _need(study: Study, shapes: Shapes, places: list[Place], dataset: str, *, n:
     """Project a tile of `n` items."""
     place = places[0]
     options = shape_sources.options_of(study, place)
-    n_vector = shape_planning.n_semantic(study, shapes, place)
+    n_vector = learner.n_semantic(study, shapes, place)
     cost = shape_semantic_costs.project(options, n_vector)
     generator, _ = shape_semantic_costs.networks(shape_semantic_costs.sizes_of(options, n_vector))
     height, width = shapes.image_size()

@@ -19,6 +19,9 @@ STIMULI_PER_SHARD = 48
 UNITS_PER_SHARD = 32768
 #: Units in an inner chunk, the smallest piece that is read and has a checksum.
 UNITS_PER_CHUNK = 4096
+#: Of float32 weights in a shard of decoders. A tile of `fit` holds them, their voxels' numbers and what writing takes:
+#: five times as much.
+WEIGHT_BYTES_PER_SHARD = 2**28
 #: Brain samples in an inner chunk and in a shard: 11,726 voxels x 1,024 samples are 46 MiB.
 SAMPLES_PER_CHUNK = 128
 SAMPLES_PER_SHARD = 1024
@@ -254,13 +257,19 @@ def sample_geometry(n_samples: int, n_voxels: int) -> Geometry:
     return Geometry((rows, n_voxels), (chunk, n_voxels))
 
 
-def unit_geometry(n_units: int, *inner: int) -> Geometry:
+def unit_geometry(n_units: int, *inner: int, width: int = 0) -> Geometry:
     """Return the geometry of decoders: shards of 32,768 units, chunks of 4,096, the other axes whole.
 
-    >>> unit_geometry(100_000, 500)
-    Geometry(shards=(32768, 500), chunks=(4096, 500))
+    Parameters
+    ----------
+    width
+        Weights of a unit, for all arrays of these decoders: shards and chunks of wide ones hold fewer units
+        (`units_per_shard`).
+
+    >>> unit_geometry(100_000, 500, width=500), unit_geometry(100_000, 3, width=15_724)
+    (Geometry(shards=(32768, 500), chunks=(4096, 500)), Geometry(shards=(4096, 3), chunks=(512, 3)))
     """
-    units, chunk = _units(n_units)
+    units, chunk = _units(n_units, width)
     return Geometry((units, *inner), (chunk, *inner))
 
 
@@ -284,9 +293,19 @@ def voxel_dtype(n_voxels: int) -> str:
     return "uint16" if n_voxels <= 65535 else "uint32"
 
 
-def units_per_shard(n_units: int) -> int:
-    """Return how many units one shard, so one fit or decode tile, holds: 32,768 or fewer."""
-    return _units(n_units)[0]
+def units_per_shard(n_units: int, *, width: int = 0, limit: int | None = None) -> int:
+    """Return how many units one shard, so one fit or decode tile, holds: 32,768 or fewer.
+
+    Parameters
+    ----------
+    width
+        float32 weights of a unit, where these are stored: the largest power of two units whose weights are at most
+        `limit` bytes; default: `WEIGHT_BYTES_PER_SHARD`.
+
+    >>> units_per_shard(100_000, width=2048), units_per_shard(100_000, width=2049)
+    (32768, 16384)
+    """
+    return _units(n_units, width, limit)[0]
 
 
 def cut(n: int, per_chunk: int, chunks_per_shard: int) -> tuple[int, int]:
@@ -301,8 +320,12 @@ def cut(n: int, per_chunk: int, chunks_per_shard: int) -> tuple[int, int]:
     return chunk * min(chunks_per_shard, -(-n // chunk)), chunk
 
 
-def _units(n_units: int) -> tuple[int, int]:
-    return cut(n_units, UNITS_PER_CHUNK, UNITS_PER_SHARD // UNITS_PER_CHUNK)
+def _units(n_units: int, width: int = 0, limit: int | None = None) -> tuple[int, int]:
+    shard, most = UNITS_PER_SHARD, WEIGHT_BYTES_PER_SHARD if limit is None else limit
+    while shard > 1 and 4 * shard * width > most:
+        shard //= 2
+    chunk = max(1, shard * UNITS_PER_CHUNK // UNITS_PER_SHARD)
+    return cut(n_units, chunk, shard // chunk)
 
 
 def _brain_verb(split: str) -> str:

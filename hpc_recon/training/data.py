@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -54,6 +54,11 @@ class Scaling:
     def arrays(self) -> dict[str, Array]:
         """Return it as a checkpoint holds it."""
         return {"mean": self.mean, "scale": self.scale, "n_averaged": np.array([self.n_averaged])}
+
+
+def scaling_from(stored: Mapping[str, Array]) -> Scaling:
+    """Return the scaling that a checkpoint's arrays hold."""
+    return Scaling(stored["mean"], stored["scale"], float(stored["n_averaged"][0]))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from hpc_recon.core.errors import DamagedStore, MissingStore
 from hpc_recon.core.files import checksum, write_atomic
 from hpc_recon.methods import trainers
 from hpc_recon.stores import checks, layout
-from hpc_recon.training.data import Scaling
+from hpc_recon.training.data import Scaling, scaling_from
 
 #: The table of losses has these columns before the trainer's own.
 STEP = "step"
@@ -112,8 +112,7 @@ class Model:
 
 def scaling_of(checkpoint: trainers.Checkpoint) -> Scaling:
     """Return the scaling that a checkpoint holds."""
-    found = checkpoint.arrays
-    return Scaling(found["mean"], found["scale"], float(found["n_averaged"][0]))
+    return scaling_from(checkpoint.arrays)
 
 
 def write_losses(path: Path, rows: Sequence[Sequence[float]], *, columns: Sequence[str]) -> Path:

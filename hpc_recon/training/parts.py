@@ -4,50 +4,24 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from hpc_recon.core.array import Array
-from hpc_recon.core.config import Study, Train
+from hpc_recon.core.config import Study
 from hpc_recon.core.errors import DamagedStore, DataError, MissingStore
-from hpc_recon.core.latent_layer_options import LatentLayerTraining
 from hpc_recon.core.sampling import seed_of
-from hpc_recon.core.shape_options import ShapeSemanticTraining
 from hpc_recon.core.tiles import Tile
 from hpc_recon.methods import trainers
-from hpc_recon.nets import devices, end_to_end, end_to_end_costs, latent_generators, shape_semantic_costs
-from hpc_recon.training import data, latent_data, loop, models, shape_data
+from hpc_recon.nets import devices
+from hpc_recon.training import Place, learner, loop, models
 from hpc_recon.training.models import Model
-from hpc_recon.training.shape_sources import Place
 
 log = logging.getLogger(__name__)
 #: Examples in the picture at the end of a part.
 EXAMPLES = 8
 #: Names of the rows of the table of losses, and of the steps with pictures, among a checkpoint's arrays.
 ROWS, SHOWN = "rows", "shown"
-
-
-class Stream(Protocol):
-    """Batches of a network by number of the step, the same whoever asks."""
-
-    @property
-    def n_inputs(self) -> int:
-        """Numbers that are read of each sample: voxels, or those of a semantic vector."""
-        ...
-
-    @property
-    def arrays(self) -> dict[str, Array]:
-        """What goes into a checkpoint beside the trainer."""
-        ...
-
-    def batch(self, step: int) -> dict[str, Array]:
-        """Return the batch of a step."""
-        ...
-
-    def examples(self, n: int) -> dict[str, Array]:
-        """Return some samples, the same whatever the step."""
-        ...
 
 
 def work(study: Study, tile: Tile) -> list[Path]:
@@ -64,12 +38,12 @@ def work(study: Study, tile: Tile) -> list[Path]:
     """
     name, split, roi = tile.group.path
     options, model = study.train[name], Model(study, name, split, roi)
-    begun = _begun(model, tile)
-    stream = _stream(study, model, begun)
+    begun, own = _begun(model, tile), learner(options.method)
+    stream = own.stream(study, Place(name, split, roi), begun)
     device, arrays, made_by = devices.choose(), stream.arrays, model.made_by
     seed = seed_of(study.seed, "train", options.seed, split, roi)
     progress = loop.Progress(tile.start)
-    flops = _flops(options, stream.n_inputs)
+    flops = own.flops(options, stream.n_inputs)
     with devices.settings(options.batch * flops // 100), trainers.own_randomness(device):
         trainer = trainers.make(options, n_voxels=stream.n_inputs, seed=seed, device=device)
         if begun is not None:
@@ -99,26 +73,6 @@ def work(study: Study, tile: Tile) -> list[Path]:
         ]
     model.running(tile.start).unlink(missing_ok=True)
     return files
-
-
-def _stream(study: Study, model: Model, begun: trainers.Checkpoint | None) -> Stream:
-    """Return the batches of a network; z-scoring is that of the checkpoint."""
-    if isinstance(study.train[model.name], ShapeSemanticTraining):
-        return shape_data.stream(study, Place(model.name, model.split, model.roi))
-    known = None if begun is None else models.scaling_of(begun)
-    if isinstance(study.train[model.name], LatentLayerTraining):
-        return latent_data.stream(study, model.name, model.split, model.roi, scaling=known)
-    return data.stream(study, model.name, model.split, model.roi, scaling=known)
-
-
-def _flops(options: Train, n_inputs: int) -> int:
-    """Return the operations of the generator for one sample, or a hundred for each activation."""
-    if isinstance(options, LatentLayerTraining):
-        shape = latent_generators.describe(options.generator)
-        return shape.n_inputs * n_inputs + (0 if options.features is None else 100 * shape.n_activations)
-    if isinstance(options, ShapeSemanticTraining):
-        return shape_semantic_costs.networks(shape_semantic_costs.sizes_of(options, n_inputs))[0].flops
-    return end_to_end_costs.networks(end_to_end.Sizes.of(options, n_inputs))[0].flops
 
 
 def _table(progress: loop.Progress, trainer: trainers.Trainer) -> Array:

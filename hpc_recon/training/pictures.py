@@ -9,7 +9,6 @@ from PIL import Image
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
-from hpc_recon.core.latent_layer_options import LatentLayerTraining
 from hpc_recon.core.memory import array_bytes, shard_bytes
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges, store_seconds
 from hpc_recon.stores import arrays, images, layout
@@ -20,9 +19,8 @@ PICTURES = "_images"
 
 def sizes(study: Study, shapes: Shapes) -> list[int]:
     """Return the sizes of images that entries under `train` ask for and that the stimuli do not have."""
-    made = (options for options in study.train.values() if not isinstance(options, LatentLayerTraining))
-    wanted = dict.fromkeys(options.image_size for options in made)
-    return [size for size in wanted if shapes.image_size() != (size, size)]
+    wanted = dict.fromkeys(options.pictures_size for options in study.train.values())
+    return [size for size in wanted if size is not None and shapes.image_size() != (size, size)]
 
 
 def plan(study: Study, shapes: Shapes) -> list[Tile]:

@@ -11,10 +11,9 @@ from hpc_recon.core.config import Study
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.shape_options import ShapeSemanticTraining
 from hpc_recon.methods import shape_semantic
-from hpc_recon.training import pictures, shape_inputs, shape_sources
+from hpc_recon.training import Place, pictures, shape_inputs, shape_sources
 from hpc_recon.training.order import Order
 from hpc_recon.training.shape_inputs import Inputs
-from hpc_recon.training.shape_sources import Place
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from hpc_recon.methods import semantic
 from hpc_recon.numerics import semantics
 from hpc_recon.numerics.semantics import Linear, Voxels
 from hpc_recon.stores import arrays, images, items, layout
+from hpc_recon.training import Place
 from hpc_recon.training import shape_sources as sources
-from hpc_recon.training.shape_sources import Place
 
 _PREFIX = "semantic."
 

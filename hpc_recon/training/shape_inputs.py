@@ -23,9 +23,9 @@ from hpc_recon.core.shape_options import Augmentation, ShapeSemanticTraining
 from hpc_recon.core.tiles import Tile
 from hpc_recon.numerics import combining, semantics
 from hpc_recon.stores import checks, folds, images, items, layout
+from hpc_recon.training import Place
 from hpc_recon.training import shape_sources as sources
 from hpc_recon.training.shape_decoding import Semantics
-from hpc_recon.training.shape_sources import Place
 
 #: Name before that of the entry in the group that makes its inputs.
 INPUTS = "_inputs"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,18 +14,10 @@ from hpc_recon.core.shape_options import ShapeSemanticTraining
 from hpc_recon.core.tiles import ranges
 from hpc_recon.stores import arrays, brain, images, items, layout, tables
 from hpc_recon.stores import shapes as store_shapes
+from hpc_recon.training import Place
 
 #: Samples, and images, that are read at a time.
 _SAMPLES, _IMAGES = 1024, 48
-
-
-@dataclass(frozen=True)
-class Place:
-    """An entry of `train`, a split and the ROI that its images are stored under."""
-
-    name: str
-    split: str
-    roi: str
 
 
 def options_of(study: Study, place: Place) -> ShapeSemanticTraining:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from hpc_recon.core.shape_options import SemanticStage, ShapeSemanticTraining, parts
+from hpc_recon.core.shape_options import SemanticStage, ShapeSemanticTraining
 
 GIVEN = {"method": "shape_semantic", "shape": {"network": "shape"}}
 KMEANS = {"target": "kmeans", "network": "net"}
@@ -47,14 +47,15 @@ def test_an_embedding_belongs_to_targets_that_need_one():
 
 
 def test_one_entry_stands_for_targets_clusters_ablations_and_seeds():
-    found = parts("f", options(semantic=KMEANS, targets=["labels", "kmeans"], clusters=[5, 9], ablations=["fusion"]))
+    given = options(semantic=KMEANS, targets=["labels", "kmeans"], clusters=[5, 9], ablations=["fusion"])
+    found = given.entries("f")
     assert list(found) == ["f.labels", "f.kmeans", "f.kmeans.k5", "f.kmeans.k9", "f.no-fusion"]
     assert found["f.labels"].semantic.network is None
     assert found["f.kmeans.k9"].semantic.clusters == 9
     assert found["f.no-fusion"].combiner == "first"
     assert found["f.labels"].combiner == "ridge"
-    assert parts("f.labels", found["f.labels"]) == {"f.labels": found["f.labels"]}
-    seeds = parts("f", options(ablations=["shape"], seeds=[1, 2]))
+    assert found["f.labels"].entries("f.labels") == {"f.labels": found["f.labels"]}
+    seeds = options(ablations=["shape"], seeds=[1, 2]).entries("f")
     assert list(seeds) == ["f.seed1", "f.seed2", "f.no-shape.seed1", "f.no-shape.seed2"]
     assert [own.seed for own in seeds.values()] == [1, 2, 1, 2]
 
@@ -62,4 +63,4 @@ def test_one_entry_stands_for_targets_clusters_ablations_and_seeds():
 def test_augmentation_may_be_left_out():
     own = options(augmentation={"dataset": "extra"}, ablations=["augmentation"])
     assert own.augments is not None
-    assert parts("f", own)["f.no-augmentation"].augments is None
+    assert own.entries("f")["f.no-augmentation"].augments is None

@@ -39,14 +39,14 @@ def test_a_profile_fills_what_is_left_out():
 
 def test_ablations_and_seeds_make_entries():
     given = EndToEndTraining(**TINY, ablations=("feature", "pixel"), seeds=(0, 3))
-    found = train_options.parts("e2e", given)
+    found = given.entries("e2e")
     assert list(found) == [
         *("e2e.seed0", "e2e.seed3", "e2e.no-feature.seed0", "e2e.no-feature.seed3"),
         *("e2e.no-pixel.seed0", "e2e.no-pixel.seed3"),
     ]
     part = found["e2e.no-feature.seed3"]
     assert (part.losses.feature, part.losses.pixel, part.seed) == (0, given.losses.pixel, 3)
-    assert list(train_options.parts("x", part)) == ["x"]  # what was made stands for itself
+    assert list(part.entries("x")) == ["x"]  # what was made stands for itself
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_maps_on_the_grid_of_the_voxels(decodable, run_verb, place, tmp_path: Pa
     study, data = decodable(rois=["V1", "VC"], units=units)
     run_verb(fit, study)
     place(positions.of_grid(IJK, (4, 5, 6), AFFINE))
-    monkeypatch.setattr(layout, "units_per_shard", lambda n: 16)
+    monkeypatch.setattr(layout, "units_per_shard", lambda n, *, width: 16)
     files = write(study, tmp_path / "to", units=(99, 6))
     kinds = ("selected", "unit-6", "unit-99", "weight")
     assert files == [f"S1/{roi}/conv_{kind}.nii.gz" for roi in ("V1", "VC") for kind in kinds]

@@ -112,6 +112,18 @@ def test_test_data_are_decoded_as_the_files_predict(
     np.testing.assert_array_equal(statistics.read(study.workspace, "S1", "VC", "scale"), lab.x_norm)
 
 
+def test_wide_decoders_are_read_in_tiles_of_fewer_units(decodable, run_verb, tmp_path, monkeypatch) -> None:
+    lab = Lab(tmp_path / "lab")
+    monkeypatch.setattr(layout, "WEIGHT_BYTES_PER_SHARD", 4 * 7 * 64)
+    study, _ = make(decodable)
+    tiles = run_verb(fit, study)
+    assert [(t.start, t.stop) for t in tiles if t.stage == "fit"] == [(0, 64), (64, 100), (0, 30)]
+    found = [layout.decoder("S1", "VC", "net", "conv", part) for part in ("stats", "voxel", "weight")]
+    assert {arrays.describe(study.workspace, ref).shards[0] for ref in found} == {64}
+    np.testing.assert_array_equal(arrays.read(study.workspace, found[0])[:, 0], lab.bias["conv"])
+    assert fit.plan(study, shapes.read(study)) == tiles
+
+
 def test_what_was_fitted_and_exported_is_read_back(decodable, run_verb, tmp_path: Path) -> None:
     study, _ = decodable(rois=["V1", "VC"], data={"constant_voxels": 2})
     run_verb(fit, study)

@@ -59,10 +59,13 @@ def test_own_convolutions_are_those_of_torchvisions_vgg11():
     assert {path: len(value) for path, value in quarter.items()} == {p: len(v) // 4 for p, v in features.items()}
 
 
-def test_torchvision_is_not_imported_before_one_of_its_networks_is_asked_for():
+def test_neither_torchvision_nor_the_compiler_is_imported_before_one_of_its_networks_is_asked_for():
     program = (
-        "import sys\nfrom hpc_recon.nets import architectures, weights, zoo\n"
+        "import sys\nfrom hpc_recon.core.network_options import Network\n"
+        "from hpc_recon.nets import architectures, weights, zoo\n"
         "architectures.check('vgg11_quarter')\narchitectures.build('vgg11_quarter')\n"
+        "zoo.structure(Network(architecture='vgg11_quarter', layers=('conv1_1',)), image_size=32)\n"
+        "assert 'torch._dynamo' not in sys.modules\n"  # torch's compiler: 1 s of CPU, and torchvision imports it
         "assert 'torchvision' not in sys.modules\narchitectures.check('alexnet')\nassert 'torchvision' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

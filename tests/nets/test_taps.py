@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hpc_recon.core.network_options import Network
-from hpc_recon.nets import taps, zoo
+from hpc_recon.nets import architectures, taps, zoo
 
 
 @pytest.fixture
@@ -43,6 +43,34 @@ def test_gradients_flow_to_the_images(net: taps.Net):
     image = torch.rand(1, 3, 16, 16, requires_grad=True)
     taps.activations(net, image, ["conv3_1"])["conv3_1"].sum().backward()
     assert float(image.grad.abs().sum()) > 0
+
+
+class _Plain:
+    def __enter__(self): ...
+
+    def __exit__(self, *error): ...
+
+
+@pytest.mark.parametrize("architecture", ["vgg11_quarter", "caffenet", "vgg_normalised", "googlenet"])
+def test_shapes_are_those_that_torch_itself_finds(architecture, monkeypatch):
+    """Also which outputs an in-place ReLU overwrites, as those of googlenet do."""
+
+    def found():
+        with torch.device("meta"):
+            return taps.trace(architectures.build_empty(architecture), torch.zeros(1, 3, 96, 96))
+
+    own = found()
+    monkeypatch.setattr(taps, "_ShapeOfReLU", _Plain)
+    assert found() == own
+    assert len(own[0]) > 5
+    assert any(tap.overwritten for tap in own[0].values()) == (architecture == "googlenet")
+
+
+def test_a_relu_off_the_meta_device_computes():
+    found, _, _ = taps.trace(torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Flatten()), torch.zeros(1, 3, 2, 2))
+    assert [tap.unit_shape for tap in found.values()] == [(3, 2, 2), (12,)]
+    with taps._ShapeOfReLU():
+        assert torch.nn.functional.relu(torch.tensor([-1.0, 2.0])).tolist() == [0, 2]
 
 
 def test_no_layers_is_no_work(net: taps.Net):

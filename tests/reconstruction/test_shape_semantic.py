@@ -14,9 +14,8 @@ from hpc_recon.core.errors import MissingStore
 from hpc_recon.methods import shape_semantic
 from hpc_recon.reconstruction import shape_semantic as maker
 from hpc_recon.stores import images, items, layout, shapes
-from hpc_recon.training import shape_inputs
+from hpc_recon.training import Place, shape_inputs
 from hpc_recon.training.models import Model
-from hpc_recon.training.shape_sources import Place
 
 PLACE = Place("fused", "S1", "VC")
 

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 HERE = Path(__file__).parent
 FAKES = HERE.parent / "run"
@@ -65,21 +64,4 @@ def expected(slurm, tmp_path_factory):
 @pytest.fixture
 def cluster_file(tmp_path):
     """A cluster file for one core and one pretended GPU a job, each job on a node of its own."""
-    content = {
-        # Web pages take a second to start, of the controller and of each worker; tests/run has them.
-        "cluster": {"poll_seconds": 0.5, "dashboard": False},
-        "jobqueue": {
-            "slurm": {
-                "cores": 1,
-                "memory": "2GiB",
-                "walltime": "00:10:00",
-                "interface": "lo",
-                "job-extra-directives": ["--gres=gpu:1", "--exclusive"],
-                "job-directives-skip": ["--mem"],
-                "worker-extra-args": ["--no-dashboard"],
-            }
-        },
-    }
-    path = tmp_path / "cluster.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return path
+    return running.write_cluster(tmp_path, poll_seconds=0.5, walltime="00:10:00", directive="--exclusive")

@@ -34,6 +34,28 @@ def write_study(folder, workspace, **orders):
     return path
 
 
+def write_cluster(folder, *, poll_seconds, walltime, directive):
+    """Write a cluster file for one core and one pretended GPU a job; `directive` is one more of the job's own."""
+    content = {
+        # Web pages take a second to start, of the controller and of each worker; tests/run has them.
+        "cluster": {"poll_seconds": poll_seconds, "dashboard": False},
+        "jobqueue": {
+            "slurm": {
+                "cores": 1,
+                "memory": "2GiB",
+                "walltime": walltime,
+                "interface": "lo",
+                "job-extra-directives": ["--gres=gpu:1", directive],
+                "job-directives-skip": ["--mem"],
+                "worker-extra-args": ["--no-dashboard"],
+            }
+        },
+    }
+    path = folder / "cluster.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
 def change(path, *, cluster=None, **job):
     """Change a cluster file: keys of its section `cluster`, and of a job."""
     content = yaml.safe_load(path.read_text())

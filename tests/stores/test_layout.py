@@ -40,6 +40,20 @@ def test_geometries_of_small_and_large_arrays():
     assert layout.units_per_shard(10**6) == layout.UNITS_PER_SHARD
 
 
+@given(st.integers(1, 200_000), st.integers(0, 100_000), st.integers(1, 2**29))
+def test_shards_of_decoders_are_the_largest_within_the_limit(n, width, limit):
+    found = layout.units_per_shard(n, width=width, limit=limit)
+    most = next(u for u in (2**i for i in range(15, -1, -1)) if 4 * u * width <= limit or u == 1)
+    chunk = max(1, most // 8)
+    assert found == (most if n >= most else min(n, chunk) * -(-n // min(n, chunk)))
+    assert layout.units_per_shard(n, width=0, limit=limit) == layout.units_per_shard(n)
+
+
+def test_decoders_of_up_to_2048_voxels_are_cut_as_ever():
+    for width in (1, 500, 2048):
+        assert layout.unit_geometry(100_000, 3, width=width) == layout.unit_geometry(100_000, 3)
+
+
 def test_empty_axis_is_refused():
     with pytest.raises(DataError, match="at least one element, got 0"):
         layout.unit_geometry(0)

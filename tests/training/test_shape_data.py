@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hpc_recon.training import pictures, shape_data
+from hpc_recon.training import Place, pictures, shape_data
 from hpc_recon.training.shape_data import moved
-from hpc_recon.training.shape_sources import Place
 
 PLACE = Place("fused", "S1", "VC")
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from hpc_recon.methods.semantic import Network
 from hpc_recon.numerics.semantics import Linear
-from hpc_recon.training import shape_inputs
+from hpc_recon.training import Place, shape_inputs
 from hpc_recon.training.shape_decoding import Semantics
-from hpc_recon.training.shape_sources import Place, item_patterns
+from hpc_recon.training.shape_sources import item_patterns
 
 PLACE = Place("fused", "S1", "VC")
 

@@ -10,8 +10,7 @@ from hpc_recon.core.loading import load_study
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.numerics import combining
 from hpc_recon.stores import arrays, folds, images, items, layout
-from hpc_recon.training import shape_decoding, shape_inputs, shape_sources
-from hpc_recon.training.shape_sources import Place
+from hpc_recon.training import Place, shape_decoding, shape_inputs, shape_sources
 
 PLACE = Place("fused", "S1", "VC")
 

@@ -7,8 +7,7 @@ import pytest
 
 from hpc_recon.core.errors import DataError
 from hpc_recon.stores import brain, items
-from hpc_recon.training import shape_sources
-from hpc_recon.training.shape_sources import Place
+from hpc_recon.training import Place, shape_sources
 
 
 def test_areas_and_layers_are_those_named_or_the_only_ones(shape_study):

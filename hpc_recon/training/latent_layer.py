@@ -1,19 +1,22 @@
-"""The tiles of a layer from voxels to latents: what its weights depend on, and what a part of its training needs."""
+"""A layer from voxels to latents: what its weights depend on, what a part of its training needs, and its batches."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpc_recon.core import threads
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.latent_layer_options import FeatureLoss, LatentLayerTraining
 from hpc_recon.core.memory import array_bytes, shard_bytes
-from hpc_recon.core.tiles import Group, Need, Shapes, canonical, store_seconds
+from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, store_seconds
 from hpc_recon.nets import costs, end_to_end, latent_generators, zoo
 from hpc_recon.nets.end_to_end_costs import FLOPS_PER_SECOND
 from hpc_recon.nets.identity import identity
-from hpc_recon.training import latent_data
+from hpc_recon.training import Place, data, latent_data
+
+if TYPE_CHECKING:
+    from hpc_recon.methods.trainers import Checkpoint
 
 #: Options on which no number depends: who is trained, how long, how often something is written, and how it is run; and
 #: those that count by content.
@@ -40,12 +43,14 @@ def settings_of(options: LatentLayerTraining) -> dict[str, Any]:
     return found
 
 
-def group(study: Study, name: str, place: tuple[str, str]) -> Group:
-    """Return the group of one layer: `train/<name>/<split>/<roi>`."""
-    options, (split, roi) = latent_data.options_of(study, name), place
+def group(study: Study, shapes: Shapes, place: Place) -> Group:
+    """Return the group of one layer."""
+    options = latent_data.options_of(study, place.name)
     settings = {**settings_of(options), "layers": list(latent_data.layers_of(study, options))}
-    upstream = (f"{study.source_verb}/{split}", f"{study.source_verb}/stimuli", f"extract/{options.network}")
-    return Group("train", (name, split, roi), canonical({"options": settings, "seed": study.seed}), upstream)
+    upstream = (f"{study.source_verb}/{place.split}", f"{study.source_verb}/stimuli", f"extract/{options.network}")
+    return Group(
+        "train", (place.name, place.split, place.roi), canonical({"options": settings, "seed": study.seed}), upstream
+    )
 
 
 def check(study: Study, shapes: Shapes, name: str) -> None:
@@ -72,10 +77,15 @@ def check(study: Study, shapes: Shapes, name: str) -> None:
         zoo.check_layers(network, image_size=options.features.image_size)
 
 
-def need_of(study: Study, shapes: Shapes, name: str, place: tuple[str, str], *, n_steps: int) -> Need:
+def first_tiles(study: Study, shapes: Shapes, place: Place) -> list[Tile]:
+    """Return none: the steps read what is stored."""
+    return []
+
+
+def need_of(study: Study, shapes: Shapes, place: Place, *, n_steps: int) -> Need:
     """Project a part of a layer's training."""
-    options, (split, roi) = latent_data.options_of(study, name), place
-    n_samples, n_voxels = shapes.n_samples(split, study.training_dataset), shapes.n_voxels(split, roi)
+    options = latent_data.options_of(study, place.name)
+    n_samples, n_voxels = shapes.n_samples(place.split, study.training_dataset), shapes.n_voxels(place.split, place.roi)
     shape = latent_generators.describe(options.generator)
     d, batch = shape.n_inputs, options.batch
     held = latent_data.in_buffer(options, n_samples=n_samples, n_voxels=n_voxels, n_numbers=d)
@@ -102,6 +112,22 @@ def need_of(study: Study, shapes: Shapes, name: str, place: tuple[str, str], *, 
         files_out=3 + (n_steps - 1) // (options.pictures_every or n_steps),
         seconds=store_seconds(read + 3 * layer) + n_steps * (options.seconds_per_step or seconds + 0.002),
     )
+
+
+def prepare(study: Study, place: Place) -> None:
+    """Look at nothing: all training samples are taken."""
+
+
+def stream(study: Study, place: Place, begun: Checkpoint | None) -> latent_data.LatentStream:
+    """Return the batches of a layer."""
+    known = None if begun is None else data.scaling_from(begun.arrays)
+    return latent_data.stream(study, place.name, place.split, place.roi, scaling=known)
+
+
+def flops(options: LatentLayerTraining, n_inputs: int) -> int:
+    """Return the operations of the layer for one sample, with a loss of features a hundred for each activation too."""
+    shape = latent_generators.describe(options.generator)
+    return shape.n_inputs * n_inputs + (0 if options.features is None else 100 * shape.n_activations)
 
 
 def _feature_loss(options: FeatureLoss, n_activations: int) -> tuple[int, int, float]:

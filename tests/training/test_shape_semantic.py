@@ -9,9 +9,8 @@ from hpc_recon import train
 from hpc_recon.methods import trainers
 from hpc_recon.methods.shape_semantic import ShapeSemanticTrainer
 from hpc_recon.stores import shapes
-from hpc_recon.training import shape_planning
+from hpc_recon.training import Place, shape_semantic
 from hpc_recon.training.models import Model
-from hpc_recon.training.shape_sources import Place
 
 PLACE = Place("fused", "S1", "VC")
 
@@ -38,14 +37,14 @@ def test_inputs_come_before_parts_and_name_what_they_read(shape_study):
 
 def test_inputs_depend_on_what_makes_them_alone(shape_study):
     sizes = shapes.read(shape_study)
-    own = shape_planning.inputs_group(shape_study, sizes, PLACE).settings
+    own = shape_semantic.inputs_group(shape_study, sizes, PLACE).settings
     for change in ({"width": 0.5}, {"batch": 3}, {"steps": 9}, {"learning_rate": 1.0}):
-        assert shape_planning.inputs_group(changed(shape_study, **change), sizes, PLACE).settings == own
+        assert shape_semantic.inputs_group(changed(shape_study, **change), sizes, PLACE).settings == own
     for change in ({"seed": 1}, {"folds": 3}, {"leave_out": ("fusion",)}):
-        assert shape_planning.inputs_group(changed(shape_study, **change), sizes, PLACE).settings != own
-    settings = shape_planning.group(shape_study, sizes, PLACE).settings
-    assert shape_planning.group(changed(shape_study, steps=99), sizes, PLACE).settings == settings
-    assert shape_planning.group(changed(shape_study, batch=3), sizes, PLACE).settings != settings
+        assert shape_semantic.inputs_group(changed(shape_study, **change), sizes, PLACE).settings != own
+    settings = shape_semantic.group(shape_study, sizes, PLACE).settings
+    assert shape_semantic.group(changed(shape_study, steps=99), sizes, PLACE).settings == settings
+    assert shape_semantic.group(changed(shape_study, batch=3), sizes, PLACE).settings != settings
 
 
 def test_numbers_of_the_vector_follow_the_options(shape_study):
@@ -57,8 +56,8 @@ def test_numbers_of_the_vector_follow_the_options(shape_study):
         ({"target": "embedding", "network": "embedding", "decoder": "linear"}, 64),
     ):
         study = changed(shape_study, semantic=semantic.model_copy(update=change))
-        assert shape_planning.n_semantic(study, sizes, PLACE) == expected
-    assert shape_planning.n_semantic(changed(shape_study, leave_out=("semantics",)), sizes, PLACE) == 0
+        assert shape_semantic.n_semantic(study, sizes, PLACE) == expected
+    assert shape_semantic.n_semantic(changed(shape_study, leave_out=("semantics",)), sizes, PLACE) == 0
 
 
 def test_a_training_in_one_go_and_one_interrupted_end_alike(shape_study, run_verb, monkeypatch):

@@ -1,9 +1,9 @@
-"""The tiles of shape-semantic training: the inputs of each network, then the parts of its steps."""
+"""A shape-semantic generator: the tile of its inputs, what its weights depend on, what its steps need, its batches."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpc_recon.core.config import Study
 from hpc_recon.core.memory import array_bytes, shard_bytes
@@ -11,8 +11,10 @@ from hpc_recon.core.shape_options import ShapeSemanticTraining
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, store_seconds
 from hpc_recon.nets import costs, shape_semantic_costs
 from hpc_recon.nets.end_to_end_costs import StepCost
-from hpc_recon.training import pictures, shape_inputs, shape_sources
-from hpc_recon.training.shape_sources import Place
+from hpc_recon.training import Place, pictures, shape_data, shape_inputs, shape_sources
+
+if TYPE_CHECKING:
+    from hpc_recon.methods.trainers import Checkpoint
 
 #: Options on which no number depends, or that have made entries of their own.
 _NO_MATTER = {
@@ -31,6 +33,10 @@ _FLOPS = 2e10
 def settings_of(options: ShapeSemanticTraining) -> dict[str, Any]:
     """Return what a network's weights after some step depend on."""
     return options.model_dump(mode="json", exclude=_NO_MATTER)
+
+
+def check(study: Study, shapes: Shapes, name: str) -> None:
+    """Look at nothing: its layers are those of the study, and it compares with no frozen network."""
 
 
 def inputs_group(study: Study, shapes: Shapes, place: Place) -> Group:
@@ -60,7 +66,7 @@ def group(study: Study, shapes: Shapes, place: Place) -> Group:
     return Group("train", (place.name, place.split, place.roi), settings, upstream)
 
 
-def inputs_tile(study: Study, shapes: Shapes, place: Place) -> Tile:
+def first_tiles(study: Study, shapes: Shapes, place: Place) -> list[Tile]:
     """Return the tile that makes the inputs of a network."""
     options = shape_sources.options_of(study, place)
     n_stimuli, n_samples = shapes.n_stimuli(), shapes.n_samples(place.split, study.training_dataset)
@@ -94,7 +100,7 @@ def inputs_tile(study: Study, shapes: Shapes, place: Place) -> Tile:
         files_out=1,
         seconds=store_seconds(read) + 5.0 + seconds,
     )
-    return Tile(inputs_group(study, shapes, place), "inputs", 0, 1, need)
+    return [Tile(inputs_group(study, shapes, place), "inputs", 0, 1, need)]
 
 
 def need_of(study: Study, shapes: Shapes, place: Place, *, n_steps: int) -> Need:
@@ -119,6 +125,20 @@ def need_of(study: Study, shapes: Shapes, place: Place, *, n_steps: int) -> Need
         files_out=3 + (n_steps - 1) // (options.pictures_every or n_steps),
         seconds=store_seconds(read + cost.checkpoint_bytes) + n_steps * cost.seconds,
     )
+
+
+def prepare(study: Study, place: Place) -> None:
+    """Look at nothing: what it learns from is made by a tile of its own."""
+
+
+def stream(study: Study, place: Place, begun: Checkpoint | None) -> shape_data.ShapeStream:
+    """Return the batches of a network, whose inputs were made; they depend on no checkpoint."""
+    return shape_data.stream(study, place)
+
+
+def flops(options: ShapeSemanticTraining, n_inputs: int) -> int:
+    """Return the operations of the generator for one sample."""
+    return shape_semantic_costs.networks(shape_semantic_costs.sizes_of(options, n_inputs))[0].flops
 
 
 def n_semantic(study: Study, shapes: Shapes, place: Place) -> int:
