@@ -56,10 +56,11 @@ def write_block(study: Study, tile: Tile) -> list[Path]:
     paired = pairs(study, split)
     X = reading.samples(study, seen_by(split), paired.source, where.source)
     Y = reading.samples(study, owner(split), paired.target, where.target)
-    candidates, stimulus = penalties(study, len(paired.source)), paired.stimulus
+    candidates, stimulus, n_samples = penalties(study, len(paired.source)), paired.stimulus, len(paired.source)
     if options.average:
         X, Y, stimulus = *(pairing.averaged(side, stimulus) for side in (X, Y)), np.unique(stimulus)
-    chosen: dict[str, object] = {"pair": split, "block": where.name, "n_pairs": len(X), "method": options.method}
+    chosen: dict[str, object] = {"pair": split, "block": where.name, "n_samples": n_samples, "n_pairs": len(X)}
+    chosen["method"] = options.method
     if not candidates:
         block = _mapped(options, X, Y)
     else:

@@ -44,7 +44,7 @@ def tiles(study: Study, shapes: Shapes, given: Mapping[str, str] | None = None) 
     """
     if study.convert is None:
         raise StudyError(study.name, ["has no section `convert:`, so there is nothing to convert; add one"])
-    pairs = study.convert.converted(study.subjects)
+    pairs = [*study.convert.converted(study.subjects), *study.convert.grown(study.subjects)]
     found = _spaces(study, shapes) if spaces.has_space(study) else []
     for split in pairs:
         if given:
@@ -62,6 +62,7 @@ def tiles(study: Study, shapes: Shapes, given: Mapping[str, str] | None = None) 
 def converter_group(study: Study, split: str) -> Group:
     """Return the group of the fitted blocks of a pair."""
     content = {**_settings(study), "training": study.training_dataset, "seed": study.seed}
+    content |= {"samples": blocks.options_of(study).samples_of(split)}
     upstream = list(dict.fromkeys((study.brain_key(seen_by(split)), study.brain_key(owner(split)))))
     upstream += ["convert/spaces"] if spaces.has_space(study) else []
     return Group("convert", ("converters", split), canonical(content), (*upstream, f"{study.source_verb}/stimuli"))
@@ -163,7 +164,7 @@ def _n_voxels(shapes: Shapes, subject: str, name: str) -> int:
 
 def _n_pairs(study: Study, shapes: Shapes, split: str) -> int:
     both = [shapes.n_samples(subject, study.training_dataset) for subject in (seen_by(split), owner(split))]
-    return min([*both, *([samples] if (samples := blocks.options_of(study).samples) else [])])
+    return min([*both, *([samples] if (samples := blocks.options_of(study).samples_of(split)) else [])])
 
 
 def _converters(study: Study, shapes: Shapes, split: str) -> Iterator[Tile]:

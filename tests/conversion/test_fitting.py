@@ -11,6 +11,7 @@ from hpc_recon.conversion import applying, blocks, fitting, reading
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.numerics.choice import deal_folds
+from hpc_recon.numerics.converter import fit_block
 from hpc_recon.stores import brain, layout
 
 
@@ -23,6 +24,7 @@ def test_what_was_chosen_is_written_beside_the_weights(converted):
     assert chosen(converted) == {
         "pair": "S2.from-S1",
         "block": "VC",
+        "n_samples": 60,
         "n_pairs": 60,
         "method": "ridge",
         "alpha": 20.0,
@@ -51,6 +53,20 @@ def test_a_list_of_penalties_is_judged_on_held_out_stimuli(fit):
         explained.append(1 - (error / Y.var(axis=0)).sum() / (total / Y.var(axis=0)).sum())
     np.testing.assert_allclose(found["explained_variance"], explained, atol=1e-3)
     assert found["alpha"] == found["alphas"][int(np.argmax(explained))] == 1e3
+
+
+def test_a_converter_of_a_curve_is_that_of_a_study_with_so_many_samples(fit, with_options):
+    study = fit(growth=[20], pairs=["S1-S2"])
+    paired = fitting.pairs(with_options(samples=20, pairs=["S1-S2"]), "S2.from-S1")
+    X, Y = (
+        brain.read_brain(study.workspace, s, "training").samples[rows]
+        for s, rows in (("S1", paired.source), ("S2", paired.target))
+    )
+    assert X.shape == (20, 60)
+    ((_, few),) = blocks.read(study, "S2.from-S1.n20")
+    np.testing.assert_array_equal(few.weight, fit_block(X, Y, alpha=20).weight)
+    ((_, whole),) = blocks.read(study, "S2.from-S1")
+    assert not np.array_equal(whole.weight, few.weight)
 
 
 @pytest.mark.parametrize("method", ["procrustes", "hyperalignment"])
@@ -115,4 +131,4 @@ def test_repeats_are_averaged_before_fitting_where_that_is_asked_for(fit):
     W = np.linalg.solve(Z.T @ Z + 7 * np.eye(60), Z.T @ T)
     ((_, block),) = blocks.read(study, "S2.from-S1")
     np.testing.assert_allclose(block.dense(), W, atol=2e-5)
-    assert chosen(study)["n_pairs"] == 30
+    assert (chosen(study)["n_samples"], chosen(study)["n_pairs"]) == (60, 30)

@@ -41,6 +41,17 @@ def test_one_tile_a_pair_and_block_then_what_is_made_with_them(plan):
         assert tile.need.seconds > 0
 
 
+def test_a_curve_has_converters_samples_and_scores_of_its_own(plan):
+    tiles = plan(pairs=["S1-S2"], pool=[], growth=[20, 10])
+    numbers = ["S2.from-S1", "S2.from-S1.n10", "S2.from-S1.n20"]
+    assert [(t.stage, t.group.path[-1]) for t in tiles if t.stage != "ceilings"] == [
+        (stage, split) for stage in ("converters", "apply", "scores") for split in numbers
+    ]
+    whole, few, _ = (t for t in tiles if t.stage == "converters")
+    assert few.need.seconds < whole.need.seconds
+    assert whole.group.settings == plan(pairs=["S1-S2"])[0].group.settings, "a curve does not disown what was fitted"
+
+
 def test_only_what_fitted_converters_depend_on_is_in_their_fingerprint(plan):
     def settings(**options):
         return {t.group.path: t.group.settings for t in plan(**options) if t.stage == "converters"}

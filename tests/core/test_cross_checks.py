@@ -119,6 +119,10 @@ def test_decoded_features_from_files_replace_decoding(write, mistakes, good, tmp
         ("convert: {pairs: [S1-S3]}", "convert.pairs: 'S1-S3' is not <source>-<target> of the subjects S1, S2"),
         ("convert: {}\nfit: {decode: true}", "convert does not go with fit.decode; leave one of them out"),
         ("convert: {pool: [2]}", "convert.pool: 2 sources are asked for"),
+        (
+            "convert: {pool: [1]}\nfit: {files: {vgg: {folders: x}, image: {folders: x}}}",
+            "convert.pool does not go with fit.files: pooled samples need decoders fitted to them",
+        ),
     ],
 )
 def test_mistakes_of_converters(mistakes, good, section: str, expected: str) -> None:
