@@ -63,6 +63,8 @@ def converter_group(study: Study, split: str) -> Group:
     """Return the group of the fitted blocks of a pair."""
     content = {**_settings(study), "training": study.training_dataset, "seed": study.seed}
     content |= {"samples": blocks.options_of(study).samples_of(split)}
+    if blocks.options_of(study).weighs:
+        content["weighting"] = "reliability"
     upstream = list(dict.fromkeys((study.brain_key(seen_by(split)), study.brain_key(owner(split)))))
     upstream += ["convert/spaces"] if spaces.has_space(study) else []
     return Group("convert", ("converters", split), canonical(content), (*upstream, f"{study.source_verb}/stimuli"))

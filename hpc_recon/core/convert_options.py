@@ -95,6 +95,12 @@ class Convert(BaseModel):
         description="fit to the means of each stimulus's paired repeats, not to single pairs as the authors: for noisy "
         "samples; what is converted is the same",
     )
+    weighting: Literal["equal", "reliability"] | None = Field(
+        None,
+        description="ridge over all voxels of a block: reliability penalises a source voxel the more, the less its "
+        "repeats agree; equal penalises all alike, as the authors do; default: reliability with average: true, where "
+        "stimuli have repeats, else equal",
+    )
     stimuli: Literal["same", "common"] = Field(
         "same",
         description="same: it is an error if training stimuli or their repeats differ between two subjects; common: "
@@ -123,6 +129,10 @@ class Convert(BaseModel):
         wrong = [name for name in ("n_voxels", "alpha") if name in given]
         if self.method != "ridge" and wrong:
             raise ValueError(f"method: {self.method} has no {' and no '.join(wrong)}; leave that out")
+        if self.weighting == "reliability" and (self.method != "ridge" or self.n_voxels != "all"):
+            raise ValueError(
+                "weighting: reliability goes with method: ridge and n_voxels: all; leave it out, or set these"
+            )
         for name, method in _OF_METHOD.items():
             if name in given and self.method != method:
                 raise ValueError(f"{name} is read with method: {method} alone, not with {self.method}; leave it out")
@@ -131,7 +141,18 @@ class Convert(BaseModel):
                 "pool does not go with method: content_loss, which needs the target's decoders first, while those of "
                 "pooled samples need the converter first; leave pool out"
             )
-        fitting = ("method", "n_voxels", "alpha", "folds", "samples", "growth", "average", "stimuli", "shuffle")
+        fitting = (
+            "method",
+            "n_voxels",
+            "alpha",
+            "folds",
+            "samples",
+            "growth",
+            "average",
+            "weighting",
+            "stimuli",
+            "shuffle",
+        )
         unread = [name for name in fitting if name in given]
         if self.files and unread:
             raise ValueError(f"files holds converters as they are, so {', '.join(unread)} has no effect; leave it out")
@@ -160,6 +181,13 @@ class Convert(BaseModel):
             for name, field in fields.items()
             if getattr(self, name) != field.get_default(call_default_factory=True, validated_data={})
         }
+
+    @property
+    def weighs(self) -> bool:
+        """Whether source voxels are penalised by their reliability, where stimuli have repeats."""
+        if self.method != "ridge" or self.n_voxels != "all":
+            return False
+        return self.average if self.weighting is None else self.weighting == "reliability"
 
     @property
     def after_fit(self) -> bool:

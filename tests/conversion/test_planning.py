@@ -41,6 +41,15 @@ def test_one_tile_a_pair_and_block_then_what_is_made_with_them(plan):
         assert tile.need.seconds > 0
 
 
+def test_weights_of_reliability_are_in_the_fingerprint_and_equal_ones_are_not(plan):
+    def settings(**options):
+        return plan(pairs=["S1-S2"], **options)[0].group.settings
+
+    assert settings(average=True, weighting="equal") != settings(average=True)
+    assert "weighting" not in settings(average=True, weighting="equal")
+    assert settings() == settings(weighting="equal")
+
+
 def test_a_curve_has_converters_samples_and_scores_of_its_own(plan):
     tiles = plan(pairs=["S1-S2"], pool=[], growth=[20, 10])
     numbers = ["S2.from-S1", "S2.from-S1.n10", "S2.from-S1.n20"]

@@ -62,6 +62,10 @@ def test_what_does_not_go_with_the_subjects(options, subjects, expected):
         ({"method": "content_loss", "pool": [1]}, "pool does not go with method: content_loss"),
         ({"files": {"S1-S2": "x"}, "alpha": 3, "average": True}, "so alpha, average has no effect"),
         ({"files_roi": "V1"}, "files_roi is read with files alone"),
+        (
+            {"weighting": "reliability", "n_voxels": 5},
+            "weighting: reliability goes with method: ridge and n_voxels: all",
+        ),
         ({"growth": [300, 600], "samples": 600}, r"growth holds numbers below samples \(600\).*got 600"),
         ({"growth": [300], "method": "hyperalignment"}, "growth does not go with template: all"),
         ({"growth": [300], "files": {"S1-S2": "x"}}, "so growth has no effect"),
@@ -70,6 +74,21 @@ def test_what_does_not_go_with_the_subjects(options, subjects, expected):
 def test_options_that_do_not_go_together(options, expected):
     with pytest.raises(ValidationError, match=expected):
         Convert(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, False),
+        ({"average": True}, True),
+        ({"weighting": "reliability"}, True),
+        ({"average": True, "weighting": "equal"}, False),
+        ({"average": True, "n_voxels": 5}, False),
+        ({"average": True, "method": "procrustes"}, False),
+    ],
+)
+def test_means_of_repeats_are_weighed_unless_something_else_is_said(options, expected):
+    assert Convert(**options).weighs is expected
 
 
 def test_one_penalty_is_a_list_of_one():
