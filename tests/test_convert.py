@@ -30,7 +30,7 @@ CONTENT = {
     "simulate": {"image_size": 16, "n_training": 60, "n_natural": 6, "n_voxels": 80, "training_repeats": 2},
     "networks": {"image": {"architecture": "pixels", "layers": ["pixels"]}},
     "fit": {"n_voxels": 30, "alpha": 10.0},
-    "convert": {"pairs": ["S1-S2"], "alpha": 300, "pool": [1], "permutations": 100},
+    "convert": {"pairs": ["S1-S2"], "alpha": 300, "pool": [1], "growth": [60], "permutations": 100},
     "evaluate": {"resamples": 100},
 }
 
@@ -73,6 +73,7 @@ def test_scores_are_told_within_converted_and_pooled(study):
         ("S1", "all"),
         ("S2", "all"),
         ("S2", "from-S1"),
+        ("S2", "from-S1.n60"),
         ("S2", "with-1"),
     }
 
@@ -81,7 +82,17 @@ def test_tables_of_the_report_have_a_line_for_each(study):
     summary = json.loads((study.workspace / "scores" / "summary.json").read_text())
     (table,) = conversion.tables(summary, study, roi="VC")
     assert table.title == "Photographs, decoded features, decoders of S2"
-    assert [row.note for row in table.rows] == ["within", "with 1 other", "converted from S1"]
+    notes = ["within", "with 1 other", "converted from S1", "converted from S1, by 60 samples"]
+    assert [row.note for row in table.rows] == notes
+    curves = {(e["along"], e["metric"]): e for e in summary["converters"]}
+    assert {along for along, _ in curves} == {"samples", "sources"}
+    by = {(e["split"], e["metric"]): e["mean"] for e in summary["layers"] if e["subject"] == "S2"}
+    for metric in ("profile_correlation", "identification"):
+        samples, sources = curves["samples", metric], curves["sources", metric]
+        assert (samples["x"], sources["x"]) == ([60, 120], [0, 1])
+        assert samples["mean"] == pytest.approx([by["from-S1.n60", metric], by["from-S1", metric]])
+        assert sources["mean"] == pytest.approx([by["all", metric], by["with-1", metric]])
+        assert samples["within"] == pytest.approx(by["all", metric])
 
 
 def test_what_was_decoded_of_converted_samples_is_exported(study, folder):
@@ -98,6 +109,7 @@ def test_what_was_decoded_of_converted_samples_is_exported(study, folder):
         "S2_training.h5",
         "S2_natural.h5",
         "S2.from-S1_natural.h5",
+        "S2.from-S1.n60_natural.h5",
         "S2.with-1_training.h5",
     }
 
@@ -171,7 +183,10 @@ def test_the_chain_has_the_step_only_with_the_section():
 
 def test_killed_and_started_again(study, tmp_path):
     """The converter has its receipt when all processes die; only the rest is computed then."""
-    content = CONTENT | {"workspace": str(tmp_path / "runs"), "convert": CONTENT["convert"] | {"permutations": 4000}}
+    content = CONTENT | {
+        "workspace": str(tmp_path / "runs"),
+        "convert": CONTENT["convert"] | {"permutations": 4000, "growth": []},
+    }
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
     for name in ("brain.zarr", "stimuli.zarr", "features.zarr", "receipts/simulate"):
         shutil.copytree(study.workspace / name, tmp_path / "runs" / name)

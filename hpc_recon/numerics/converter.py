@@ -22,6 +22,7 @@ from hpc_recon.numerics import all_voxels, decoder
 from hpc_recon.numerics.choice import deal_folds
 from hpc_recon.numerics.factorisation import prepare, sample_statistics
 from hpc_recon.numerics.stats import brain_statistics, mean_and_scale, require_finite, standardise
+from hpc_recon.numerics.voxel_weights import weighted
 
 #: Median over 20 pairs of the penalties that the authors of the neural code converter cross-validated, by the number of
 #: paired samples (Ho et al., NeuroImage 271:120007): one block a hemisphere, or one a visual area and hemisphere.
@@ -114,7 +115,7 @@ def fit_block(X: Array, Y: Array, *, alpha: float, n_voxels: int | None = None, 
         units = decoder.fit_units(brain, Y, n_voxels=n_voxels, alpha=alpha)
     else:
         pairs = np.arange(len(X))
-        brain = sample_statistics(X, pairs, n_stimuli=len(X), gain=gain)
+        brain = weighted(sample_statistics(X, pairs, n_stimuli=len(X)), gain)
         shared = prepare(X, pairs, brain, n_alphas=1)
         units = all_voxels.fit_units(shared, brain, Y, alpha=alpha)
     voxel, weight, scale = units.voxel[:1] if n_voxels is None else units.voxel, units.weight, brain.scale

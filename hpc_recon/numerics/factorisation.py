@@ -205,16 +205,13 @@ class Spectrum:
         return ItemMaps(left, self.projections if rank < n_stimuli else None)
 
 
-def sample_statistics(X: Array, stimulus: Array, *, n_stimuli: int, gain: Array | None = None) -> BrainStatistics:
+def sample_statistics(X: Array, stimulus: Array, *, n_stimuli: int) -> BrainStatistics:
     """Return `stats.brain_statistics` without the Gram matrix in the working type, which this estimator never reads.
 
     Parameters
     ----------
     X : (n_samples, n_voxels), n_samples >= 2, finite, raw
     stimulus : (n_samples,) int in [0, n_stimuli)
-    gain : (n_voxels,), at least 0
-        What z-scored voxels are multiplied by, for everything that follows: `scale` is divided by it, and 0 where it is
-        0. None: 1.
 
     Raises
     ------
@@ -222,8 +219,6 @@ def sample_statistics(X: Array, stimulus: Array, *, n_stimuli: int, gain: Array 
         If all voxels are constant.
     """
     mean, scale = mean_and_scale(X)
-    if gain is not None:
-        scale = namespace(scale).where(gain > 0, scale / namespace(scale).where(gain > 0, gain, 1), 0)
     if not bool((scale > 0).any()):
         raise DataError(
             f"all {X.shape[1]} voxels are constant over {X.shape[0]} samples; check the samples and the ROI"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
+from hpc_recon.numerics.stats import BrainStatistics
+from hpc_recon.numerics.xp import namespace
 
 #: Voxels whose squares are summed at a time.
 _AT_ONCE = 1024
@@ -85,3 +89,17 @@ def gains(share: Array) -> Array:
         )
     result: Array = share / size
     return result
+
+
+def weighted(brain: BrainStatistics, gain: Array | None) -> BrainStatistics:
+    """Return statistics by which voxels are z-scored, then multiplied by a gain (n_voxels,); None: as they are.
+
+    The scale is divided by the gain, and 0 where the gain is 0, as that of constant voxels is. There is no Gram matrix.
+    """
+    if gain is None:
+        return brain
+    xp = namespace(brain.scale)
+    gain = xp.asarray(gain)
+    scale = xp.where(gain > 0, brain.scale / xp.where(gain > 0, gain, 1), 0)
+    sums = (brain.sums * gain).astype(brain.sums.dtype)
+    return replace(brain, scale=scale, sums=sums, gram=None)

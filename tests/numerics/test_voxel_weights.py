@@ -8,6 +8,8 @@ from scipy import stats
 
 from hpc_recon.core.errors import DataError
 from hpc_recon.numerics import voxel_weights
+from hpc_recon.numerics.factorisation import sample_statistics
+from hpc_recon.numerics.stats import standardise
 
 
 def samples(share, *, n_stimuli=400, repeats=5, seed=0):
@@ -53,3 +55,15 @@ def test_gains_keep_the_penalty_and_need_a_reliable_voxel():
     assert found[1] == pytest.approx(4 * found[0])
     with pytest.raises(DataError, match=r"in any of 2 voxels.*weighting: equal"):
         voxel_weights.gains(np.zeros(2))
+
+
+def test_weighted_statistics_are_those_of_z_scored_voxels_times_their_gain():
+    X, stimulus = samples([0.5, 0.2, 0.9], n_stimuli=6, repeats=2)
+    gain = np.array([0.5, 2.0, 0.0])
+    brain = sample_statistics(X, stimulus, n_stimuli=6)
+    found = voxel_weights.weighted(brain, gain)
+    Z = (X - X.mean(axis=0)) / X.std(axis=0, ddof=1) * gain
+    np.testing.assert_allclose(found.sums, [Z[stimulus == s].sum(axis=0) for s in range(6)], atol=1e-12)
+    np.testing.assert_allclose(standardise(X, mean=found.mean, scale=found.scale, dtype=np.float64), Z, atol=1e-12)
+    assert found.n_usable == 2
+    assert voxel_weights.weighted(brain, None) is brain
