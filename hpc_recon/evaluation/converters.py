@@ -23,7 +23,8 @@ from hpc_recon.stores import layout
 #: Along what a curve goes.
 SOURCES, SAMPLES = "sources", "samples"
 #: Scores of layers and of images that curves are made of.
-LAYER_METRICS, IMAGE_METRICS = ("profile_correlation", "identification"), ("identification", "pixel_correlation")
+LAYER_METRICS = ("profile_correlation", "identification", "identification_zscored")
+IMAGE_METRICS = ("identification", "pixel_correlation")
 #: Fewer points are no curve.
 _LEAST_POINTS = 2
 
