@@ -1,13 +1,15 @@
 """How near does converted decoding come to decoding within a subject, and what does a converter of real size cost?
 
 Two questions. `growth`: a study of two subjects or more whose chain ran through `decode`: S1 converted into S2 with
-several numbers of paired samples and penalties, decoded with the decoders of S2: profile correlation of each layer and
+several numbers of paired samples and penalties, decoded with the decoders of S2 (`--pairs` for others), with source
+voxels weighted by their reliability or not (`--weighting`): profile correlation of each layer and
 identification (all layers' units, each z-scored over the items), and both as a share of S2's own. `pair`: random data
 of the size of one hemisphere of two published subjects: seconds, seconds of processor and memory of fitting.
 
     python benchmarks/bench_convert.py pair --toy
     python benchmarks/bench_convert.py pair --whole
     python benchmarks/bench_convert.py growth --study STUDY.yaml --samples 300 600 1800 --alphas 1e3 1e4 1e5 --average
+    python benchmarks/bench_convert.py growth --study STUDY.yaml --samples 6000 --pairs S5-S1 --average
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import resource
 import time
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +26,7 @@ from machine import machine
 
 from hpc_recon.core import sampling
 from hpc_recon.core.loading import load_study
-from hpc_recon.numerics import converter, decoder, scores
+from hpc_recon.numerics import converter, decoder, scores, voxel_weights
 from hpc_recon.numerics.stats import mean_and_scale, standardise
 
 #: Samples, source voxels, target voxels: of two published subjects, and of a hemisphere, half of them.
@@ -54,12 +57,12 @@ def pair(toy, *, whole):
     }
 
 
-def growth(study, samples, alphas, *, average):
+def growth(study, samples, alphas, *, average, pair=None, weighting=("equal",)):
     """Return scores of converted decoding by number of samples and penalty, and those within the target."""
     from hpc_recon.conversion import fitting, pairing
     from hpc_recon.stores import brain
 
-    source, target = study.subjects[:2]
+    source, target = pair.split("-") if pair else study.subjects[:2]
     split = f"{target}.from-{source}"
     training = {s: brain.read_brain(study.workspace, s, study.training_dataset).samples for s in (source, target)}
     dataset = study.test_datasets()[0]
@@ -75,15 +78,19 @@ def growth(study, samples, alphas, *, average):
         some = study.model_copy(update={"convert": study.convert.model_copy(update={"samples": n})})
         paired = fitting.pairs(some, split)
         X, Y = training[source][paired.source], training[target][paired.target]
+        share = voxel_weights.reliability(X, paired.stimulus, of_means=average)
+        gains = {"equal": None, "reliability": None if share is None else voxel_weights.gains(share)}
         if average:
             X, Y = (pairing.averaged(side, paired.stimulus) for side in (X, Y))
-        for alpha in alphas:
-            made = score(converter.fit_block(X, Y, alpha=alpha).predict(shown[source]))
+        for alpha, kind in product(alphas, weighting):
+            made = score(converter.fit_block(X, Y, alpha=alpha, gain=gains[kind]).predict(shown[source]))
             ratios = {layer: made["layers"][layer] / own["layers"][layer] for layer in own["layers"]}
-            found.append({"samples": n, "alpha": alpha, "least ratio": min(ratios.values()), "ratios": ratios, **made})
+            place = {"samples": n, "alpha": alpha, "weighting": kind}
+            found.append({**place, "least ratio": min(ratios.values()), "ratios": ratios, **made})
     mean, scale = mean_and_scale(training[source])
     of_source = _scores(study, source, dataset, standardise(shown[source], mean=mean, scale=scale, dtype=np.float32))
-    return {"within": own, "within the source": of_source, "average": average, "converted": found}
+    pair = f"{source}-{target}"
+    return {"pair": pair, "within": own, "within the source": of_source, "average": average, "converted": found}
 
 
 def _scores(study, target, dataset, Z):
@@ -126,12 +133,16 @@ def main(argv=None):
     parser.add_argument("--samples", type=int, nargs="+", default=[300, 600, 1200])
     parser.add_argument("--alphas", type=float, nargs="+", default=[1e2, 1e3, 1e4, 1e5])
     parser.add_argument("--average", action="store_true", help="means of repeats are paired, not single samples")
+    parser.add_argument("--pairs", nargs="+", metavar="SOURCE-TARGET", default=[None], help="of `growth`")
+    parser.add_argument("--weighting", nargs="+", choices=("equal", "reliability"), default=["equal"])
     parser.add_argument("--output", type=Path)
     args = parser.parse_args(argv)
     if args.question == "pair":
         found = pair(args.toy, whole=args.whole)
     else:
-        found = growth(load_study(Path(args.study), []), args.samples, args.alphas, average=args.average)
+        study, options = load_study(Path(args.study), []), {"average": args.average, "weighting": args.weighting}
+        found = [growth(study, args.samples, args.alphas, pair=pair, **options) for pair in args.pairs]
+        found = found if len(found) > 1 else found[0]
     return give({"machine": machine(), args.question: found}, args.output)
 
 

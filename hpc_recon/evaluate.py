@@ -52,7 +52,10 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     content = {
         "evaluate": study.evaluate.intervals,
         "seed": study.seed,
-        "holds": ("tests", "validity", "winning", "anova", "warnings"),
+        "holds": (
+            *("tests", "validity", "winning", "anova", "warnings"),
+            *(("converters", "converted") if study.convert else ()),
+        ),
     }
     settings = canonical(planning.averaging(study) | content | planning.chosen(study))
     more = {"evaluate/images": images, "evaluate/voxels": ceilings}
@@ -180,6 +183,7 @@ def _score_images(study: Study, tile: Tile) -> list[Path]:
 def _join_tables(study: Study, tile: Tile) -> list[Path]:
     """Join the parts of all tiles into two tables, and summarise them with intervals and tests."""
     from hpc_recon.evaluation import anova, card, cautions, filters, parts, presets, significance, voxels, winning
+    from hpc_recon.evaluation import converters as curves
     from hpc_recon.evaluation import summary as summary_of
     from hpc_recon.reporting import tables
 
@@ -200,6 +204,7 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
         summary["absent"] = presets.absent(study.evaluate)
     pooled = summary_of.pool_folds(features), summary_of.pool_folds(images)
     summary |= summary_of.summarise(*pooled, interval=partial(_interval, study))
+    summary["converters"] = curves.collect(study, *pooled, interval=partial(_interval, study))
     summary["tests"] = significance.entries(*pooled, chance=CHANCE, baselines=BASELINES)
     reliable, items = voxels.read(study), _items(study)
     summary["voxels"] = voxels.distribution(reliable)

@@ -16,6 +16,9 @@ from hpc_recon.core.text import format_seconds
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from hpc_recon.reporting.figures import Panel
     from hpc_recon.reporting.power import Section
     from hpc_recon.reporting.score_tables import Table
     from hpc_recon.run.options import Options
@@ -89,11 +92,10 @@ def prepare(study: Study) -> None:
 def work(study: Study, tile: Tile) -> list[Path]:
     """Gather what the page shows, and write it."""
     from hpc_recon import __version__
-    from hpc_recon.evaluation import anova
     from hpc_recon.reporting import (
         conversion,
+        conversion_plots,
         facts,
-        filter_plots,
         galleries,
         layer_plots,
         page,
@@ -115,12 +117,10 @@ def work(study: Study, tile: Tile) -> list[Path]:
     run = runs.collect(workspace)
     by_roi = {name: layer_plots.panel_rows(summary, study, roi=name) for name in dict.fromkeys((roi, *study.rois))}
     scores = workspace / "scores"
-    items = tables.read_items(scores / "items.csv")
     images = tables.read_frame(scores / "images.csv", columns=tables.IMAGE_COLUMNS)
-    pairs = anova.pairs(items, study.test_datasets())
     shown = galleries.collect(study, images)
-    figures = study_figures.collect(summary, study, items, images, roi=roi, pairs=pairs)
-    figures += filter_plots.collect(filter_plots.read(scores), study, roi=roi)
+    figures = _figures(study, summary, images, roi)
+    curves = conversion_plots.panels(summary, study, roi=roi)
     content = page.Page(
         title=study.report.title or study.name,
         description=study.report.description,
@@ -152,18 +152,32 @@ def work(study: Study, tile: Tile) -> list[Path]:
             warned=summary.get("warnings", ()),
         ),
         conversion_tables=conversion.tables(summary, study, roi=roi),
+        conversion_panels=curves,
         more_tables=_more_tables(study, summary, roi),
         figures=figures,
         power=[part for part in (_power(study, tile, roi=roi), _power_images(study, tile, roi=roi)) if part],
         trained=training.collect(workspace, with_pictures=not study.withholds),
         staged=stages.collect(workspace, datasets=study.test_datasets(), with_pictures=not study.withholds),
     )
-    drawn = study_figures.write(workspace / "report" / "figures", list(by_roi.items()), figures)
+    drawn = study_figures.write(workspace / "report" / "figures", list(by_roi.items()), [*figures, *curves])
     return [
         write_atomic(workspace / "report" / "index.html", page.render(content).encode("utf-8")),
         *drawn,
         *_latents(study),
     ]
+
+
+def _figures(study: Study, summary: dict[str, Any], images: pd.DataFrame, roi: str) -> list[Panel]:
+    """Return the figures over methods, layers, items and filters."""
+    from hpc_recon.evaluation import anova
+    from hpc_recon.reporting import filter_plots, study_figures, tables
+    from hpc_recon.stores import layout
+
+    scores = layout.workspace_of(study) / "scores"
+    items = tables.read_items(scores / "items.csv")
+    pairs = anova.pairs(items, study.test_datasets())
+    figures = study_figures.collect(summary, study, items, images, roi=roi, pairs=pairs)
+    return [*figures, *filter_plots.collect(filter_plots.read(scores), study, roi=roi)]
 
 
 def _more_tables(study: Study, summary: dict[str, Any], roi: str) -> list[Table]:

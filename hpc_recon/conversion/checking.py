@@ -13,7 +13,8 @@ def require(study: Study) -> None:
     Raises
     ------
     DataError
-        If samples cannot be paired, no penalty was published for their number, or blocks do not cover what is decoded.
+        If samples cannot be paired, no penalty was published for their number, reliability is asked for and no
+        stimulus has repeats, or blocks do not cover what is decoded.
     StudyError
         If a package that the method needs is not installed.
     """
@@ -22,9 +23,11 @@ def require(study: Study) -> None:
         transport.require()
     if spaces.has_space(study):
         spaces.together(study)
-    for split in options.converted(study.subjects):
+    for split in (*options.converted(study.subjects), *options.grown(study.subjects)):
         # Of a pair whose converter is read or learns from stimuli alone no samples are paired.
         if not options.files and not options.after_fit:
             paired = fitting.pairs(study, split)
             fitting.penalties(study, len(paired.source))
+            if options.weighting == "reliability":
+                fitting.require_repeats(paired, split)
         blocks.require_covered(study, split)

@@ -11,10 +11,11 @@ from hpc_recon.conversion import blocks, pairing, reading, spaces
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
 from hpc_recon.core.convert_options import Convert, owner, seen_by
+from hpc_recon.core.errors import DataError
 from hpc_recon.core.files import write_json
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.tiles import Tile
-from hpc_recon.numerics import alignment, converter, transport
+from hpc_recon.numerics import alignment, converter, transport, voxel_weights
 from hpc_recon.numerics.stats import mean_and_scale, standardise
 from hpc_recon.stores import layout
 
@@ -47,6 +48,34 @@ def penalties(study: Study, n_pairs: int) -> tuple[float, ...]:
     return (converter.published_alpha("whole" if len(options.blocks) == 1 else "subareas", n_pairs),)
 
 
+def require_repeats(paired: pairing.Paired, split: str) -> None:
+    """Raise unless the paired samples hold repeats of a stimulus, which reliability is measured by.
+
+    Raises
+    ------
+    DataError
+        With the number of samples.
+    """
+    if not paired.repeat.any():
+        raise DataError(
+            f"convert.weighting: reliability needs repeats of stimuli, but each of the {len(paired.source)} paired "
+            f"samples of {split} shows another; set equal, or give more samples"
+        )
+
+
+def gains(study: Study, X: Array, stimulus: Array) -> Array | None:
+    """Return what z-scored source voxels are multiplied by before they are penalised; None: all are alike.
+
+    Raises
+    ------
+    DataError
+        If no repeats agree in any voxel.
+    """
+    options = blocks.options_of(study)
+    share = voxel_weights.reliability(X, stimulus, of_means=options.average) if options.weighs else None
+    return None if share is None else voxel_weights.gains(share)
+
+
 def write_block(study: Study, tile: Tile) -> list[Path]:
     """Fit and write one block of a pair, and what was chosen for it."""
     split = tile.group.path[-1]
@@ -56,14 +85,17 @@ def write_block(study: Study, tile: Tile) -> list[Path]:
     paired = pairs(study, split)
     X = reading.samples(study, seen_by(split), paired.source, where.source)
     Y = reading.samples(study, owner(split), paired.target, where.target)
-    candidates, stimulus = penalties(study, len(paired.source)), paired.stimulus
+    candidates, stimulus, n_samples = penalties(study, len(paired.source)), paired.stimulus, len(paired.source)
+    gain = gains(study, X, stimulus)
     if options.average:
         X, Y, stimulus = *(pairing.averaged(side, stimulus) for side in (X, Y)), np.unique(stimulus)
-    chosen: dict[str, object] = {"pair": split, "block": where.name, "n_pairs": len(X), "method": options.method}
+    chosen: dict[str, object] = {"pair": split, "block": where.name, "n_samples": n_samples, "n_pairs": len(X)}
+    chosen["method"] = options.method
     if not candidates:
         block = _mapped(options, X, Y)
     else:
         n_voxels = None if options.n_voxels == "all" else options.n_voxels
+        chosen["weighting"] = "equal" if gain is None else "reliability"
         alpha = candidates[0]
         if len(candidates) > 1:
             found = converter.choose_alpha(
@@ -74,6 +106,7 @@ def write_block(study: Study, tile: Tile) -> list[Path]:
                 n_folds=options.folds,
                 seed=seed_of(study.seed, "convert-folds", split),
                 n_voxels=n_voxels,
+                gain=gain,
             )
             alpha = found.alpha
             chosen |= {"alphas": list(found.alphas), "explained_variance": list(found.explained_variance)}
@@ -83,7 +116,7 @@ def write_block(study: Study, tile: Tile) -> list[Path]:
                     stacklevel=2,
                 )
         chosen["alpha"] = alpha
-        block = converter.fit_block(X, Y, alpha=alpha, n_voxels=n_voxels)
+        block = converter.fit_block(X, Y, alpha=alpha, n_voxels=n_voxels, gain=gain)
     path = layout.conversion_file(study, split, name=f"chosen-{where.name}.json")
     return [*blocks.write(study, split, where, block, made_by=tile.group.key), write_json(path, chosen)]
 

@@ -117,8 +117,9 @@ def together(
     total = sum(map(len, rounds))
     if n_pairs is not None and n_pairs > total:
         raise DataError(
-            f"convert.samples asks for {n_pairs} paired samples, but {' and '.join(x.subject for x in subjects)} have "
-            f"{total} ({len(labels)} stimuli); give a smaller number, or leave it out"
+            f"convert.samples (or growth) asks for {n_pairs} paired samples, but "
+            f"{' and '.join(x.subject for x in subjects)} have {total} ({len(labels)} stimuli); give a smaller number, "
+            "or leave it out"
         )
     chosen = _first(rounds, total if n_pairs is None else n_pairs, categories)
     shows = _shifted(labels, len(subjects), shuffle_seed)

@@ -23,8 +23,6 @@ _PROFILES_PER_SECOND, _PATTERNS_PER_SECOND = 1.1e9, 4.1e8
 
 #: Options that one method alone reads, and that are in the fingerprint of its converters.
 _OF_METHOD = {"hyperalignment": "template", "optimal_transport": "regularisation", "content_loss": "content"}
-#: Operations of a step of Sinkhorn's algorithm for a weight, and steps that it takes, projected.
-_TRANSPORT = 4 * 2000
 
 
 def tiles(study: Study, shapes: Shapes, given: Mapping[str, str] | None = None) -> list[Tile]:
@@ -44,7 +42,7 @@ def tiles(study: Study, shapes: Shapes, given: Mapping[str, str] | None = None) 
     """
     if study.convert is None:
         raise StudyError(study.name, ["has no section `convert:`, so there is nothing to convert; add one"])
-    pairs = study.convert.converted(study.subjects)
+    pairs = [*study.convert.converted(study.subjects), *study.convert.grown(study.subjects)]
     found = _spaces(study, shapes) if spaces.has_space(study) else []
     for split in pairs:
         if given:
@@ -62,6 +60,9 @@ def tiles(study: Study, shapes: Shapes, given: Mapping[str, str] | None = None) 
 def converter_group(study: Study, split: str) -> Group:
     """Return the group of the fitted blocks of a pair."""
     content = {**_settings(study), "training": study.training_dataset, "seed": study.seed}
+    content |= {"samples": blocks.options_of(study).samples_of(split)}
+    if blocks.options_of(study).weighs:
+        content["weighting"] = "reliability"
     upstream = list(dict.fromkeys((study.brain_key(seen_by(split)), study.brain_key(owner(split)))))
     upstream += ["convert/spaces"] if spaces.has_space(study) else []
     return Group("convert", ("converters", split), canonical(content), (*upstream, f"{study.source_verb}/stimuli"))
@@ -163,7 +164,7 @@ def _n_voxels(shapes: Shapes, subject: str, name: str) -> int:
 
 def _n_pairs(study: Study, shapes: Shapes, split: str) -> int:
     both = [shapes.n_samples(subject, study.training_dataset) for subject in (seen_by(split), owner(split))]
-    return min([*both, *([samples] if (samples := blocks.options_of(study).samples) else [])])
+    return min([*both, *([samples] if (samples := blocks.options_of(study).samples_of(split)) else [])])
 
 
 def _converters(study: Study, shapes: Shapes, split: str) -> Iterator[Tile]:
@@ -184,12 +185,13 @@ def _converters(study: Study, shapes: Shapes, split: str) -> Iterator[Tile]:
         seconds = all_voxels.spectrum_seconds(n, n_source, n_items=n, n_alphas=1, n_threads=n_threads)
         seconds += 2 * n * k * n_target / needs.GEMM_PER_SECOND / n_threads
         if options.method != "ridge":
-            own, q = 8 * (4 * n_source * n_target + 2 * n * (n_source + n_target)), min(n, n_source, n_target)
+            z_scored, q = 16 * n * (n_source + n_target), min(n, n_source, n_target)
+            own = 32 * n_source * n_target + z_scored
             seconds = (2.0 * n * n_source * n_target + 22.0 * q**3) / all_voxels.EIGEN_PER_SECOND
             seconds *= 1 if options.method == "procrustes" else 4
             if options.method == "optimal_transport":
-                own += transport.transport_bytes(n_source, n_target)
-                seconds = _TRANSPORT * n_source * n_target / needs.GEMM_PER_SECOND / n_threads
+                own = transport.transport_bytes(n_source, n_target, regularisation=options.regularisation) + z_scored
+                seconds = transport.transport_seconds(n_source, n_target, regularisation=options.regularisation)
         need = Need(
             host_bytes=max(reading_bytes(max(stored), max(n_source, n_target)), 0) + 2 * samples + own,
             bytes_in=array_bytes(stored[0], n_source) + array_bytes(stored[1], n_target),

@@ -21,14 +21,20 @@ def presented(study: Study, subject: str) -> pairing.Presented:
     return pairing.Presented(subject, tuple(str(label) for label in columns["label"]), when)
 
 
-def rules(study: Study, *drawn: str) -> dict[str, Any]:
-    """Return how `pairing.pair` and `pairing.together` choose samples, as the study says; `drawn` names the shuffle."""
+def rules(study: Study, drawn: str) -> dict[str, Any]:
+    """Return how `pairing.pair` and `pairing.together` choose samples, as the study says.
+
+    Parameters
+    ----------
+    drawn
+        Names the shuffle: a split of converted samples, whose name may hold a number of samples, or `spaces`.
+    """
     options, table = blocks.options_of(study), images.read_table(layout.workspace_of(study))
     return {
         "categories": dict(zip(table.labels, table.category, strict=True)),
-        "n_pairs": options.samples,
+        "n_pairs": options.samples_of(drawn),
         "common": options.stimuli == "common",
-        "shuffle_seed": seed_of(study.seed, "convert", *drawn) if options.shuffle else None,
+        "shuffle_seed": seed_of(study.seed, "convert", drawn) if options.shuffle else None,
     }
 
 

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field
 
 from hpc_recon.core import units as unit_choice
 from hpc_recon.core.control_options import ControlOf, Controls
-from hpc_recon.core.convert_options import Convert, seen_by
+from hpc_recon.core.convert_options import Convert, is_grown, seen_by
 from hpc_recon.core.decode_options import Decode
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.evaluate_options import Evaluate
@@ -145,13 +145,16 @@ class Study(Section):
         return [name for name in tests if name in self.ingest.subjects[seen_by(split)].datasets]
 
     def image_sets(self, variant: str) -> list[tuple[str, str, str]]:
-        """Return every (split, ROI, dataset) whose images a method under `reconstruct:` makes."""
+        """Return every (split, ROI, dataset) whose images a method under `reconstruct:` makes.
+
+        Converters that were fitted to fewer samples, for a curve (`convert.growth`), give no images.
+        """
         options = self.reconstruct[variant]
         splits = self.decoded_splits() if options.reads_decoders else self.splits()
         return [
             (split, roi, dataset)
             for split in splits
-            if options.subjects is None or base_subject(split) in options.subjects
+            if not is_grown(split) and (options.subjects is None or base_subject(split) in options.subjects)
             for roi in self.rois
             if options.rois is None or roi in options.rois
             for dataset in self.test_datasets(split)
@@ -242,7 +245,8 @@ class Study(Section):
 
     def decoded_splits(self) -> list[str]:
         """Return the splits that are decoded: those of `fitted_splits`, and those of converted test samples."""
-        return [*self.fitted_splits(), *(self.convert.converted(self.subjects) if self.convert else ())]
+        converted = [*self.convert.converted(self.subjects), *self.convert.grown(self.subjects)] if self.convert else []
+        return [*self.fitted_splits(), *converted]
 
     def brain_key(self, split: str) -> str:
         """Return the key of the group that makes the brain samples of a split."""

@@ -2,7 +2,8 @@
 
 A split of a converted person is called `<target>.from-<source>`: the target's decoders, the source's test samples. A
 split with decoders of several persons' samples is called `<target>.with-<n>`: the target's own training samples and the
-converted ones of n others. No subject's name has a full stop, so neither can be a subject.
+converted ones of n others. `<target>.from-<source>.n300` is of a converter that was fitted to 300 paired samples, for a
+curve (`growth`). No subject's name has a full stop, so none of them can be a subject.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from hpc_recon.core.ingest_options import Name
 
 #: What follows the target's name in a split of converted samples, and in one of pooled samples.
 FROM, WITH = ".from-", ".with-"
+#: What follows a split of converted samples, before the number of samples that its converter was fitted to.
+_FEWER = ".n"
 #: Options that only one method reads.
 _OF_METHOD = {"template": "hyperalignment", "regularisation": "optimal_transport", "content": "content_loss"}
 
@@ -82,10 +85,21 @@ class Convert(BaseModel):
         description="paired training samples: whole repeats first, then stimuli spread evenly over the categories; "
         "default: all",
     )
+    growth: tuple[Annotated[int, Field(ge=2)], ...] = Field(
+        (),
+        description="also fit converters to so many paired samples, for accuracy against their number: [300, 600, "
+        "1200]; these are decoded and scored, but no images are made from them",
+    )
     average: bool = Field(
         False,
         description="fit to the means of each stimulus's paired repeats, not to single pairs as the authors: for noisy "
         "samples; what is converted is the same",
+    )
+    weighting: Literal["equal", "reliability"] | None = Field(
+        None,
+        description="ridge over all voxels of a block: reliability penalises a source voxel the more, the less its "
+        "repeats agree; equal penalises all alike, as the authors do; default: reliability with average: true, where "
+        "stimuli have repeats, else equal",
     )
     stimuli: Literal["same", "common"] = Field(
         "same",
@@ -115,6 +129,10 @@ class Convert(BaseModel):
         wrong = [name for name in ("n_voxels", "alpha") if name in given]
         if self.method != "ridge" and wrong:
             raise ValueError(f"method: {self.method} has no {' and no '.join(wrong)}; leave that out")
+        if self.weighting == "reliability" and (self.method != "ridge" or self.n_voxels != "all"):
+            raise ValueError(
+                "weighting: reliability goes with method: ridge and n_voxels: all; leave it out, or set these"
+            )
         for name, method in _OF_METHOD.items():
             if name in given and self.method != method:
                 raise ValueError(f"{name} is read with method: {method} alone, not with {self.method}; leave it out")
@@ -123,13 +141,33 @@ class Convert(BaseModel):
                 "pool does not go with method: content_loss, which needs the target's decoders first, while those of "
                 "pooled samples need the converter first; leave pool out"
             )
-        fitting = ("method", "n_voxels", "alpha", "folds", "samples", "average", "stimuli", "shuffle")
+        fitting = (
+            "method",
+            "n_voxels",
+            "alpha",
+            "folds",
+            "samples",
+            "growth",
+            "average",
+            "weighting",
+            "stimuli",
+            "shuffle",
+        )
         unread = [name for name in fitting if name in given]
         if self.files and unread:
             raise ValueError(f"files holds converters as they are, so {', '.join(unread)} has no effect; leave it out")
         if not self.files and "files_roi" in given:
             raise ValueError("files_roi is read with files alone; leave it out")
-        for key in ("pairs", "blocks", "hemispheres", "pool", "areas"):
+        if self.growth and self.method == "hyperalignment" and self.template == "all":
+            raise ValueError(
+                "growth does not go with template: all, whose space is made once from all samples; set template: pair, "
+                "or leave growth out"
+            )
+        if self.samples is not None and max(self.growth, default=0) >= self.samples:
+            raise ValueError(
+                f"growth holds numbers below samples ({self.samples}), which is fitted anyway; got {max(self.growth)}"
+            )
+        for key in ("pairs", "blocks", "hemispheres", "growth", "pool", "areas"):
             values = getattr(self, key)
             if values != "all" and len(set(values)) != len(values):
                 raise ValueError(f"{key} repeats: {', '.join(map(str, values))}")
@@ -143,6 +181,13 @@ class Convert(BaseModel):
             for name, field in fields.items()
             if getattr(self, name) != field.get_default(call_default_factory=True, validated_data={})
         }
+
+    @property
+    def weighs(self) -> bool:
+        """Whether source voxels are penalised by their reliability, where stimuli have repeats."""
+        if self.method != "ridge" or self.n_voxels != "all":
+            return False
+        return self.average if self.weighting is None else self.weighting == "reliability"
 
     @property
     def after_fit(self) -> bool:
@@ -165,6 +210,18 @@ class Convert(BaseModel):
     def converted(self, subjects: Sequence[str]) -> list[str]:
         """Return the splits of converted samples: `S2.from-S1`, ..."""
         return [f"{target}{FROM}{source}" for source, target in self.ordered(subjects)]
+
+    def grown(self, subjects: Sequence[str]) -> list[str]:
+        """Return the splits of converters that are fitted to fewer samples: `S2.from-S1.n300`, ..."""
+        return [f"{split}{_FEWER}{n}" for split in self.converted(subjects) for n in sorted(self.growth)]
+
+    def samples_of(self, split: str) -> int | None:
+        """Return how many paired samples the converter of a split is fitted to; None: all.
+
+        >>> Convert(growth=(300,)).samples_of("S2.from-S1.n300"), Convert(samples=600).samples_of("S2.from-S1")
+        (300, 600)
+        """
+        return int(split.rpartition(_FEWER)[2]) if is_grown(split) else self.samples
 
     def pooled(self, subjects: Sequence[str]) -> list[str]:
         """Return the splits of pooled training samples: `S2.with-1`, ..., of targets with so many sources."""
@@ -230,6 +287,15 @@ def is_converted(split: str) -> bool:
     return FROM in split
 
 
+def is_grown(split: str) -> bool:
+    """Return whether a split holds samples of a converter that was fitted to fewer samples than there are.
+
+    >>> is_grown("S2.from-S1.n300"), is_grown("S2.from-S1")
+    (True, False)
+    """
+    return is_converted(split) and _FEWER in split.partition(FROM)[2]
+
+
 def owner(split: str) -> str:
     """Return the split whose decoders and training samples a split uses: the target of a converted one, else itself.
 
@@ -242,10 +308,10 @@ def owner(split: str) -> str:
 def seen_by(split: str) -> str:
     """Return the subject whose brain was measured while the test stimuli of a split were shown.
 
-    >>> seen_by("S2.from-S1"), seen_by("S2.with-3"), seen_by("S1.r1f03")
-    ('S1', 'S2', 'S1')
+    >>> seen_by("S2.from-S1"), seen_by("S2.from-S1.n300"), seen_by("S2.with-3"), seen_by("S1.r1f03")
+    ('S1', 'S1', 'S2', 'S1')
     """
-    return split.partition(FROM)[2] or split.partition(".")[0]
+    return (split.partition(FROM)[2] or split).partition(".")[0]
 
 
 def in_words(split: str) -> str:
@@ -253,9 +319,12 @@ def in_words(split: str) -> str:
 
     >>> in_words("from-S1"), in_words("with-3"), in_words("cross_validation")
     ('converted from S1', 'with 3 others', 'cross-validation')
+    >>> in_words("from-S1.n300")
+    'converted from S1, by 300 samples'
     """
     if split.startswith(FROM[1:]):
-        return f"converted from {split.removeprefix(FROM[1:])}"
+        source, _, n = split.removeprefix(FROM[1:]).partition(_FEWER)
+        return f"converted from {source}{f', by {n} samples' if n else ''}"
     if split.startswith(WITH[1:]):
         n = split.removeprefix(WITH[1:])
         return f"with {n} {'other' if n == '1' else 'others'}"

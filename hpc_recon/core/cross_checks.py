@@ -46,11 +46,10 @@ def problems(study: Study) -> list[str]:
 
 
 def _check_convert(study: Study) -> list[str]:
-    """Return what does not go with converters: their decoders are the targets', fitted here and stored."""
+    """Return what does not go with converters: their decoders are the targets', fitted here or read, and stored."""
     assert study.convert is not None, "asked by the caller"
     wrong = {
         "fit.decode": study.fit.decode,
-        "fit.files": bool(study.fit.files),
         "fit.samples": bool(study.fit.samples),
         "decode.files": bool(study.decode.files),
         "ingest.cross_validation": study.ingest is not None and study.ingest.cross_validation is not None,
@@ -59,6 +58,19 @@ def _check_convert(study: Study) -> list[str]:
     roi = study.convert.content.roi
     if roi is not None and roi not in study.rois:
         found.append(f"convert.content.roi: {roi!r} has no decoders{closest(roi, study.rois)}; add it to rois")
+    if study.fit.files and study.convert.pool:
+        found.append(
+            "convert.pool does not go with fit.files: pooled samples need decoders fitted to them, but none is "
+            "fitted; leave one of them out"
+        )
+    if study.fit.files and study.ingest is not None:
+        found += [
+            f"convert: converters are fitted to samples of the training dataset {study.training_dataset!r}, but "
+            f"{subject} has none; give them under ingest.subjects.{subject}.datasets, or leave {subject} out of "
+            "convert.pairs"
+            for subject in dict.fromkeys(x for pair in study.convert.ordered(study.subjects) for x in pair)
+            if (mapped := study.ingest.subjects.get(subject)) and study.training_dataset not in mapped.datasets
+        ]
     if study.convert.after_fit and study.fit.spatial_norm:
         found.append("convert.method: content_loss does not go with fit.spatial_norm; leave one of them out")
     return found + study.convert.problems(study.subjects)

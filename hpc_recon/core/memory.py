@@ -51,6 +51,10 @@ def writing_bytes(*shape: int, itemsize: int = 4) -> int:
     return int(WRITE_FACTOR * array_bytes(*shape, itemsize=itemsize))
 
 
+#: What makes tiles of a command smaller, where that is not fewer voxels or units.
+_REMEDIES = {"convert": "cut its blocks (convert.hemispheres, or areas as convert.blocks)"}
+
+
 def require_fit(tiles: Iterable[Tile], *, host_budget: int, device_budget: int | None = None) -> None:
     """Raise unless each tile fits a worker with `host_budget` bytes (and `device_budget` on its GPU).
 
@@ -70,5 +74,6 @@ def require_fit(tiles: Iterable[Tile], *, host_budget: int, device_budget: int |
         if need > budget:
             raise MemoryBudgetError(
                 f"the tile {worst.id} is projected to need {format_bytes(need)} of {kind} memory, but a worker has "
-                f"{format_bytes(budget)}. Give workers more memory in the cluster file, or decode fewer voxels or units"
+                f"{format_bytes(budget)}. Give workers more memory in the cluster file, or "
+                f"{_REMEDIES.get(worst.id.partition('/')[0], 'decode fewer voxels or units')}"
             )

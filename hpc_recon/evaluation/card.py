@@ -1,6 +1,7 @@
 """The validity card of a study: what its images are evidence of, from what the study already has; nothing is refitted.
 
-Only subjects' own training and test sets are judged (split `all`), and only datasets that are identified.
+Verdicts are of subjects' own training and test sets (split `all`), and of datasets that are identified. Images from
+converted activity, or by decoders of pooled samples, are judged alike, set by set, but count in no verdict.
 """
 
 from __future__ import annotations
@@ -48,17 +49,13 @@ def collect(study: Study, features: pd.DataFrame, tests: Sequence[Entry]) -> dic
     -------
     dict
         `verdicts`: one a variant and ROI, over its subjects and datasets (more than half reach it); `sets`: one a
-        variant, ROI, dataset and subject, with what it rests on; `recovery`, `overlap`, `few_images`,
+        variant, ROI, dataset and subject, with what it rests on; `converted`: the same of converted and pooled splits,
+        which no verdict counts (`split` says which); `recovery`, `overlap`, `few_images`,
         `negative_layers`: what a reader should know beside it; `expected`: identification of who knows one of k
         clusters; `thresholds`.
     """
-    sets = [
-        _judge(study, variant, place, tests)
-        for variant in study.reconstruct
-        for place in study.image_sets(variant)
-        if place[0] in study.subjects and study.datasets[place[2]].identification
-    ]
-    sets = [entry for entry in sets if entry["n_images"]]
+    sets = _judged(study, study.subjects, tests)
+    more = [s for s in study.decoded_splits() if s not in study.splits()]
     places = dict.fromkeys((entry["variant"], entry["roi"]) for entry in sets)
     return {
         "verdicts": [
@@ -70,6 +67,7 @@ def collect(study: Study, features: pd.DataFrame, tests: Sequence[Entry]) -> dic
             for variant, roi in places
         ],
         "sets": sets,
+        "converted": _judged(study, more, tests),
         "recovery": _recovery(study),
         "overlap": _overlap(study),
         "few_images": _few_images(study),
@@ -84,6 +82,17 @@ def collect(study: Study, features: pd.DataFrame, tests: Sequence[Entry]) -> dic
     }
 
 
+def _judged(study: Study, splits: Sequence[str], tests: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Return the judged sets of images of some splits; none without an image that shows a stimulus."""
+    found = [
+        _judge(study, variant, place, tests)
+        for variant in study.reconstruct
+        for place in study.image_sets(variant)
+        if place[0] in splits and study.datasets[place[2]].identification
+    ]
+    return [entry for entry in found if entry["n_images"]]
+
+
 def _overall(sets: Sequence[Entry]) -> dict[str, Any]:
     return {
         "verdict": validity.middle([entry["verdict"] for entry in sets]),
@@ -94,11 +103,14 @@ def _overall(sets: Sequence[Entry]) -> dict[str, Any]:
 
 def _judge(study: Study, variant: str, place: tuple[str, str, str], tests: Sequence[Entry]) -> dict[str, Any]:
     """Judge the images of one variant, subject, ROI and dataset."""
-    subject, roi, dataset = place
+    name, roi, dataset = place
+    subject, _, split = name.partition(".")
     workspace = layout.workspace_of(study)
-    items, table = read_shown(study, subject, dataset), images.read_table(workspace)
+    items, table = read_shown(study, name, dataset), images.read_table(workspace)
     shown = np.flatnonzero(items.rows >= 0)
     own = {"variant": variant, "roi": roi, "dataset": dataset, "subject": subject, "n_images": 0}
+    if split:
+        own["split"] = split
     if not len(shown):
         return own
     stimuli, target = np.unique(items.rows[shown], return_inverse=True)
@@ -110,7 +122,14 @@ def _judge(study: Study, variant: str, place: tuple[str, str, str], tests: Seque
     overall = validity.identification_within(similarity, target, ["all"] * len(stimuli), seed=seed)
     within = validity.identification_within(similarity, target, category, seed=seed + 1)
     network = study.reconstruct[variant].network
-    key = {"split": "all", "subject": subject, "roi": roi, "dataset": dataset, "variant": variant, "network": network}
+    key = {
+        "split": split or "all",
+        "subject": subject,
+        "roi": roi,
+        "dataset": dataset,
+        "variant": variant,
+        "network": network,
+    }
     mine = [e for e in tests if e["metric"] in METRICS and all(e[name] == value for name, value in key.items())]
     compared = {name: [e for e in mine if e["baseline"] == name] for name in (EXEMPLAR, CLASS_MEAN)}
     found = validity.verdict(

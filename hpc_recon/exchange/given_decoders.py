@@ -16,6 +16,7 @@ import numpy as np
 
 from hpc_recon.core import file_records
 from hpc_recon.core.config import Study
+from hpc_recon.core.convert_options import owner
 from hpc_recon.core.errors import DataError, MissingStore
 from hpc_recon.core.memory import array_bytes, writing_bytes
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges, store_seconds
@@ -139,7 +140,8 @@ def width(study: Study, shapes: Shapes, where: tuple[str, str, str, str]) -> int
     try:
         return metadata.describe(layout.workspace_of(study), ref).shape[1]
     except MissingStore:
-        return projected_width(look(study, shapes, where), shapes.n_voxels(split, roi))
+        found = look(study, shapes, (owner(split), roi, network, layer))  # converted samples have their target's
+        return projected_width(found, shapes.n_voxels(split, roi))
 
 
 def projected_width(found: Found, n_voxels: int) -> int:

@@ -32,6 +32,7 @@ from hpc_recon.numerics.stats import (
     require_finite_units,
     standardise,
 )
+from hpc_recon.numerics.voxel_weights import weighted
 from hpc_recon.numerics.xp import namespace, to_numpy
 
 #: Speed of one core in float64, three quarters of the slowest measured at 960 to 3,600 unknowns: products and Cholesky
@@ -48,6 +49,7 @@ def fold_errors(
     stimulus: Array,
     held_out: Array,
     alphas: Sequence[float],
+    gain: Array | None = None,
     n_threads: int | None = None,
 ) -> tuple[Array, Array]:
     """Fit one fold without its held-out stimuli, and return the squared errors of predicting those.
@@ -62,6 +64,8 @@ def fold_errors(
         Stimuli to be predicted, from their samples' mean; at least two others remain.
     alphas
         Candidates.
+    gain
+        As in `voxel_weights.weighted`.
 
     Returns
     -------
@@ -80,7 +84,7 @@ def fold_errors(
     rows, place = xp.flatnonzero(~held), xp.where(held, xp.cumsum(held) - 1, xp.cumsum(~held) - 1)
     train, test = xp.flatnonzero(~held[stimulus]), xp.flatnonzero(held[stimulus])
     samples, codes = X[train], place[stimulus[train]]
-    brain = sample_statistics(samples, codes, n_stimuli=len(rows))
+    brain = weighted(sample_statistics(samples, codes, n_stimuli=len(rows)), gain)
     patterns, _ = average_by(X[test], place[stimulus[test]], n=int(held.sum()))
     Z = standardise(patterns, mean=brain.mean, scale=brain.scale, dtype=brain.sums.dtype)
     maps = prepare(samples, codes, brain, n_alphas=len(alphas), n_threads=n_threads).item_maps(Z, alphas)

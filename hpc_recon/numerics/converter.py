@@ -21,7 +21,8 @@ from hpc_recon.core.errors import DataError
 from hpc_recon.numerics import all_voxels, decoder
 from hpc_recon.numerics.choice import deal_folds
 from hpc_recon.numerics.factorisation import prepare, sample_statistics
-from hpc_recon.numerics.stats import brain_statistics, require_finite, standardise
+from hpc_recon.numerics.stats import brain_statistics, mean_and_scale, require_finite, standardise
+from hpc_recon.numerics.voxel_weights import weighted
 
 #: Median over 20 pairs of the penalties that the authors of the neural code converter cross-validated, by the number of
 #: paired samples (Ho et al., NeuroImage 271:120007): one block a hemisphere, or one a visual area and hemisphere.
@@ -81,7 +82,7 @@ class Block:
         return W
 
 
-def fit_block(X: Array, Y: Array, *, alpha: float, n_voxels: int | None = None) -> Block:
+def fit_block(X: Array, Y: Array, *, alpha: float, n_voxels: int | None = None, gain: Array | None = None) -> Block:
     """Fit the target voxels of a block to its source voxels.
 
     With z-scored X and y, weights solve (X_S'X_S + alpha I) w = X_S'y; the intercept is 0 up to rounding.
@@ -94,6 +95,9 @@ def fit_block(X: Array, Y: Array, *, alpha: float, n_voxels: int | None = None) 
         Ridge penalty on the z-scored scale, > 0.
     n_voxels
         Source voxels of largest |correlation| that each target voxel reads; None: all.
+    gain : (n_source,), at least 0
+        With all source voxels: what z-scored ones are multiplied by before they are penalised (`voxel_weights`); voxels
+        of gain 0 weigh nothing. The weights that are returned are those of z-scored voxels. None: 1.
 
     Raises
     ------
@@ -111,13 +115,13 @@ def fit_block(X: Array, Y: Array, *, alpha: float, n_voxels: int | None = None) 
         units = decoder.fit_units(brain, Y, n_voxels=n_voxels, alpha=alpha)
     else:
         pairs = np.arange(len(X))
-        brain = sample_statistics(X, pairs, n_stimuli=len(X))
+        brain = weighted(sample_statistics(X, pairs, n_stimuli=len(X)), gain)
         shared = prepare(X, pairs, brain, n_alphas=1)
         units = all_voxels.fit_units(shared, brain, Y, alpha=alpha)
-    voxel = units.voxel[:1] if n_voxels is None else units.voxel
-    return Block(
-        brain.mean, brain.scale, np.ascontiguousarray(voxel), units.weight, units.bias, units.y_mean, units.y_scale
-    )
+    voxel, weight, scale = units.voxel[:1] if n_voxels is None else units.voxel, units.weight, brain.scale
+    if gain is not None and n_voxels is None:
+        weight, scale = (weight * gain[voxel[0]]).astype(weight.dtype), mean_and_scale(X)[1]
+    return Block(brain.mean, scale, np.ascontiguousarray(voxel), weight, units.bias, units.y_mean, units.y_scale)
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,7 @@ def choose_alpha(
     n_folds: int,
     seed: int,
     n_voxels: int | None = None,
+    gain: Array | None = None,
 ) -> Chosen:
     """Choose the penalty that predicts held-out stimuli best; of equal ones the largest.
 
@@ -146,8 +151,8 @@ def choose_alpha(
 
     Parameters
     ----------
-    X, Y, n_voxels
-        As in `fit_block`.
+    X, Y, n_voxels, gain
+        As in `fit_block`; gains are the same in all folds.
     stimulus : (n_pairs,) int
         What both samples of a pair show.
     alphas
@@ -168,7 +173,7 @@ def choose_alpha(
         raise DataError("no target voxel varies over the paired samples, so no penalty is better; check the samples")
     errors, total = np.zeros((len(alphas), Y.shape[1])), np.zeros(Y.shape[1])
     for number in range(n_folds):
-        own, own_total = _fold_errors(X, Y, fold == number, alphas, n_voxels)
+        own, own_total = _fold_errors(X, Y, fold == number, alphas, n_voxels, gain)
         errors += own
         total += own_total
     weight = 1.0 / spread[varies]
@@ -178,11 +183,11 @@ def choose_alpha(
 
 
 def _fold_errors(
-    X: Array, Y: Array, held_out: Array, alphas: Sequence[float], n_voxels: int | None
+    X: Array, Y: Array, held_out: Array, alphas: Sequence[float], n_voxels: int | None, gain: Array | None
 ) -> tuple[Array, Array]:
     """Return squared errors (n_alphas, n_target) of held-out pairs, and those of the training mean (n_target,)."""
     if n_voxels is None:
-        return all_voxels.fold_errors(X, Y, stimulus=np.arange(len(X)), held_out=held_out, alphas=alphas)
+        return all_voxels.fold_errors(X, Y, stimulus=np.arange(len(X)), held_out=held_out, alphas=alphas, gain=gain)
     test = Y[held_out].astype(np.float64)
     total = ((test - Y[~held_out].mean(axis=0, dtype=np.float64)) ** 2).sum(axis=0)
     fitted = (fit_block(X[~held_out], Y[~held_out], alpha=alpha, n_voxels=n_voxels) for alpha in alphas)

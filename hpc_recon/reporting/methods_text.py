@@ -171,6 +171,8 @@ def _conversion(study: Study) -> list[str]:
     if own.method == "ridge" and not own.files:
         penalty = own.alpha if own.alpha == "published" else listed(f"{a:g}" for a in own.alpha)
         found.append(f"Penalty: {penalty}; voxels read by each: {own.n_voxels}.")
+        if own.weighs:
+            found.append("Source voxels were weighted by their reliability over repeats, where stimuli had repeats.")
     found.append(_others(own, "pairs", "method", "blocks", "alpha", "n_voxels", "files"))
     return [sentence for sentence in found if sentence]
 

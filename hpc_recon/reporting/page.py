@@ -53,6 +53,8 @@ class Page:
     card: Card | None = field(default=None)
     #: Decoding of converted activity beside decoding within a subject.
     conversion_tables: Sequence[Table] = field(default=())
+    #: Accuracy against the number of pooled subjects and of samples that converters were fitted with.
+    conversion_panels: Sequence[Panel] = field(default=())
     #: How accuracy and images grow better with the data; empty: `power` was not run.
     power: Sequence[Section] = field(default=())
     #: Networks that were trained to make images.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hpc_recon.core.config import Study
+from hpc_recon.core.convert_options import in_words
 from hpc_recon.reporting import control_lines
 from hpc_recon.reporting.words import dataset_title, join_words, number, percent
 
@@ -112,7 +114,10 @@ def card(found: Found, study: Study, *, roi: str, controls: Found | None = None,
         *[Check("doubt", WARNED[e["kind"]], f"{e['text']}.") for e in warned if e["kind"] in WARNED],
     ]
     columns = ("Among all", "Within category", "Above nearest training image")
-    return Card(verdict, meaning, tuple(checks), columns, tuple(_row(study, e) for e in sets))
+    converted = [e for e in found.get("converted", ()) if (e["variant"], e["roi"]) == (variant, roi)]
+    if converted:
+        checks.append(_converted(converted))
+    return Card(verdict, meaning, tuple(checks), columns, tuple(_row(study, e) for e in (*sets, *converted)))
 
 
 def _untested(study: Study, name: str, sets: Sequence[Found]) -> str:
@@ -126,7 +131,16 @@ def _row(study: Study, entry: Found) -> Row:
         for e in entry["nearest_training_image"]
     ]
     cells = (_share(entry["identification"]), _share(entry["within_category"]), ", ".join(exemplar) or "no comparison")
-    return Row(f"{dataset_title(study, entry['dataset'])}, {entry['subject']}", entry["verdict"], cells)
+    how = f", {in_words(entry['split'])}" if "split" in entry else ""
+    return Row(f"{dataset_title(study, entry['dataset'])}, {entry['subject']}{how}", entry["verdict"], cells)
+
+
+def _converted(sets: Sequence[Found]) -> Check:
+    """Say which verdicts images have that were made from converted activity, or by decoders of pooled samples."""
+    counts = Counter(entry["verdict"] for entry in sets)
+    told = join_words([f"{name} {counts[name]} of {len(sets)}" for name in MEANINGS if name in counts])
+    text = f"sets from converted activity or pooled decoders are judged alike and count in no verdict: {told}."
+    return Check("open", "Converted activity", text)
 
 
 def _share(found: Found) -> str:

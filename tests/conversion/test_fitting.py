@@ -7,10 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from hpc_recon.conversion import applying, blocks, fitting, reading
+from hpc_recon.conversion import applying, blocks, checking, fitting, pairing, reading
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.sampling import seed_of
+from hpc_recon.numerics import voxel_weights
 from hpc_recon.numerics.choice import deal_folds
+from hpc_recon.numerics.converter import choose_alpha, fit_block
 from hpc_recon.stores import brain, layout
 
 
@@ -23,8 +25,10 @@ def test_what_was_chosen_is_written_beside_the_weights(converted):
     assert chosen(converted) == {
         "pair": "S2.from-S1",
         "block": "VC",
+        "n_samples": 60,
         "n_pairs": 60,
         "method": "ridge",
+        "weighting": "equal",
         "alpha": 20.0,
     }
 
@@ -51,6 +55,46 @@ def test_a_list_of_penalties_is_judged_on_held_out_stimuli(fit):
         explained.append(1 - (error / Y.var(axis=0)).sum() / (total / Y.var(axis=0)).sum())
     np.testing.assert_allclose(found["explained_variance"], explained, atol=1e-3)
     assert found["alpha"] == found["alphas"][int(np.argmax(explained))] == 1e3
+
+
+def test_a_converter_of_a_curve_is_that_of_a_study_with_so_many_samples(fit, with_options):
+    study = fit(growth=[20], pairs=["S1-S2"])
+    paired = fitting.pairs(with_options(samples=20, pairs=["S1-S2"]), "S2.from-S1")
+    X, Y = (
+        brain.read_brain(study.workspace, s, "training").samples[rows]
+        for s, rows in (("S1", paired.source), ("S2", paired.target))
+    )
+    assert X.shape == (20, 60)
+    ((_, few),) = blocks.read(study, "S2.from-S1.n20")
+    np.testing.assert_array_equal(few.weight, fit_block(X, Y, alpha=20).weight)
+    ((_, whole),) = blocks.read(study, "S2.from-S1")
+    assert not np.array_equal(whole.weight, few.weight)
+
+
+def test_means_of_repeats_are_weighed_by_their_reliability(fit):
+    study = fit(average=True, pairs=["S1-S2"], alpha=[5, 50], folds=3)
+    paired = fitting.pairs(study, "S2.from-S1")
+    sides = [
+        brain.read_brain(study.workspace, s, "training").samples[rows]
+        for s, rows in (("S1", paired.source), ("S2", paired.target))
+    ]
+    gain = voxel_weights.gains(voxel_weights.reliability(sides[0], paired.stimulus, of_means=True))
+    X, Y = (pairing.averaged(side, paired.stimulus) for side in sides)
+    assert chosen(study)["weighting"] == "reliability"
+    seed = seed_of(study.seed, "convert-folds", "S2.from-S1")
+    best = choose_alpha(X, Y, np.arange(30), alphas=[5, 50], n_folds=3, seed=seed, gain=gain)
+    assert chosen(study)["explained_variance"] == list(best.explained_variance)
+    plain = choose_alpha(X, Y, np.arange(30), alphas=[5, 50], n_folds=3, seed=seed)
+    assert plain.explained_variance != best.explained_variance
+    ((_, block),) = blocks.read(study, "S2.from-S1")
+    np.testing.assert_array_equal(block.weight, fit_block(X, Y, alpha=best.alpha, gain=gain).weight)
+
+
+def test_reliability_that_is_asked_for_needs_repeats(with_options):
+    study = with_options(weighting="reliability", samples=30, pairs=["S1-S2"])
+    with pytest.raises(DataError, match=r"each of the 30 paired samples of S2\.from-S1 shows another; set equal"):
+        checking.require(study)
+    checking.require(with_options(average=True, samples=30, pairs=["S1-S2"]))
 
 
 @pytest.mark.parametrize("method", ["procrustes", "hyperalignment"])
@@ -105,7 +149,7 @@ def test_penalties_are_those_given_or_published(with_options):
 
 
 def test_repeats_are_averaged_before_fitting_where_that_is_asked_for(fit):
-    study = fit(average=True, pairs=["S1-S2"], alpha=7)
+    study = fit(average=True, weighting="equal", pairs=["S1-S2"], alpha=7)
     means = []
     for subject in ("S1", "S2"):
         found = brain.read_brain(study.workspace, subject, "training")
@@ -115,4 +159,4 @@ def test_repeats_are_averaged_before_fitting_where_that_is_asked_for(fit):
     W = np.linalg.solve(Z.T @ Z + 7 * np.eye(60), Z.T @ T)
     ((_, block),) = blocks.read(study, "S2.from-S1")
     np.testing.assert_allclose(block.dense(), W, atol=2e-5)
-    assert chosen(study)["n_pairs"] == 30
+    assert (chosen(study)["n_samples"], chosen(study)["n_pairs"]) == (60, 30)

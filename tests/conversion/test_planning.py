@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hpc_recon.conversion import planning
-from hpc_recon.core.errors import StudyError
+from hpc_recon.core import memory
+from hpc_recon.core.errors import MemoryBudgetError, StudyError
 from hpc_recon.core.receipts import group_digests
 from hpc_recon.stores import shapes
 
@@ -39,6 +40,40 @@ def test_one_tile_a_pair_and_block_then_what_is_made_with_them(plan):
     for tile in tiles:
         assert tile.need.host_bytes > 0
         assert tile.need.seconds > 0
+
+
+def test_weights_of_reliability_are_in_the_fingerprint_and_equal_ones_are_not(plan):
+    def settings(**options):
+        return plan(pairs=["S1-S2"], **options)[0].group.settings
+
+    assert settings(average=True, weighting="equal") != settings(average=True)
+    assert "weighting" not in settings(average=True, weighting="equal")
+    assert settings() == settings(weighting="equal")
+
+
+def test_transport_of_whole_regions_is_refused_where_it_does_not_fit(with_options, monkeypatch):
+    """At the size of published subjects: five matrices of 11,726 x 11,114 in float64, and 6,000 samples."""
+    study = with_options(method="optimal_transport", alpha="published", pairs=["S1-S2"], pool=[])
+    known = shapes.read(study)
+    monkeypatch.setattr(type(known), "n_voxels", lambda self, split, roi: 11_726 if split == "S1" else 11_114)
+    monkeypatch.setattr(type(known), "n_samples", lambda self, split, dataset: 6000)
+    (tile,) = (t for t in planning.tiles(study, known) if t.stage == "converters")
+    matrix, samples = 8 * 11_726 * 11_114, 8 * 6000 * (11_726 + 11_114)
+    assert 5 * matrix + 2 * samples < tile.need.host_bytes < 6 * matrix + 5 * samples
+    memory.require_fit([tile], host_budget=12 * 2**30)
+    with pytest.raises(MemoryBudgetError, match=r"S2\.from-S1.*has 6\.0 GiB.*cut its blocks \(convert"):
+        memory.require_fit([tile], host_budget=6 * 2**30)
+
+
+def test_a_curve_has_converters_samples_and_scores_of_its_own(plan):
+    tiles = plan(pairs=["S1-S2"], pool=[], growth=[20, 10])
+    numbers = ["S2.from-S1", "S2.from-S1.n10", "S2.from-S1.n20"]
+    assert [(t.stage, t.group.path[-1]) for t in tiles if t.stage != "ceilings"] == [
+        (stage, split) for stage in ("converters", "apply", "scores") for split in numbers
+    ]
+    whole, few, _ = (t for t in tiles if t.stage == "converters")
+    assert few.need.seconds < whole.need.seconds
+    assert whole.group.settings == plan(pairs=["S1-S2"])[0].group.settings, "a curve does not disown what was fitted"
 
 
 def test_only_what_fitted_converters_depend_on_is_in_their_fingerprint(plan):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from hpc_recon.core.convert_options import Convert
+from hpc_recon.core.convert_options import Convert, is_grown, owner
 
 SUBJECTS = ("S1", "S2", "S3")
 
@@ -21,6 +21,15 @@ def test_pools_are_of_targets_with_so_many_sources():
     assert options.pooled(SUBJECTS) == ["S1.with-1", "S1.with-2", "S2.with-1"]
     assert options.sources("S1.with-1", SUBJECTS) == ["S2"]
     assert options.sources("S1.with-2", SUBJECTS) == ["S2", "S3"], "to oneself is no source"
+
+
+def test_a_curve_has_a_split_for_each_number_of_samples():
+    options = Convert(pairs=["S2-S1"], growth=[600, 300], samples=900)
+    assert options.grown(SUBJECTS) == ["S1.from-S2.n300", "S1.from-S2.n600"]
+    assert [options.samples_of(split) for split in ("S1.from-S2.n300", "S1.from-S2")] == [300, 900]
+    assert is_grown("S1.from-S2.n300")
+    assert not is_grown("S1.from-S2")
+    assert owner("S1.from-S2.n300") == "S1"
 
 
 @pytest.mark.parametrize(
@@ -53,11 +62,33 @@ def test_what_does_not_go_with_the_subjects(options, subjects, expected):
         ({"method": "content_loss", "pool": [1]}, "pool does not go with method: content_loss"),
         ({"files": {"S1-S2": "x"}, "alpha": 3, "average": True}, "so alpha, average has no effect"),
         ({"files_roi": "V1"}, "files_roi is read with files alone"),
+        (
+            {"weighting": "reliability", "n_voxels": 5},
+            "weighting: reliability goes with method: ridge and n_voxels: all",
+        ),
+        ({"growth": [300, 600], "samples": 600}, r"growth holds numbers below samples \(600\).*got 600"),
+        ({"growth": [300], "method": "hyperalignment"}, "growth does not go with template: all"),
+        ({"growth": [300], "files": {"S1-S2": "x"}}, "so growth has no effect"),
     ],
 )
 def test_options_that_do_not_go_together(options, expected):
     with pytest.raises(ValidationError, match=expected):
         Convert(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, False),
+        ({"average": True}, True),
+        ({"weighting": "reliability"}, True),
+        ({"average": True, "weighting": "equal"}, False),
+        ({"average": True, "n_voxels": 5}, False),
+        ({"average": True, "method": "procrustes"}, False),
+    ],
+)
+def test_means_of_repeats_are_weighed_unless_something_else_is_said(options, expected):
+    assert Convert(**options).weighs is expected
 
 
 def test_one_penalty_is_a_list_of_one():

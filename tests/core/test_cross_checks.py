@@ -119,9 +119,28 @@ def test_decoded_features_from_files_replace_decoding(write, mistakes, good, tmp
         ("convert: {pairs: [S1-S3]}", "convert.pairs: 'S1-S3' is not <source>-<target> of the subjects S1, S2"),
         ("convert: {}\nfit: {decode: true}", "convert does not go with fit.decode; leave one of them out"),
         ("convert: {pool: [2]}", "convert.pool: 2 sources are asked for"),
+        (
+            "convert: {pool: [1]}\nfit: {files: {vgg: {folders: x}, image: {folders: x}}}",
+            "convert.pool does not go with fit.files: pooled samples need decoders fitted to them",
+        ),
     ],
 )
 def test_mistakes_of_converters(mistakes, good, section: str, expected: str) -> None:
     old = "fit: {alpha: {grid: [1, 10]}, n_voxels: 50}\n"
     found = mistakes(good.replace(old, section + "\n"))
     assert any(expected in line for line in found), found
+
+
+def test_converters_need_training_samples_that_decoders_from_files_do_without(mistakes, good) -> None:
+    content = yaml.safe_load(good)
+    del content["simulate"]
+    content["fit"] = {"files": {name: {"folders": "x"} for name in content["networks"]}}
+    one = {"bdata": {"files": "x.h5", "labels": {"key": "stimulus_name"}}}
+    own = {name: one for name in content["datasets"] if name != "training"}
+    both = own | {"training": one}
+    subjects = {"S1": {"datasets": own}, "S2": {"datasets": both}}
+    content["ingest"] = {"subjects": subjects, "stimuli": {"natural": {"folder": "x"}}}
+    content["convert"] = {}
+    found = [line for line in mistakes(yaml.safe_dump(content)) if "convert: " in line]
+    assert len(found) == 1, "S2 has them"
+    assert "samples of the training dataset 'training', but S1 has none; give them under ingest.subjects.S1" in found[0]

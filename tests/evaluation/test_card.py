@@ -69,6 +69,35 @@ def test_the_card_judges_what_the_files_hold(judged):
     ]
 
 
+def test_images_of_converted_activity_are_judged_as_own_ones_and_count_in_no_verdict(judged, make_study, monkeypatch):
+    """Samples and images of S1 under the name of S1 converted into S2."""
+    before, study = read(judged), make_study(CONTENT, workspace=str(judged.workspace), convert={"pairs": ["S1-S2"]})
+    shown, made = card.read_shown, card.reconstructions
+    of = {"S2.from-S1": "S1"}
+    monkeypatch.setattr(card, "read_shown", lambda study, split, *more: shown(study, of.get(split, split), *more))
+    monkeypatch.setattr(
+        card,
+        "reconstructions",
+        lambda study, variant, place, *more, **size: made(
+            study, variant, (of.get(place[0], place[0]), *place[1:]), *more, **size
+        ),
+    )
+    place = {"subject": "S2", "split": "from-S1", "roi": "VC", "dataset": "natural", "variant": "direct"}
+    told = {"metric": "pixel_correlation", "mean": 0.2, "p_one": 0.01, "p_two": 0.02, "rank_biserial": 0.5}
+    test = {**place, "network": "pixels", "baseline": card.EXEMPLAR, **told}
+    nothing = pd.DataFrame(columns=list(FEATURE_COLUMNS))
+    found = card.collect(study, nothing, [test, {**test, "split": "all", "mean": 0}])
+    (entry,) = found["converted"]
+    assert {key: entry[key] for key in place} == place
+    own = next(e for e in before["sets"] if e["subject"] == "S1")
+    for name in ("identification", "within_category"):
+        assert entry[name]["mean"] == own[name]["mean"]
+    assert entry[card.EXEMPLAR] == [told]
+    assert [e["subject"] for e in found["sets"]] == ["S1", "S2"]
+    assert found["verdicts"][0]["n_sets"] == 2
+    assert before["converted"] == []
+
+
 def test_the_card_names_what_a_reader_should_know(judged):
     found = read(judged)
     assert found["few_images"] == [{"dataset": d, "n_images": 12} for d in ("natural", "imagery")]

@@ -47,6 +47,27 @@ def test_all_voxels_against_the_closed_form(shape, dtype, tolerance) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_gains_are_a_penalty_of_each_voxels_own(shape) -> None:
+    """A z-scored voxel times g, penalised by alpha, is a voxel penalised by alpha / g^2; with g = 0 it is left out."""
+    X, Y = pairs(*SHAPES[shape])
+    new = pairs(*SHAPES[shape], seed=1)[0]
+    gain = np.linspace(0.2, 2, X.shape[1])
+    gain[[1, 6]] = 0
+    block = converter.fit_block(X, Y, alpha=7.0, gain=gain)
+    used = np.setdiff1d(np.arange(X.shape[1]), [1, 4, 6])  # 4 is constant
+    np.testing.assert_array_equal(block.voxel[0], used)
+    Z, T = z_scored(X)[:, used], z_scored(Y)
+    W = np.linalg.inv(Z.T @ Z + np.diag(7.0 / gain[used] ** 2)) @ Z.T @ T
+    np.testing.assert_allclose(block.weight, W.T, atol=1e-10)
+    np.testing.assert_allclose(block.x_scale[used], X[:, used].std(axis=0, ddof=1))
+    expected = (new[:, used] - X[:, used].mean(axis=0)) / X[:, used].std(axis=0, ddof=1) @ W
+    expected = expected * Y.std(axis=0, ddof=1) * (np.ptp(Y, axis=0) > 0) + Y.mean(axis=0)
+    np.testing.assert_allclose(block.predict(new), expected, atol=1e-9)
+    plain = converter.fit_block(X, Y, alpha=7.0)
+    np.testing.assert_allclose(converter.fit_block(X, Y, alpha=7.0, gain=np.ones(X.shape[1])).weight, plain.weight)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_selection_reads_the_voxels_of_largest_correlation(shape) -> None:
     X, Y = pairs(*SHAPES[shape])
     new = pairs(*SHAPES[shape], seed=1)[0]
@@ -98,11 +119,12 @@ def test_decoding_converted_samples_is_decoding_with_one_product_of_weights() ->
     np.testing.assert_allclose(known.predict(block.predict(X)), expected, atol=1e-10)
 
 
-@pytest.mark.parametrize("n_voxels", [None, 6])
-def test_the_penalty_is_that_of_a_loop_over_folds_that_hold_out_stimuli(n_voxels) -> None:
+@pytest.mark.parametrize(("n_voxels", "gain"), [(None, None), (6, None), (None, np.linspace(0, 2, 20))])
+def test_the_penalty_is_that_of_a_loop_over_folds_that_hold_out_stimuli(n_voxels, gain) -> None:
     X, Y = pairs(60, 20, 13)
     stimulus = np.arange(60) % 12
-    chosen = converter.choose_alpha(X, Y, stimulus, alphas=[100.0, 1.0, 10.0], n_folds=3, seed=4, n_voxels=n_voxels)
+    options = {"n_voxels": n_voxels, "gain": gain}
+    chosen = converter.choose_alpha(X, Y, stimulus, alphas=[100.0, 1.0, 10.0], n_folds=3, seed=4, **options)
     from hpc_recon.numerics.choice import deal_folds
 
     fold = deal_folds(12, 3, seed=4)[stimulus]
@@ -112,10 +134,10 @@ def test_the_penalty_is_that_of_a_loop_over_folds_that_hold_out_stimuli(n_voxels
         errors = total = 0.0
         for f in range(3):
             train, test = fold != f, fold == f
-            if n_voxels is None:
+            if n_voxels is gain is None:
                 predicted = closed_form(X[train], Y[train], alpha, X[test])
             else:
-                predicted = converter.fit_block(X[train], Y[train], alpha=alpha, n_voxels=n_voxels).predict(X[test])
+                predicted = converter.fit_block(X[train], Y[train], alpha=alpha, **options).predict(X[test])
             errors += ((Y[test] - predicted) ** 2).sum(axis=0)[varies] @ weight
             total += ((Y[test] - Y[train].mean(axis=0)) ** 2).sum(axis=0)[varies] @ weight
         assert found == pytest.approx(1 - errors / total, abs=1e-9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -50,6 +51,21 @@ def test_the_regularised_plan_is_that_of_sinkhorns_steps(regularisation):
         g = -np.log(6) - np.logaddexp.reduce(log_kernel + f[:, None], axis=0)
     expected = 6 * np.exp(log_kernel + f[:, None] + g)
     np.testing.assert_allclose(transport.transport(X, Y, regularisation=regularisation), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("regularisation", [0, 0.1, 1e-3])
+def test_memory_is_what_was_projected(regularisation, monkeypatch):
+    """Of numpy's arrays, which tracemalloc counts; 1e-3 takes logarithms."""
+    monkeypatch.setattr(transport, "_MARGIN", np.inf)
+    monkeypatch.setattr(transport, "_ITERATIONS", 10)
+    X, Y = standardised(40, 500, 0), standardised(40, 450, 1)
+    transport.transport(X[:, :9], Y[:, :9], regularisation=regularisation)  # what is imported is not counted
+    tracemalloc.start()
+    transport.transport(X, Y, regularisation=regularisation)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    projected, library = (transport.transport_bytes(n, 450, regularisation=regularisation) for n in (500, 0))
+    assert 0.5 * (projected - library) < peak < 1.05 * (projected - library)
 
 
 def test_what_cannot_be_transported_is_said():

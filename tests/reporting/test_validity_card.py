@@ -60,6 +60,25 @@ def test_the_card_says_its_verdict_and_how_many_sets_share_it(found, study):
     assert second.cells[1] == "no two images"
 
 
+def test_converted_images_have_rows_that_no_verdict_counts(found, study):
+    alone = validity_card.card(found, study, roi="VC")
+    more = [
+        {**found["sets"][0], "subject": "S2", "split": split, "verdict": verdict}
+        for split, verdict in (("from-S1", "retrieval"), ("with-1", "reconstruction"), ("from-S3", "retrieval"))
+    ]
+    card = validity_card.card({**found, "converted": more}, study, roi="VC")
+    assert (card.verdict, card.meaning, card.rows[:2]) == (alone.verdict, alone.meaning, alone.rows)
+    assert [(row.name, row.verdict) for row in card.rows[2:]] == [
+        ("Photographs, S2, converted from S1", "retrieval"),
+        ("Photographs, S2, with 1 other", "reconstruction"),
+        ("Photographs, S2, converted from S3", "retrieval"),
+    ]
+    tone, told = text(card)["Converted activity"]
+    assert tone == "open"
+    assert told.endswith("count in no verdict: reconstruction 1 of 3 and retrieval 2 of 3.")
+    assert "Converted activity" not in text(validity_card.card({**found, "converted": more}, study, roi="V1"))
+
+
 def test_identification_stands_beside_what_a_decoder_of_kinds_would_reach(found, study):
     tone, words = text(validity_card.card(found, study, roi="VC"))["Identification is no proof"]
     assert tone == "open"  # 83 % is less than the 90 % of five kinds
