@@ -116,7 +116,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
     by_roi = {name: layer_plots.panel_rows(summary, study, roi=name) for name in dict.fromkeys((roi, *study.rois))}
     scores = workspace / "scores"
     items = tables.read_items(scores / "items.csv")
-    images = tables.read_frame(scores / "images.csv", columns=tables.IMAGE_COLUMNS)
+    images = tables.read_scores(scores / "images.csv", columns=tables.IMAGE_COLUMNS)
     pairs = anova.pairs(items, study.test_datasets())
     shown = galleries.collect(study, images)
     figures = study_figures.collect(summary, study, items, images, roi=roi, pairs=pairs)

@@ -84,7 +84,7 @@ def collect(study: Study, scored: pd.DataFrame | None = None) -> Galleries:
     limit = round(study.report.megabytes * 1e6)
     allowed = publishable.read(study, publishable.known(workspace))
     if scored is None:
-        scored = tables.read_frame(workspace / "scores" / "images.csv", columns=tables.IMAGE_COLUMNS)
+        scored = tables.read_scores(workspace / "scores" / "images.csv", columns=tables.IMAGE_COLUMNS)
     scores = by_image(scored)
     animated = sum(path.stat().st_size for path in (workspace / "images").rglob("snapshots/*.webp"))
     moves = 0 < 4 * animated // 3 <= limit // 2
