@@ -52,7 +52,7 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     content = {
         "evaluate": study.evaluate.intervals,
         "seed": study.seed,
-        "holds": ("tests", "validity", "winning", "anova", "warnings", "preset"),
+        "holds": ("tests", "validity", "winning", "anova", "warnings", "preset", "columns"),
         **_as_parquet(study),
     }
     settings = canonical(planning.averaging(study) | content | planning.chosen(study))
@@ -193,7 +193,18 @@ def _score_images(study: Study, tile: Tile) -> list[Path]:
 
 def _join_tables(study: Study, tile: Tile) -> list[Path]:
     """Join the parts of all tiles into two tables, and summarise them with intervals and tests."""
-    from hpc_recon.evaluation import anova, card, cautions, filters, parts, presets, significance, voxels, winning
+    from hpc_recon.evaluation import (
+        anova,
+        associations,
+        card,
+        cautions,
+        filters,
+        parts,
+        presets,
+        significance,
+        voxels,
+        winning,
+    )
     from hpc_recon.evaluation import summary as summary_of
     from hpc_recon.reporting import tables
 
@@ -217,6 +228,7 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
     summary["tests"] = significance.entries(*pooled, chance=CHANCE, baselines=BASELINES)
     reliable, items = voxels.read(study), _items(study)
     summary["voxels"] = voxels.distribution(reliable)
+    summary["columns"] = associations.entries(images, items, baselines=BASELINES)
     tasks = anova.entries(features, images, items, study=study, baselines=BASELINES)
     judged = card.collect(study, features, summary["tests"])
     summary["warnings"] = cautions.collect(study, summary["layers"], judged["few_images"])

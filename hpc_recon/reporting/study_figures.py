@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
 from hpc_recon.core.options import IcnnOptions
-from hpc_recon.reporting import tables
 from hpc_recon.reporting.figures import COLOURS, MARKERS, Ink, Panel, Series, panel, plain, save
 from hpc_recon.reporting.layer_plots import PanelRow
 from hpc_recon.reporting.method_plots import method_panel
@@ -24,8 +23,6 @@ from hpc_recon.reporting.words import Entry, dataset_title, metric_name
 _SCORES = {"identification": 0.5, "pixel_correlation": 0.0}
 #: Fewer points make no scatter.
 _LEAST_POINTS = 3
-#: Columns of items that tell where a sample was recorded, not what it is of.
-_PLACES = ("run", "session", "block", "n_averaged")
 
 
 def collect(
@@ -53,7 +50,7 @@ def collect(
     return [
         *methods(summary, study, roi=roi),
         *layers(summary, study, roi=roi),
-        *columns(study, items, images, roi=roi),
+        *columns(summary, study, items, images, roi=roi),
         *tasks(summary, study, pairs=pairs),
     ]
 
@@ -163,24 +160,28 @@ def layers(summary: Mapping[str, Any], study: Study, *, roi: str) -> list[Panel]
     return found
 
 
-def columns(study: Study, items: pd.DataFrame, images: pd.DataFrame, *, roi: str) -> list[Panel]:
+def columns(
+    summary: Mapping[str, Any], study: Study, items: pd.DataFrame, images: pd.DataFrame, *, roi: str
+) -> list[Panel]:
     """Draw identification of images against what samples say of themselves (vividness), with Spearman's r.
 
-    One panel a column, dataset and method, items of all subjects; none where the column is the same for all items.
+    One panel a column, dataset and method for which the summary has the correlation over items of all subjects.
     """
     place = ["subject", "split", "dataset", "image"]
-    more = [c for c in items.columns if c not in (*tables.ITEM_COLUMNS, *_PLACES)]
     found = []
-    for name in more:
-        for variant in study.reconstruct:
-            own = images[(images["variant"] == variant) & (images["metric"] == "identification")]
-            own = own[(own["roi"] == roi) & (own["split"] == "all")]
-            joined = own.merge(items[[*place, name]], on=place).dropna(subset=[name, "value"])
-            for dataset, group in joined.groupby("dataset", sort=False):
-                x, y = group[name].to_numpy(float), group["value"].to_numpy(float)
-                if len(x) >= _LEAST_POINTS and np.ptp(x) > 0 and np.ptp(y) > 0:
-                    where = f"{dataset_title(study, str(dataset))}, {method_title(study, variant)}"
-                    found.append(_against(x, y, name, where))
+    for entry in summary.get("columns", ()):
+        if entry["subject"] or entry["roi"] != roi or entry["variant"] not in study.reconstruct:
+            continue
+        wanted = {
+            **{key: entry[key] for key in ("roi", "dataset", "variant")},
+            "metric": "identification",
+            "split": "all",
+        }
+        own = images[(images[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+        name = entry["column"]
+        joined = own.merge(items[[*place, name]], on=place).dropna(subset=[name, "value"])
+        where = f"{dataset_title(study, entry['dataset'])}, {method_title(study, entry['variant'])}"
+        found.append(_against(joined[name].to_numpy(float), joined["value"].to_numpy(float), entry, where))
     return found
 
 
@@ -218,12 +219,10 @@ def _scatter(points: Sequence[tuple[str, float, float]], title: str) -> Panel:
     return panel(title, draw, subtitle=subtitle, alt=f"Profile correlation and identification, {title}: {told}.")
 
 
-def _against(x: Array, y: Array, name: str, where: str) -> Panel:
-    from scipy import stats  # a second of CPU, for a figure that few reports show
-
+def _against(x: Array, y: Array, entry: Entry, where: str) -> Panel:
+    name = entry["column"]
     title = f"{name.capitalize()} and identification"
-    found = stats.spearmanr(x, y)
-    told = f"Spearman's r {found.statistic:.2f}, p {found.pvalue:.2g}, {len(x)} images"
+    told = f"Spearman's r {entry['spearman']:.2f}, p {entry['p']:.2g}, {entry['n']} images"
 
     def draw(axes: Axes, ink: Ink) -> None:
         axes.plot(x, y, linestyle="", marker=MARKERS[0], color=COLOURS[0], markersize=4.5, markeredgewidth=0, alpha=0.8)

@@ -102,6 +102,11 @@ def test_layers_alone_are_points_of_decoding_and_image_quality(study):
     assert "conv2_1 0.20, 0.80" in found.alt
 
 
+def correlated(roi="VC", subject=""):
+    place = {"roi": roi, "dataset": "imagery", "variant": "all", "column": "vividness", "subject": subject}
+    return {"columns": [{**place, "n": 4, "spearman": 0.8, "p": 0.333}]}
+
+
 def tables(vividness):
     items = [
         {"subject": "S1", "split": "all", "dataset": "imagery", "image": f"i{k}", "label": f"i{k}", "shows": "stimulus",
@@ -118,11 +123,15 @@ def tables(vividness):
 
 
 def test_vividness_is_set_against_identification(study):
-    (found,) = study_figures.columns(study, *tables((1.0, 2.0, 4.0, 3.0)), roi="VC")
+    told = tables((1.0, 2.0, 4.0, 3.0))
+    (found,) = study_figures.columns(correlated(), study, *told, roi="VC")
     assert found.title == "Vividness and identification"
-    assert "Spearman's r 0.80" in found.subtitle  # 1 - 6 * 2 / (4 * 15)
-    assert study_figures.columns(study, *tables((2.0,) * 4), roi="VC") == []
-    assert study_figures.columns(study, *tables((1.0, 2.0, 4.0, 3.0)), roi="V1") == []
+    assert "Spearman's r 0.80, p 0.33, 4 images" in found.subtitle
+    axes = Recorder()
+    found.draw(axes, Ink("#000000", "#cccccc"))
+    assert [values.tolist() for values in axes.points[0]] == [[1.0, 2.0, 4.0, 3.0], [0.2, 0.5, 0.9, 1.0]]
+    for other in ({}, correlated("V1"), correlated(subject="S1")):
+        assert study_figures.columns(other, study, *told, roi="VC") == []
 
 
 def test_imagery_is_set_against_perception(study):
@@ -140,7 +149,7 @@ def test_imagery_is_set_against_perception(study):
 
 
 def test_figures_are_files_too_and_equal_each_time(study, tmp_path):
-    panels = study_figures.collect(summary(study), study, *tables((1.0, 2.0, 4.0, 3.0)), roi="VC")
+    panels = study_figures.collect({**summary(study), **correlated()}, study, *tables((1.0, 2.0, 4.0, 3.0)), roi="VC")
     assert [panel.title for panel in panels] == [
         "Identification", "Pixel correlation", "natural", "Vividness and identification"
     ]  # fmt: skip
