@@ -16,6 +16,9 @@ from hpc_recon.core.text import format_seconds
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from hpc_recon.reporting.figures import Panel
     from hpc_recon.reporting.power import Section
     from hpc_recon.reporting.score_tables import Table
     from hpc_recon.run.options import Options
@@ -89,7 +92,6 @@ def prepare(study: Study) -> None:
 def work(study: Study, tile: Tile) -> list[Path]:
     """Gather what the page shows, and write it."""
     from hpc_recon import __version__
-    from hpc_recon.evaluation import anova
     from hpc_recon.reporting import (
         conversion,
         facts,
@@ -115,11 +117,9 @@ def work(study: Study, tile: Tile) -> list[Path]:
     run = runs.collect(workspace)
     by_roi = {name: layer_plots.panel_rows(summary, study, roi=name) for name in dict.fromkeys((roi, *study.rois))}
     scores = workspace / "scores"
-    items = tables.read_items(scores / "items.csv")
     images = tables.read_scores(scores / "images.csv", columns=tables.IMAGE_COLUMNS)
-    pairs = anova.pairs(items, study.test_datasets())
     shown = galleries.collect(study, images)
-    figures = study_figures.collect(summary, study, items, images, roi=roi, pairs=pairs)
+    figures = _figures(study, summary, images, roi=roi)
     figures += filter_plots.collect(filter_plots.read(scores), study, roi=roi)
     content = page.Page(
         title=study.report.title or study.name,
@@ -166,22 +166,40 @@ def work(study: Study, tile: Tile) -> list[Path]:
     ]
 
 
-def _more_tables(study: Study, summary: dict[str, Any], roi: str) -> list[Table]:
-    """Return the longer tables; those of people and of methods against each other where there are such scores."""
+def _figures(study: Study, summary: dict[str, Any], images: pd.DataFrame, *, roi: str) -> list[Panel]:
+    """Return the figures over methods, regions, layers and items."""
+    from hpc_recon.evaluation import anova
+    from hpc_recon.reporting import study_figures, tables
+    from hpc_recon.stores import layout
+
+    items = tables.read_items(layout.workspace_of(study) / "scores" / "items.csv")
+    judged, won = _compared(study)
+    pairs = anova.pairs(items, study.test_datasets())
+    return study_figures.collect(summary, study, items, images, roi=roi, pairs=pairs, judged=judged, won=won)
+
+
+def _compared(study: Study) -> tuple[dict[str, Any] | None, pd.DataFrame | None]:
+    """Return what people chose, and methods against each other, where there are such scores."""
     import pandas as pd
 
-    from hpc_recon.reporting import more_scores
     from hpc_recon.stores import layout
 
     workspace = layout.workspace_of(study)
     human = _scores(workspace, "human.json") if study.evaluate.ratings else None
     # Only text, shares and counts; absent in workspaces that an older version scored.
     won = workspace / "scores" / "winning.csv"
-    against = more_scores.winning(pd.read_csv(won, keep_default_na=False), study, roi=roi) if won.exists() else None
+    return human, pd.read_csv(won, keep_default_na=False) if won.exists() else None
+
+
+def _more_tables(study: Study, summary: dict[str, Any], roi: str) -> list[Table]:
+    """Return the longer tables; those of people and of methods against each other where there are such scores."""
+    from hpc_recon.reporting import more_scores
+
+    human, won = _compared(study)
     found = (
         more_scores.human(human, study),
         more_scores.tested(summary, study, roi=roi),
-        against,
+        None if won is None else more_scores.winning(won, study, roi=roi),
         more_scores.all_images(summary, study, roi=roi),
         more_scores.all_layers(summary, study, roi=roi),
     )
