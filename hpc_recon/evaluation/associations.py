@@ -12,7 +12,8 @@ from hpc_recon.numerics import hypotheses
 
 #: Columns of `scores/items.csv` that say what an item is, or where it was recorded, not what it is like.
 NO_MEASURES = (
-    "subject", "split", "dataset", "image", "label", "shows", "n_averaged", "run", "session", "block",
+    "subject", "split", "dataset", "image", "label", "shows", "n_averaged",
+    "repeat", "run", "session", "block", "onset_s",
 )  # fmt: skip
 METRIC = "identification"
 #: Fewer items tell nothing of an order.

@@ -17,7 +17,7 @@ SCORE = {"S1": [0.2, 0.5, 0.9, 1.0, 0.4], "S2": [0.1, 0.9, 0.3, 0.6, np.nan]}
 def made(vivid=VIVID, score=SCORE, variants=("all",)):
     items = [
         {"subject": s, "split": "all", "dataset": "imagery", "image": f"i{k}", "label": f"i{k}", "shows": "stimulus",
-         "n_averaged": 2, "run": k, "vividness": value}
+         "n_averaged": 2, "run": k, "repeat": -k, "vividness": value}
         for s, values in vivid.items() for k, value in enumerate(values)
     ]  # fmt: skip
     place = {"split": "all", "roi": "VC", "dataset": "imagery", "network": "vgg", "n": 4}
@@ -28,7 +28,7 @@ def made(vivid=VIVID, score=SCORE, variants=("all",)):
     ]  # fmt: skip
     return (
         pd.DataFrame(images, columns=list(IMAGE_COLUMNS)),
-        pd.DataFrame(items, columns=[*ITEM_COLUMNS, "run", "vividness"]),
+        pd.DataFrame(items, columns=[*ITEM_COLUMNS, "run", "repeat", "vividness"]),
     )
 
 
