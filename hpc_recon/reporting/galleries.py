@@ -239,10 +239,10 @@ class _Wall:
 
     def _reconstruction(self, variant: str, name: str, who: str) -> Picture:
         alt, split = f"Reconstruction of {name}, {who}{variant}", self._split[name]
-        if not self._show.publishable.allows(self._owner(name)):
-            return pictures.withheld(f"{alt}: withheld")
         place = (variant, split, self.roi, self._dataset)
         path = layout.image_file(self._study, *place, name)
+        if not self._show.publishable.allows(self._owner(name), *publishable.copied(self._study, variant, path)):
+            return pictures.withheld(f"{alt}: withheld")
         image = images.read_picture(
             self._workspace,
             path,
