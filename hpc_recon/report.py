@@ -57,7 +57,8 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     settings = canonical(content | _listed(study) | _pictured(study))
     # Reduced pictures are made only after the whole ones were too many; animations take half of the limit at most.
     embedded = 3 * min(height, LARGEST) * min(width, LARGEST) * shown + round(study.report.megabytes * 5e5)
-    figures = 3 * len(study.subjects) * len(study.rois) + 2 * (len(study.reconstruct) > 1)
+    by_region = any(len({roi for _, roi, _ in study.image_sets(variant)}) > 1 for variant in study.reconstruct)
+    figures = 3 * len(study.subjects) * len(study.rois) + 3 * (len(study.reconstruct) > 1) + 2 * by_region
     # Embedded pictures are text, joined, encoded: 4.9 bytes a byte (measured). Strips are read whole, as floats too.
     strip = 3 * height * width * study.report.gallery
     need = Need(
