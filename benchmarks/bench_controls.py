@@ -41,6 +41,7 @@ STUDY = {
         "vgg": {"architecture": "vgg11_quarter", "layers": ["conv1_1"]},
     },
     "fit": {"n_voxels": 30, "alpha": 10.0},
+    # The second method is one that reads the true features of the test stimuli instead of the decoded ones.
     "reconstruct": {
         "honest": {"method": "pixels", "network": "image", "images_per_tile": 12},
         "cheat": {"method": "icnn", "network": "vgg", "source": "true", "iterations": 3, "images_per_tile": 12},
@@ -65,6 +66,15 @@ def run(verb, study):
             receipts.write(study.workspace, tile, verb.work(study, tile), {})
 
 
+def refit(study, name):
+    """Run a control of a study that is simulated and extracted; return the control's own study."""
+    text = save_study(controls.derive(study, name)).encode()
+    derived = load_study(write_atomic(controls.workspace_of(study, name) / "study.yaml", text))
+    for verb in (control, fit, decode, reconstruct, evaluate):
+        run(verb, derived)
+    return derived
+
+
 def judged(folder, seed, repeats):
     """Return, by control and method, the p and the identification of each repeat of one study."""
     content = {**STUDY, "seed": seed, "workspace": str(folder / "runs"), "controls": {"repeats": repeats}}
@@ -74,10 +84,7 @@ def judged(folder, seed, repeats):
     run(extract, study)
     found = {}
     for name in NAMES:
-        text = save_study(controls.derive(study, name)).encode()
-        derived = load_study(write_atomic(controls.workspace_of(study, name) / "study.yaml", text))
-        for verb in (control, fit, decode, reconstruct, evaluate):
-            run(verb, derived)
+        derived = refit(study, name)
         card = json.loads((derived.workspace / "scores" / "validity.json").read_text())
         for variant in study.reconstruct:
             own = [e["identification"] for e in card["sets"] if e["variant"] == variant]

@@ -6,6 +6,10 @@ Profile correlation and identification as `evaluate` computes them, beside a pla
 environment (benchmarks/peers/requirements-bdpy.txt), bdpy; each in a process of its own, one thread, one after the
 other, the arrays in memory. Then everything that `evaluate` gathers from a layer, block of 32,768 units by block, for a
 quarter of the units and for all: the peak of that process, which makes each block when it needs it.
+
+    python benchmarks/bench_scores.py --wide --output benchmarks/results/scores-wide.json
+
+Identification of 1,492 items among as many stimuli in 425,984 units, block by block, nothing else.
 """
 
 from __future__ import annotations
@@ -30,6 +34,8 @@ from hpc_recon.numerics import layer_scores, scores
 PEER = Path(__file__).parent / "peers" / "scores_bdpy.py"
 #: Items and units: the test images of a published study, and a layer of VGG19's third block (256 x 56 x 56).
 ITEMS, UNITS = 50, 802_816
+#: What took bdpy 17 hours (its issue 145): all items of a study in a layer.
+WIDE_ITEMS, WIDE_UNITS = 1_492, 425_984
 
 
 def block(n_items, start, stop):
@@ -92,6 +98,25 @@ def peak(folder, n_items, n_units):
     return {"n_units": n_units, "seconds": time.perf_counter() - begin}
 
 
+def wide(folder, n_items, n_units):
+    """Identify items among all stimuli; blocks are made when they are needed, which is timed apart."""
+    made, begin, cpu = 0.0, time.perf_counter(), time.process_time()
+    total, made_cpu = None, 0.0
+    for part in ranges(n_units, TEST_UNITS):
+        before, cpu_before = time.perf_counter(), time.process_time()
+        decoded, true = block(n_items, *part)
+        made, made_cpu = made + time.perf_counter() - before, made_cpu + time.process_time() - cpu_before
+        own = scores.products(decoded, true)
+        total = own if total is None else total + own
+    accuracy = scores.pairwise_identification(total.correlation()).accuracy
+    return {
+        "seconds": time.perf_counter() - begin - made,
+        "cpu_seconds": time.process_time() - cpu - made_cpu,
+        "making_seconds": made,
+        "accuracy": float(accuracy.mean()),
+    }
+
+
 def peak_mib():
     """Return the peak of this program alone: `ru_maxrss` would begin at that of the process which started it."""
     line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
@@ -127,22 +152,28 @@ def measure(n_items, n_units, peer):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer-python", type=Path, help="interpreter that has bdpy; without it bdpy is left out")
-    parser.add_argument("--items", type=int, default=ITEMS)
-    parser.add_argument("--units", type=int, default=UNITS)
+    parser.add_argument("--wide", action="store_true", help="only identification of many items in many units")
+    parser.add_argument("--items", type=int)
+    parser.add_argument("--units", type=int)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.part is not None:
         kind, folder, *sizes = options.part
-        found = {"ours": ours, "loop": loop, "peak": peak}[kind](Path(folder), *map(int, sizes))
+        found = {"ours": ours, "loop": loop, "peak": peak, "wide": wide}[kind](Path(folder), *map(int, sizes))
         found["peak_mib"] = peak_mib()
         print(json.dumps(found))
         return
-    result = {"machine": machine(), "items": options.items, "units": options.units}
-    if options.peer_python is None:
-        print("bdpy is left out: no --peer-python was given")
-    result["programs"] = measure(options.items, options.units, options.peer_python)
-    result["gathering"] = [child("--part", "peak", "-", options.items, n) for n in (options.units // 4, options.units)]
+    items, units = (WIDE_ITEMS, WIDE_UNITS) if options.wide else (ITEMS, UNITS)
+    items, units = options.items or items, options.units or units
+    result = {"machine": machine(), "items": items, "units": units}
+    if options.wide:
+        result["identification"] = child("--part", "wide", "-", items, units)
+    else:
+        if options.peer_python is None:
+            print("bdpy is left out: no --peer-python was given")
+        result["programs"] = measure(items, units, options.peer_python)
+        result["gathering"] = [child("--part", "peak", "-", items, n) for n in (units // 4, units)]
     print(json.dumps(result, indent=1))
     if options.output is not None:
         write_json(options.output, result)

@@ -5,10 +5,10 @@ Stages: `features` (one tile a split, ROI and layer), `images` (one tile a metho
 `tables` (joins both into `scores/features.csv`, `scores/images.csv` and `scores/summary.json`, tests them in
 `scores/tests.csv`, compares variants with each other in `scores/winning.csv`, says in `scores/validity.json` what the
 images are evidence of, lists the items in `scores/items.csv`, and the filters of first convolutions in
-`scores/filters.csv`; where some units are decoded, `scores/expected.json`
-says what they tell about all), `controls` (`scores/controls.json`, where `control` was run: whether scores are at
-chance with brains that can tell nothing), and `human` (`scores/human.csv` and `scores/human.json`, where raters judged
-images).
+`scores/filters.csv`; with `evaluate.parquet` the first two also as `.parquet`; where some units are decoded,
+`scores/expected.json` says what they tell about all), `controls` (`scores/controls.json`, where `control` was run:
+whether scores are at chance with brains that can tell nothing), and `human` (`scores/human.csv` and
+`scores/human.json`, where raters judged images).
 Items that show no stimulus have no truth and no score; the truth of a category is the mean of its stimuli's features.
 Scores of features are those of the decoded features before any norm correction.
 """
@@ -53,9 +53,10 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         "evaluate": study.evaluate.intervals,
         "seed": study.seed,
         "holds": (
-            *("tests", "validity", "winning", "anova", "warnings"),
+            *("tests", "validity", "winning", "anova", "warnings", "preset", "columns"),
             *(("converters", "converted") if study.convert else ()),
         ),
+        **_as_parquet(study),
     }
     settings = canonical(planning.averaging(study) | content | planning.chosen(study))
     more = {"evaluate/images": images, "evaluate/voxels": ceilings}
@@ -68,12 +69,25 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         + 8 * voxel_bytes,
         bytes_in=60 * rows + voxel_bytes + sum(tile.need.bytes_in for tile in images),
         bytes_out=60 * rows,
-        files_out=9 + (study.units is not None) + any(filters.has(key[3]) for key in study.layer_sets(decoded=True)),
+        files_out=9
+        + 2 * study.evaluate.parquet
+        + (study.units is not None)
+        + any(filters.has(key[3]) for key in study.layer_sets(decoded=True)),
         seconds=1 + rows / 2e4 + sum(0.2 * tile.need.seconds for tile in images),
     )
     tables = Tile(Group("evaluate", ("tables",), settings, upstream), "tables", 0, 1, need)
     human = [_human_tile(study)] if study.evaluate.ratings else []
     return [*features, *images, *ceilings, *_latent_tiles(study, shapes), tables, *_controls_tile(study), *human]
+
+
+def _as_parquet(study: Study) -> dict[str, object]:
+    """Return whether tables are written as Parquet too, where they are; raise where pyarrow is not installed."""
+    if not study.evaluate.parquet:
+        return {}
+    from hpc_recon.reporting import tables
+
+    tables.require_parquet()
+    return {"parquet": True}
 
 
 def _controls_tile(study: Study) -> list[Tile]:
@@ -182,7 +196,18 @@ def _score_images(study: Study, tile: Tile) -> list[Path]:
 
 def _join_tables(study: Study, tile: Tile) -> list[Path]:
     """Join the parts of all tiles into two tables, and summarise them with intervals and tests."""
-    from hpc_recon.evaluation import anova, card, cautions, filters, parts, presets, significance, voxels, winning
+    from hpc_recon.evaluation import (
+        anova,
+        associations,
+        card,
+        cautions,
+        filters,
+        parts,
+        presets,
+        significance,
+        voxels,
+        winning,
+    )
     from hpc_recon.evaluation import converters as curves
     from hpc_recon.evaluation import summary as summary_of
     from hpc_recon.reporting import tables
@@ -208,6 +233,7 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
     summary["tests"] = significance.entries(*pooled, chance=CHANCE, baselines=BASELINES)
     reliable, items = voxels.read(study), _items(study)
     summary["voxels"] = voxels.distribution(reliable)
+    summary["columns"] = associations.entries(images, items, baselines=BASELINES)
     tasks = anova.entries(features, images, items, study=study, baselines=BASELINES)
     judged = card.collect(study, features, summary["tests"])
     summary["warnings"] = cautions.collect(study, summary["layers"], judged["few_images"])
@@ -216,13 +242,16 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
     return [
         *([_join_filters(folder, by_filter)] if by_filter else []),
         *([expected.write(folder / expected.NAME, entries)] if study.units is not None else []),
-        tables.write_frame(folder / "features.csv", features),
-        tables.write_frame(folder / "images.csv", images),
+        *(
+            tables.write_scores(folder / f"{name}{suffix}", frame)
+            for name, frame in (("features", features), ("images", images))
+            for suffix in (".csv", ".parquet")[: 1 + study.evaluate.parquet]
+        ),
         tables.write_frame(folder / winning.NAME, winning.table(pooled[1], baselines=BASELINES)),
         tables.write_frame(folder / voxels.NAME, reliable),
         tables.write_frame(folder / "items.csv", items),
         tables.write_rows(folder / anova.NAME, tasks, columns=anova.COLUMNS),
-        tables.write_rows(folder / "tests.csv", summary["tests"], columns=significance.COLUMNS),
+        tables.write_scores(folder / "tests.csv", significance.frame(summary["tests"])),
         write_json(folder / card.NAME, judged),
         write_json(folder / "summary.json", summary),
     ]

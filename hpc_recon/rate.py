@@ -102,7 +102,8 @@ def _shown(study: Study, place: _Place) -> _Shown:
     from hpc_recon.stores.items import read_shown
 
     items, table = read_shown(study, place.subject, place.dataset), images.read_table(layout.workspace_of(study))
-    kept = _publishable(study, place, np.flatnonzero(items.rows >= 0), [table.labels[row] for row in items.rows])
+    shown = [(name, table.labels[row]) for name, row in zip(items.names, items.rows, strict=True)]
+    kept = _publishable(study, place, np.flatnonzero(items.rows >= 0), shown)
     rows = np.asarray(items.rows[kept])
     if len(np.unique(rows)) < max(2, len(rows)):
         raise DataError(
@@ -112,8 +113,8 @@ def _shown(study: Study, place: _Place) -> _Shown:
     return _Shown(tuple(items.names[i] for i in kept), tuple(table.labels[row] for row in rows), rows, table)
 
 
-def _publishable(study: Study, place: _Place, kept: Array, labels: Sequence[str]) -> Array:
-    """Return those of the items whose stimulus may be shown, and say how many are withheld.
+def _publishable(study: Study, place: _Place, kept: Array, shown: Sequence[tuple[str, str]]) -> Array:
+    """Return those of the items (name, label) whose stimulus and images may be shown, and say how many are withheld.
 
     Raises
     ------
@@ -125,7 +126,12 @@ def _publishable(study: Study, place: _Place, kept: Array, labels: Sequence[str]
     from hpc_recon.stores import layout
 
     allowed = publishable.read(study, publishable.known(layout.workspace_of(study)))
-    found = np.asarray([i for i in kept if allowed.allows(labels[i])], np.int64)
+
+    def needs(name: str, label: str) -> list[str]:
+        made = [(v, layout.image_file(study, v, place.subject, place.roi, place.dataset, name)) for v in place.variants]
+        return [label, *(other for variant, path in made for other in publishable.copied(study, variant, path))]
+
+    found = np.asarray([i for i in kept if allowed.allows(*needs(*shown[i]))], np.int64)
     if len(found) < len(kept):
         click.echo(f"{len(kept) - len(found)} of {len(kept)} images are withheld (publishable)")
         if len(found) < 2:

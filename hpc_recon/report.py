@@ -57,7 +57,8 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     settings = canonical(content | _listed(study) | _pictured(study))
     # Reduced pictures are made only after the whole ones were too many; animations take half of the limit at most.
     embedded = 3 * min(height, LARGEST) * min(width, LARGEST) * shown + round(study.report.megabytes * 5e5)
-    figures = 3 * len(study.subjects) * len(study.rois) + 2 * (len(study.reconstruct) > 1)
+    by_region = any(len({roi for _, roi, _ in study.image_sets(variant)}) > 1 for variant in study.reconstruct)
+    figures = 3 * len(study.subjects) * len(study.rois) + 3 * (len(study.reconstruct) > 1) + 2 * by_region
     # Embedded pictures are text, joined, encoded: 4.9 bytes a byte (measured). Strips are read whole, as floats too.
     strip = 3 * height * width * study.report.gallery
     need = Need(
@@ -117,9 +118,9 @@ def work(study: Study, tile: Tile) -> list[Path]:
     run = runs.collect(workspace)
     by_roi = {name: layer_plots.panel_rows(summary, study, roi=name) for name in dict.fromkeys((roi, *study.rois))}
     scores = workspace / "scores"
-    images = tables.read_frame(scores / "images.csv", columns=tables.IMAGE_COLUMNS)
+    images = tables.read_scores(scores / "images.csv", columns=tables.IMAGE_COLUMNS)
     shown = galleries.collect(study, images)
-    figures = _figures(study, summary, images, roi)
+    figures = _figures(study, summary, images, roi=roi)
     curves = conversion_plots.panels(summary, study, roi=roi)
     content = page.Page(
         title=study.report.title or study.name,
@@ -167,35 +168,42 @@ def work(study: Study, tile: Tile) -> list[Path]:
     ]
 
 
-def _figures(study: Study, summary: dict[str, Any], images: pd.DataFrame, roi: str) -> list[Panel]:
-    """Return the figures over methods, layers, items and filters."""
+def _figures(study: Study, summary: dict[str, Any], images: pd.DataFrame, *, roi: str) -> list[Panel]:
+    """Return the figures over methods, regions, layers, items and filters."""
     from hpc_recon.evaluation import anova
     from hpc_recon.reporting import filter_plots, study_figures, tables
     from hpc_recon.stores import layout
 
     scores = layout.workspace_of(study) / "scores"
     items = tables.read_items(scores / "items.csv")
+    judged, won = _compared(study)
     pairs = anova.pairs(items, study.test_datasets())
-    figures = study_figures.collect(summary, study, items, images, roi=roi, pairs=pairs)
+    figures = study_figures.collect(summary, study, items, images, roi=roi, pairs=pairs, judged=judged, won=won)
     return [*figures, *filter_plots.collect(filter_plots.read(scores), study, roi=roi)]
 
 
-def _more_tables(study: Study, summary: dict[str, Any], roi: str) -> list[Table]:
-    """Return the longer tables; those of people and of methods against each other where there are such scores."""
+def _compared(study: Study) -> tuple[dict[str, Any] | None, pd.DataFrame | None]:
+    """Return what people chose, and methods against each other, where there are such scores."""
     import pandas as pd
 
-    from hpc_recon.reporting import more_scores
     from hpc_recon.stores import layout
 
     workspace = layout.workspace_of(study)
     human = _scores(workspace, "human.json") if study.evaluate.ratings else None
     # Only text, shares and counts; absent in workspaces that an older version scored.
     won = workspace / "scores" / "winning.csv"
-    against = more_scores.winning(pd.read_csv(won, keep_default_na=False), study, roi=roi) if won.exists() else None
+    return human, pd.read_csv(won, keep_default_na=False) if won.exists() else None
+
+
+def _more_tables(study: Study, summary: dict[str, Any], roi: str) -> list[Table]:
+    """Return the longer tables; those of people and of methods against each other where there are such scores."""
+    from hpc_recon.reporting import more_scores
+
+    human, won = _compared(study)
     found = (
         more_scores.human(human, study),
         more_scores.tested(summary, study, roi=roi),
-        against,
+        None if won is None else more_scores.winning(won, study, roi=roi),
         more_scores.all_images(summary, study, roi=roi),
         more_scores.all_layers(summary, study, roi=roi),
     )

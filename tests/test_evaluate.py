@@ -318,9 +318,37 @@ def test_published_presets_are_scored_beside_the_projects_own(make_study, fill_w
     assert direct["kamitani.rmse"]["mean"] == pytest.approx(255 * direct["rmse"]["mean"])
     assert not [metric for metric in direct if metric.endswith("way")]  # there are two stimuli
     assert direct["kamitani.ssim"]["mean"] == direct["ssim"]["mean"]
+    tidy = pd.read_csv(study.workspace / "scores/images.csv", keep_default_na=False)
+    pairs = {(p, m) for p, m in zip(tidy["preset"], tidy["metric"], strict=True) if m in ("rmse", "pixel_correlation")}
+    assert pairs == {(p, m) for p in ("", "kamitani") for m in ("rmse", "pixel_correlation")}
+    assert list(tidy.columns)[-4:] == ["metric", "value", "n", "preset"]
+    tests = pd.read_csv(study.workspace / "scores/tests.csv", keep_default_na=False)
+    assert {("", "ssim"), ("kamitani", "ssim")} <= set(zip(tests["preset"], tests["metric"], strict=True))
     absent = {(e["preset"], e["metric"]) for e in summary["absent"]}
     assert {("takagi", "inception"), ("takagi", "clip"), ("kamitani", "alexnet_conv1")} <= absent
     assert not [metric for metric in direct if metric.startswith("takagi.")]
+
+
+def test_parquet_is_written_beside_csv_or_refused_before_anything_is_written(
+    make_study, fill_workspace, run_verb, monkeypatch
+):
+    from hpc_recon.reporting import tables
+    from hpc_recon.stores import shapes
+
+    study = make_study(reconstruct={}, evaluate={"resamples": 100, "parquet": True})
+    fill_workspace(study)
+    missing = StudyError("evaluate.parquet", ["pyarrow is not installed"])
+    with monkeypatch.context() as without:
+        without.setattr(tables, "require_parquet", lambda: (_ for _ in ()).throw(missing))
+        with pytest.raises(StudyError, match="pyarrow"):
+            evaluate.plan(study, shapes.read(study))
+    assert not (study.workspace / "scores").exists()
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (pip install 'hpc_recon[parquet]')")
+    run_verb(evaluate, study)
+    for name in ("features", "images"):
+        read = pd.read_parquet(study.workspace / f"scores/{name}.parquet")
+        tidy = pd.read_csv(study.workspace / f"scores/{name}.csv", keep_default_na=False, na_values={"value": [""]})
+        pd.testing.assert_frame_equal(read, tidy, check_dtype=False)
 
 
 def test_settings_name_the_metrics_only_where_they_are_not_the_default(make_study, fill_workspace, tmp_path):
@@ -335,7 +363,7 @@ def test_settings_name_the_metrics_only_where_they_are_not_the_default(make_stud
     plain = settings()
     assert plain["images"] == {"identification": True}
     intervals = {"confidence": 0.95, "resamples": 2000}
-    holds = ["tests", "validity", "winning", "anova", "warnings"]
+    holds = ["tests", "validity", "winning", "anova", "warnings", "preset", "columns"]
     assert plain["tables"] == {"evaluate": intervals, "seed": 0, "holds": holds}
     weights = tmp_path / "alexnet.pth"
     with pytest.raises(StudyError, match=r"alexnet\.pth cannot be read"):

@@ -189,7 +189,8 @@ def test_every_figure_is_a_file_too(drawn, reported):
     found = sorted(path.name for path in (study.workspace / "report" / "figures").iterdir())
     assert {"layers-VC-S1-identification.png", "layers-V1-S2-profile-correlation.pdf"} <= set(found)
     assert {"figure-1-identification.png", "figure-2-pixel-correlation.pdf"} <= set(found)
-    assert len(found) == 2 * (3 * 2 * 2 + 2)
+    assert "figure-3-better-than-other-methods.png" in found
+    assert len(found) == 2 * (3 * 2 * 2 + 3)
     assert html.count("<svg") > len(found) // 2
 
 
@@ -199,8 +200,8 @@ def test_the_plan_reads_tables_and_images(reported):
     study, _ = reported(CONTENT, "plain")
     (tile,) = report.plan(study, shapes.read(study))
     assert tile.group.upstream == ("evaluate/tables", "reconstruct")
-    # The page; and twice three plots of each of two subjects and ROIs, and two that compare methods.
-    assert tile.need.files_out == 1 + 2 * (3 * 2 * 2 + 2)
+    # The page; and twice three plots of each of two subjects and ROIs, and three that compare methods.
+    assert tile.need.files_out == 1 + 2 * (3 * 2 * 2 + 3)
 
 
 @pytest.fixture(scope="module")

@@ -46,6 +46,11 @@ class Evaluate(BaseModel):
         "presets compare images: alexnet, inception, efficientnet_v1, efficientnet_v2, swav, clip, alexnet_caffe; "
         "metrics of others are listed as absent",
     )
+    parquet: bool = Field(
+        False,
+        description="scores/features and scores/images also as .parquet, which keeps types and is smaller; needs "
+        "pip install 'hpc_recon[parquet]'",
+    )
     ratings: tuple[Path, ...] = Field(
         (), description="files that raters of a page of `rate` saved, or folders of them (docs/rating.md)"
     )

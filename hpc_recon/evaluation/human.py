@@ -96,7 +96,7 @@ def tile(study: Study, workspace: Path) -> Tile:
     judged = collect(workspace, study.evaluate.ratings)
     n = sum(one.choices.size for one in judged)
     settings = canonical(
-        {"ratings": digest(judged), "seed": study.seed, **study.evaluate.model_dump(exclude={"ratings"})}
+        {"ratings": digest(judged), "seed": study.seed, **study.evaluate.model_dump(exclude={"ratings", "parquet"})}
     )
     need = Need(
         host_bytes=64 * 2**20 + 1000 * n, bytes_in=40 * n, bytes_out=100 * n, files_out=2, seconds=1 + n / 1e5

@@ -81,6 +81,11 @@ def entries(
     return [_finished(entry, passing[tuple(entry[name] for name in PLACE)]) for entry in found]
 
 
+def frame(found: Sequence[Entry]) -> pd.DataFrame:
+    """Return entries as a table with `COLUMNS`."""
+    return pd.DataFrame(list(found), columns=list(COLUMNS))
+
+
 def _against_chance(frame: pd.DataFrame, chance: Mapping[str, float]) -> pd.DataFrame:
     known = frame[frame["metric"].isin(list(chance))]
     level = known["metric"].map(lambda metric: chance[metric]).astype("float64")

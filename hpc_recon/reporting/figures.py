@@ -152,6 +152,8 @@ def layer_panel(
 def legend_below(axes: Axes, ink: Ink) -> None:
     """Name the series of a file below its plot, where there are several; the page has one legend for all plots."""
     handles, names = axes.get_legend_handles_labels() if ink is _FILE else ([], [])
+    once = dict(zip(names, handles, strict=True))  # a line over two networks is drawn in two parts
+    handles, names = list(once.values()), list(once)
     if len(names) > 1 and isinstance(axes.figure, Figure):
         n_columns = max(1, min(3, _LETTERS // (max(map(len, names)) + 4)))
         axes.figure.legend(handles, names, loc="outside lower left", frameon=False, fontsize=7, labelcolor=ink.text,

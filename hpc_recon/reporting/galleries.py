@@ -86,7 +86,7 @@ def collect(study: Study, scored: pd.DataFrame | None = None) -> Galleries:
     limit = round(study.report.megabytes * 1e6)
     allowed = publishable.read(study, publishable.known(workspace))
     if scored is None:
-        scored = tables.read_frame(workspace / "scores" / "images.csv", columns=tables.IMAGE_COLUMNS)
+        scored = tables.read_scores(workspace / "scores" / "images.csv", columns=tables.IMAGE_COLUMNS)
     scores = by_image(scored)
     animated = sum(path.stat().st_size for path in (workspace / "images").rglob("snapshots/*.webp"))
     moves = 0 < 4 * animated // 3 <= limit // 2
@@ -241,10 +241,10 @@ class _Wall:
 
     def _reconstruction(self, variant: str, name: str, who: str) -> Picture:
         alt, split = f"Reconstruction of {name}, {who}{variant}", self._split[name]
-        if not self._show.publishable.allows(self._owner(name)):
-            return pictures.withheld(f"{alt}: withheld")
         place = (variant, split, self.roi, self._dataset)
         path = layout.image_file(self._study, *place, name)
+        if not self._show.publishable.allows(self._owner(name), *publishable.copied(self._study, variant, path)):
+            return pictures.withheld(f"{alt}: withheld")
         image = images.read_picture(
             self._workspace,
             path,

@@ -26,6 +26,7 @@ def method_panel(
     chance: float,
     limits: tuple[float, float],
     subtitle: str = "",
+    kind: str = "method",
 ) -> Panel:
     """Draw scores by method, the first on top; points of one method lie below each other, a series each.
 
@@ -39,6 +40,8 @@ def method_panel(
         Where guessing is, drawn as a dashed line.
     limits
         Ends of the horizontal axis.
+    kind
+        What a line is, for those who do not see it: a method, or a region.
     """
     labels = [wrapped(name) for name in names]
     n_lines = max(label.count("\n") + 1 for label in labels)
@@ -67,7 +70,8 @@ def method_panel(
                       alpha=0.7, textcoords="offset points", fontsize=8, ha="center", va="bottom")  # fmt: skip
         legend_below(axes, ink)
 
-    return panel(title, draw, subtitle=subtitle, alt=_alt(title, series, names), height=height)
+    told = _alt(title if title.endswith(f" by {kind}") else f"{title} by {kind}", series, names)
+    return panel(title, draw, subtitle=subtitle, alt=told, height=height)
 
 
 def wrapped(name: str) -> str:
@@ -86,4 +90,4 @@ def _alt(title: str, series: Sequence[Series], names: Sequence[str]) -> str:
     for one in series:
         values = [f"{name} {value:.2f}" for name, value in zip(names, one.mean, strict=True) if value is not None]
         parts.append(f"{one.name}: {', '.join(values)}")
-    return f"{title} by method: {'; '.join(parts)}."
+    return f"{title}: {'; '.join(parts)}."

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpc_recon.core.config import Study
-from hpc_recon.core.errors import DataError, StudyError
+from hpc_recon.core.errors import DataError, MissingStore, StudyError
+from hpc_recon.core.files import read_json
+from hpc_recon.core.retrieval_options import RetrievalOptions
 from hpc_recon.reporting import tables
 from hpc_recon.stores import images
 
@@ -55,6 +57,27 @@ def read(study: Study, labels: Mapping[str, str]) -> Publishable:
             f"correct or remove these lines"
         )
     return Publishable(listed)
+
+
+def copied(study: Study, variant: str, image: Path) -> list[str]:
+    """Return the labels of the training stimuli whose pixels an image consists of: those that `retrieval` found.
+
+    None of any other method, and none where everything may be shown.
+
+    Raises
+    ------
+    MissingStore
+        If the record beside the image is not there.
+    """
+    if not study.withholds or not isinstance(study.reconstruct[variant], RetrievalOptions):
+        return []
+    record = image.with_suffix(".json")
+    if not record.exists():
+        raise MissingStore(
+            f"{record} does not exist, which says whose pixels the image shows; make it with "
+            "`python -m hpc_recon.reconstruct --redo`"
+        )
+    return list(read_json(record)["retrieved"])
 
 
 def known(workspace: Path) -> dict[str, str]:

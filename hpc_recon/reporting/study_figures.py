@@ -13,19 +13,35 @@ from matplotlib.axes import Axes
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
 from hpc_recon.core.options import IcnnOptions
-from hpc_recon.reporting import tables
 from hpc_recon.reporting.figures import COLOURS, MARKERS, Ink, Panel, Series, panel, plain, save
 from hpc_recon.reporting.layer_plots import PanelRow
 from hpc_recon.reporting.method_plots import method_panel
 from hpc_recon.reporting.score_tables import method_title
 from hpc_recon.reporting.words import Entry, dataset_title, metric_name
 
+#: How often a method's image is better than those of the others.
+_WON = "winning_pixel_correlation"
 #: Scores of images that are drawn, and what guessing gives.
-_SCORES = {"identification": 0.5, "pixel_correlation": 0.0}
+_SCORES = {
+    "identification": 0.5,
+    "pixel_correlation": 0.0,
+    "shape_identification": 0.5,
+    "colour_identification": 0.5,
+    _WON: 0.5,
+    "human_identification": 0.5,
+    "human_shape": 0.5,
+    "human_colour": 0.5,
+    "winning_percentage": 0.5,
+}
+#: Scores that compare methods, and so say nothing of regions; what they are.
+_OF_METHODS = {
+    _WON: "share of the others' images of the same stimulus with a lower pixel correlation",
+    "winning_percentage": "share of pairs in which people chose it; whiskers: interval over images",
+}
+#: Scores of images that are set against how well their layer is decoded, and the name of the axis.
+_OF_A_LAYER = {"identification": "identification of its images", "human_identification": "identification by people"}
 #: Fewer points make no scatter.
 _LEAST_POINTS = 3
-#: Columns of items that tell where a sample was recorded, not what it is of.
-_PLACES = ("run", "session", "block", "n_averaged")
 
 
 def collect(
@@ -36,6 +52,8 @@ def collect(
     *,
     roi: str,
     pairs: Sequence[tuple[str, str]] = (),
+    judged: Mapping[str, Any] | None = None,
+    won: pd.DataFrame | None = None,
 ) -> list[Panel]:
     """Return the figures that the study has data for.
 
@@ -49,11 +67,15 @@ def collect(
         Whose images are shown.
     pairs
         Test datasets over the same stimuli, as perception and imagery.
+    judged, won
+        `scores/human.json` and `scores/winning.csv`, where there are.
     """
+    summary = _with_more(summary, judged, won)
     return [
         *methods(summary, study, roi=roi),
+        *regions(summary, study),
         *layers(summary, study, roi=roi),
-        *columns(study, items, images, roi=roi),
+        *columns(summary, study, items, images, roi=roi),
         *tasks(summary, study, pairs=pairs),
     ]
 
@@ -112,14 +134,40 @@ def methods(summary: Mapping[str, Any], study: Study, *, roi: str) -> list[Panel
 
     One panel a score, pooled over subjects by their mean; none for a single method.
     """
-    if len(study.reconstruct) < 2:
-        return []
-    names = [method_title(study, variant) for variant in study.reconstruct]
-    found = []
+    places = [(roi, variant) for variant in study.reconstruct]
+    return _by_place(summary, study, places, names=[method_title(study, variant) for variant in study.reconstruct])
+
+
+def regions(summary: Mapping[str, Any], study: Study) -> list[Panel]:
+    """Draw scores of images by region, points a dataset, of the first method with images from two regions or more."""
+    for variant in study.reconstruct:
+        there = {e["roi"] for e in summary["images"] if (e["split"], e["variant"]) == ("all", variant)}
+        rois = [roi for roi in study.rois if roi in there]
+        if len(rois) > 1:
+            title = method_title(study, variant)
+            return _by_place(summary, study, [(roi, variant) for roi in rois], names=rois, kind="region", of=title)
+    return []
+
+
+def _by_place(
+    summary: Mapping[str, Any],
+    study: Study,
+    places: Sequence[tuple[str, str]],
+    *,
+    names: Sequence[str],
+    kind: str = "method",
+    of: str = "",
+) -> list[Panel]:
+    """Draw a panel a score, with a line of points a place (region and method); none for a single place."""
+    found: list[Panel] = []
+    if len(places) < 2:
+        return found
     for metric, chance in _SCORES.items():
+        if kind != "method" and metric in _OF_METHODS:
+            continue
         series = []
         for style, dataset in enumerate(study.test_datasets()):
-            own = [_mean(_of_images(summary, roi, dataset, variant, metric)) for variant in study.reconstruct]
+            own = [_mean(_of_images(summary, roi, dataset, variant, metric)) for roi, variant in places]
             if any(one is not None for one in own):
                 middle, lower, upper = ([None if one is None else one[k] for one in own] for k in range(3))
                 series.append(Series(dataset_title(study, dataset), middle, lower, upper, style))
@@ -127,17 +175,37 @@ def methods(summary: Mapping[str, Any], study: Study, *, roi: str) -> list[Panel
             values = [v for one in series for part in (one.mean, one.low, one.high) for v in part if v is not None]
             low, high = min([*values, chance]), max([*values, chance + 0.1])
             limits = (low - 0.04 * (high - low), high + 0.04 * (high - low))
-            subtitle = "by method; whiskers: interval over images, where there is one subject"
+            told = _OF_METHODS.get(metric, "whiskers: interval over images, where there is one subject")
+            subtitle = f"by {kind}{of and f', {of}'}; {told}"
+            title = metric_name(metric) if kind == "method" else f"{metric_name(metric)} by {kind}"
             found.append(
-                method_panel(metric_name(metric), series, names=names, chance=chance, limits=limits, subtitle=subtitle)
+                method_panel(title, series, names=names, chance=chance, limits=limits, subtitle=subtitle, kind=kind)
             )
     return found
+
+
+def _with_more(
+    summary: Mapping[str, Any], judged: Mapping[str, Any] | None, won: pd.DataFrame | None
+) -> dict[str, Any]:
+    """Return the summary with what people chose, and methods against each other, as further scores of images."""
+    more = []
+    for one in (judged or {}).get("sets", ()):
+        place = {"split": "all", **{key: one[key] for key in ("roi", "dataset", "subject")}}
+        more += [{**place, **found} for found in one["results"]]
+    if won is not None:
+        means = won[(won["image"] == "") & (won["metric"] == "pixel_correlation")]
+        more += [
+            {**row, "split": "all", "metric": _WON, "mean": float(row["value"]), "low": None, "high": None}
+            for row in means.to_dict("records")
+        ]
+    return {**summary, "images": [*summary["images"], *more]}
 
 
 def layers(summary: Mapping[str, Any], study: Study, *, roi: str) -> list[Panel]:
     """Draw how well a layer is decoded against how good the images from it alone are, a point a layer.
 
-    One panel a dataset with three such methods or more (`expand: layers`), over the mean of all subjects.
+    One panel a dataset with three such methods or more (`expand: layers`), over the mean of all subjects; another one
+    where people judged these images.
     """
     alone = {
         variant: (options.network, chosen[0])
@@ -148,39 +216,47 @@ def layers(summary: Mapping[str, Any], study: Study, *, roi: str) -> list[Panel]
     }
     found = []
     for dataset in study.test_datasets():
-        points = []
+        points: dict[str, list[tuple[str, float, float]]] = {metric: [] for metric in _OF_A_LAYER}
         for variant, (network, layer) in alone.items():
             decoded = _mean(
                 [e for e in summary["layers"]
                  if (e["split"], e["roi"], e["dataset"], e["network"], e["layer"], e["metric"])
                  == ("all", roi, dataset, network, layer, "profile_correlation")]
             )  # fmt: skip
-            made = _mean(_of_images(summary, roi, dataset, variant, "identification"))
-            if decoded is not None and made is not None:
-                points.append((layer, decoded[0], made[0]))
-        if len(points) >= _LEAST_POINTS:
-            found.append(_scatter(points, dataset_title(study, dataset)))
+            for metric in _OF_A_LAYER:
+                made = _mean(_of_images(summary, roi, dataset, variant, metric))
+                if decoded is not None and made is not None:
+                    points[metric].append((layer, decoded[0], made[0]))
+        found += [
+            _scatter(own, f"Layers alone, {dataset_title(study, dataset)}", _OF_A_LAYER[metric])
+            for metric, own in points.items()
+            if len(own) >= _LEAST_POINTS
+        ]
     return found
 
 
-def columns(study: Study, items: pd.DataFrame, images: pd.DataFrame, *, roi: str) -> list[Panel]:
+def columns(
+    summary: Mapping[str, Any], study: Study, items: pd.DataFrame, images: pd.DataFrame, *, roi: str
+) -> list[Panel]:
     """Draw identification of images against what samples say of themselves (vividness), with Spearman's r.
 
-    One panel a column, dataset and method, items of all subjects; none where the column is the same for all items.
+    One panel a column, dataset and method for which the summary has the correlation over items of all subjects.
     """
     place = ["subject", "split", "dataset", "image"]
-    more = [c for c in items.columns if c not in (*tables.ITEM_COLUMNS, *_PLACES)]
     found = []
-    for name in more:
-        for variant in study.reconstruct:
-            own = images[(images["variant"] == variant) & (images["metric"] == "identification")]
-            own = own[(own["roi"] == roi) & (own["split"] == "all")]
-            joined = own.merge(items[[*place, name]], on=place).dropna(subset=[name, "value"])
-            for dataset, group in joined.groupby("dataset", sort=False):
-                x, y = group[name].to_numpy(float), group["value"].to_numpy(float)
-                if len(x) >= _LEAST_POINTS and np.ptp(x) > 0 and np.ptp(y) > 0:
-                    where = f"{dataset_title(study, str(dataset))}, {method_title(study, variant)}"
-                    found.append(_against(x, y, name, where))
+    for entry in summary.get("columns", ()):
+        if entry["subject"] or entry["roi"] != roi or entry["variant"] not in study.reconstruct:
+            continue
+        wanted = {
+            **{key: entry[key] for key in ("roi", "dataset", "variant")},
+            "metric": "identification",
+            "split": "all",
+        }
+        own = images[(images[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+        name = entry["column"]
+        joined = own.merge(items[[*place, name]], on=place).dropna(subset=[name, "value"])
+        where = f"{dataset_title(study, entry['dataset'])}, {method_title(study, entry['variant'])}"
+        found.append(_against(joined[name].to_numpy(float), joined["value"].to_numpy(float), entry, where))
     return found
 
 
@@ -198,7 +274,7 @@ def _mean(entries: Sequence[Entry]) -> tuple[float, float | None, float | None] 
     return (float(np.mean([e["mean"] for e in known])), None, None) if known else None
 
 
-def _scatter(points: Sequence[tuple[str, float, float]], title: str) -> Panel:
+def _scatter(points: Sequence[tuple[str, float, float]], title: str, quality: str) -> Panel:
     x, y = (np.array([point[k] for point in points]) for k in (1, 2))
     mean = (float(x.mean()), float(y.mean()))
 
@@ -210,20 +286,18 @@ def _scatter(points: Sequence[tuple[str, float, float]], title: str) -> Panel:
         axes.annotate("mean", mean, xytext=(4, -10), textcoords="offset points", fontsize=8, color=ink.text)
         axes.margins(0.18)
         axes.set_xlabel("profile correlation of the layer")
-        axes.set_ylabel("identification of its images")
+        axes.set_ylabel(quality)
         plain(axes, ink, grid="both")
 
     told = "; ".join(f"{name} {a:.2f}, {b:.2f}" for name, a, b in points)
     subtitle = "decoding of a layer against images from it alone"
-    return panel(title, draw, subtitle=subtitle, alt=f"Profile correlation and identification, {title}: {told}.")
+    return panel(title, draw, subtitle=subtitle, alt=f"Profile correlation and {quality}, {title}: {told}.")
 
 
-def _against(x: Array, y: Array, name: str, where: str) -> Panel:
-    from scipy import stats  # a second of CPU, for a figure that few reports show
-
+def _against(x: Array, y: Array, entry: Entry, where: str) -> Panel:
+    name = entry["column"]
     title = f"{name.capitalize()} and identification"
-    found = stats.spearmanr(x, y)
-    told = f"Spearman's r {found.statistic:.2f}, p {found.pvalue:.2g}, {len(x)} images"
+    told = f"Spearman's r {entry['spearman']:.2f}, p {entry['p']:.2g}, {entry['n']} images"
 
     def draw(axes: Axes, ink: Ink) -> None:
         axes.plot(x, y, linestyle="", marker=MARKERS[0], color=COLOURS[0], markersize=4.5, markeredgewidth=0, alpha=0.8)

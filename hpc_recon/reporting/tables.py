@@ -1,10 +1,14 @@
 """Tidy tables of scores: one row a subject, split, ROI, dataset, layer or variant, image and metric.
 
 `split` is `all` for a subject's own training and test sets and `r1f03` for a fold of its cross-validation.
+
+Within the program a score of a published preset is called `<preset>.<metric>`; tables for readers (`write_scores`) have
+both in columns of their own.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,12 +17,14 @@ import numpy as np
 import pandas as pd
 
 from hpc_recon.core.array import Array
-from hpc_recon.core.errors import DamagedStore
+from hpc_recon.core.errors import DamagedStore, StudyError
 from hpc_recon.core.files import write_atomic
 
 FEATURE_COLUMNS = ("subject", "split", "roi", "dataset", "network", "layer", "image", "metric", "value", "n")
 IMAGE_COLUMNS = ("subject", "split", "roi", "dataset", "variant", "network", "image", "metric", "value", "n")
 ITEM_COLUMNS = ("subject", "split", "dataset", "image", "label", "shows", "n_averaged")
+#: Last column of tables for readers: the published preset that a metric belongs to, empty for the project's own.
+PRESET = "preset"
 Row = Mapping[str, str | float | int]
 
 
@@ -87,6 +93,62 @@ def read_frame(path: Path, *, columns: tuple[str, ...]) -> pd.DataFrame:
             f"make it anew with python -m hpc_recon.evaluate --redo"
         )
     return frame
+
+
+def with_presets(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return scores whose metrics `<preset>.<metric>` are in two columns: `metric`, and `preset` at the end.
+
+    >>> with_presets(pd.DataFrame({"metric": ["ssim", "mindeye.ssim"], "n": [1, 2]})).to_dict("list")
+    {'metric': ['ssim', 'ssim'], 'n': [1, 2], 'preset': ['', 'mindeye']}
+    """
+    named = [str(metric).rpartition(".") for metric in scores["metric"]]
+    return scores.assign(metric=[name for _, _, name in named], **{PRESET: [preset for preset, _, _ in named]})
+
+
+def write_scores(path: Path, scores: pd.DataFrame) -> Path:
+    """Write scores for readers, atomically, as `path` says: `.csv`, or `.parquet`; with the column `preset`.
+
+    Raises
+    ------
+    StudyError
+        If it is Parquet and pyarrow is not installed.
+    """
+    if path.suffix != ".parquet":
+        return write_frame(path, with_presets(scores))
+    require_parquet()
+    buffer = io.BytesIO()
+    with_presets(scores).to_parquet(buffer, engine="pyarrow", index=False)
+    return write_atomic(path, buffer.getvalue())
+
+
+def require_parquet() -> None:
+    """Raise unless pyarrow is installed, without importing it.
+
+    Raises
+    ------
+    StudyError
+        With the command that installs it.
+    """
+    if importlib.util.find_spec("pyarrow") is None:
+        problem = (
+            "writes Parquet files, which needs the package pyarrow; it is not installed: run `pip install "
+            "'hpc_recon[parquet]'`, or leave the option out (the tables are written as CSV in any case)"
+        )
+        raise StudyError("evaluate.parquet", [problem])
+
+
+def read_scores(path: Path, *, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Read a CSV table that `write_scores` wrote, with `columns`; metrics of presets are `<preset>.<metric>` again.
+
+    Raises
+    ------
+    DamagedStore
+        If the file is absent, empty or has other columns.
+    """
+    frame = read_frame(path, columns=(*columns, PRESET))
+    pairs = zip(frame[PRESET], frame["metric"], strict=True)
+    named = [f"{preset}.{metric}" if preset else metric for preset, metric in pairs]
+    return frame.assign(metric=named)[list(columns)]
 
 
 def read_items(path: Path) -> pd.DataFrame:

@@ -43,6 +43,7 @@ METRIC_NAMES = {
     "human_shape": "Shape, by people",
     "human_colour": "Colour, by people",
     "winning_percentage": "Preferred by people",
+    "winning_pixel_correlation": "Better than other methods",
 }
 
 

@@ -86,6 +86,8 @@ _RATINGS = click.option(
     multiple=True,
     help="files that raters of a page of `rate` saved, or folders of them; evaluate.ratings",
 )
+#: Another form of the tables of scores.
+_PARQUET = click.option("--parquet", is_flag=True, help="tables of scores also as Parquet; evaluate.parquet=true")
 #: Whose images may be shown.
 _PUBLISHABLE = click.option(
     "--publishable",
@@ -122,7 +124,7 @@ _METHOD = click.option(
 def more_options(verb: str, function: Function) -> Function:
     """Add the options of some verbs that are short for settings of the study."""
     options = [*(_AVERAGING if verb in AVERAGING_VERBS else ()), *([_REFERENCE] if verb in REFERENCE_VERBS else ())]
-    options += [_RATINGS] if verb == "evaluate" else []
+    options += [_RATINGS, _PARQUET] if verb == "evaluate" else []
     options += [_PUBLISHABLE] if verb in PUBLISHABLE_VERBS else []
     options += [_POOL] if verb in POOL_VERBS else []
     options += [_VIA] if verb == "decode" else []
@@ -209,7 +211,8 @@ def options_of(values: dict[str, Any]) -> Any:
     ratings = [ratings_assignment(values["ratings"])] if values.get("ratings") else []
     shown = [publishable_assignment(values["publishable"])] if values.get("publishable") else []
     pooled = [conversion_flags.pool_assignment(values["pool"])] if values.get("pool") else []
-    more = (*([units] if units else []), *averaging, *reference, *ratings, *shown, *pooled)
+    stored = ["evaluate.parquet=true"] if values.get("parquet") else []
+    more = (*([units] if units else []), *averaging, *reference, *ratings, *stored, *shown, *pooled)
     assignments = [*values["assignments"], *more]
     if values.get("method"):
         assignments.append(method_flag.method_assignment(values["method"], study, assignments))

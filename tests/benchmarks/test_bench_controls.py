@@ -1,4 +1,4 @@
-"""The summary of the benchmark of controls; its studies are those of tests/evaluation/test_control_scores.py."""
+"""The summary of the benchmark of controls; its study is run by tests/evaluation/test_control_scores.py."""
 
 from __future__ import annotations
 

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+from pathlib import Path
 
 import pytest
 
-from hpc_recon import control, decode, evaluate, extract, fit, reconstruct, simulate
-from hpc_recon.core.files import write_atomic
-from hpc_recon.core.loading import load_study, save_study
+from hpc_recon import evaluate, extract, simulate
 from hpc_recon.evaluation import control_scores, controls
 
-CONTENT = {
-    "name": "tiny",
-    "subjects": ["S1"],
-    "datasets": {"training": {"role": "training"}, "natural": {"role": "test"}},
-    "simulate": {"image_size": 16, "n_training": 60, "n_natural": 12, "n_voxels": 80, "training_repeats": 1},
-    "networks": {
-        "image": {"architecture": "pixels", "layers": ["pixels"]},
-        "vgg": {"architecture": "vgg11_quarter", "layers": ["conv1_1"]},
-    },
-    "fit": {"n_voxels": 30, "alpha": 10.0},
-    # The second method is one that reads the true features of the test stimuli instead of the decoded ones.
-    "reconstruct": {
-        "direct": {"method": "pixels", "network": "image", "images_per_tile": 12},
-        "cheat": {"method": "icnn", "network": "vgg", "source": "true", "iterations": 3, "images_per_tile": 12},
-    },
-    "evaluate": {"resamples": 100},
-}
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def bench():
+    """Return the benchmark of controls: the study of these tests is the one that it repeats with other seeds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        yield importlib.import_module("bench_controls")
 
 
 @pytest.fixture(scope="module")
@@ -36,22 +28,19 @@ def kept(tmp_path_factory):
 
 
 @pytest.fixture
-def controlled(make_study, run_verb, kept):
+def controlled(make_study, bench, kept):
     """Return a function that runs a control of a study, which itself is only simulated and extracted."""
 
     def run(signal, name):
-        simulated = {**CONTENT["simulate"], "signal": signal}
-        methods = CONTENT["reconstruct"] if signal == "image" else {"direct": CONTENT["reconstruct"]["direct"]}
-        study = make_study(CONTENT, simulate=simulated, reconstruct=methods, workspace=str(kept / signal))
+        simulated, methods = {**bench.STUDY["simulate"], "signal": signal}, bench.STUDY["reconstruct"]
+        if signal != "image":
+            methods = {"honest": methods["honest"]}
+        study = make_study(bench.STUDY, simulate=simulated, reconstruct=methods, workspace=str(kept / signal))
         if not study.workspace.exists():
-            run_verb(simulate, study)
-            run_verb(extract, study)
-        folder = controls.workspace_of(study, name)
-        if not folder.exists():
-            text = save_study(controls.derive(study, name))
-            derived = load_study(write_atomic(folder / "study.yaml", text.encode()))
-            for verb in (control, fit, decode, reconstruct, evaluate):
-                run_verb(verb, derived)
+            bench.run(simulate, study)
+            bench.run(extract, study)
+        if not controls.workspace_of(study, name).exists():
+            bench.refit(study, name)
         return study
 
     return run
@@ -67,11 +56,11 @@ def test_a_method_that_reads_true_features_leaks_and_an_honest_one_does_not(cont
     study = controlled("image", "shuffled")
     found = control_scores.collect(study)
     sets = sets_of(found, "shuffled")
-    assert len(sets["direct"]["identification"]) == len(sets["cheat"]["p"]) == 3
+    assert len(sets["honest"]["identification"]) == len(sets["cheat"]["p"]) == 3
     assert min(sets["cheat"]["identification"]) > 0.9
-    assert (sets["cheat"]["leaks"], sets["direct"]["leaks"]) == (True, False)
+    assert (sets["cheat"]["leaks"], sets["honest"]["leaks"]) == (True, False)
     # 12 images, three shuffles: each shuffle's mean varies more than .289 / sqrt(12) (one fixed map), so four of it
-    assert sum(sets["direct"]["identification"]) / 3 == pytest.approx(0.5, abs=4 * 0.289 / 12**0.5)
+    assert sum(sets["honest"]["identification"]) / 3 == pytest.approx(0.5, abs=4 * 0.289 / 12**0.5)
     assert found["leaks"] == [{"variant": "cheat", "roi": "VC"}]
     assert found["controls"][1] == {"name": "noise", "state": "not run", "sets": []}
 
@@ -84,7 +73,7 @@ def test_a_brain_of_categories_leaks_nothing(controlled):
     assert sum(own["identification"]) / 3 == pytest.approx(0.5, abs=4 * 0.289 / 36**0.5)
 
 
-def test_a_control_counts_for_the_study_that_it_was_made_of(controlled, run_verb):
+def test_a_control_counts_for_the_study_that_it_was_made_of(controlled):
     study = controlled("image", "shuffled")
     before = control_scores.digest(study)
     assert control_scores.state(study, "noise") == control_scores.NOT_RUN
@@ -104,7 +93,7 @@ def test_a_control_counts_for_the_study_that_it_was_made_of(controlled, run_verb
     assert control_scores.digest(study) == before
 
 
-def test_evaluate_writes_what_controls_say(controlled, run_verb, kept):
+def test_evaluate_writes_what_controls_say(controlled, kept):
     study = controlled("image", "shuffled")
     (tile,) = evaluate._controls_tile(study)
     (path,) = evaluate.work(study, tile)

@@ -98,6 +98,33 @@ def test_sign_flips_are_never_zero_and_need_values():
     assert np.isnan(hypotheses.sign_flip(np.array([]), draws=10, seed=0)).all()
 
 
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("n", [3, 5, 8, 30])
+def test_spearman_is_scipys_and_exact_for_few_pairs(n, ties):
+    rng = np.random.default_rng(n)
+    x, y = rng.normal(size=(2, n))
+    if ties:
+        x[:2] = y[1:3] = 0.5
+    r, p = hypotheses.spearman(x, y)
+    known = stats.spearmanr(x, y)
+    assert r == pytest.approx(known.statistic, abs=1e-12)
+    if n > hypotheses.ENUMERATED_PAIRS:
+        assert p == pytest.approx(known.pvalue, rel=1e-12)
+    else:
+        others = [stats.spearmanr(x, order).statistic for order in itertools.permutations(y)]
+        assert p == pytest.approx(np.mean(np.abs(others) >= abs(r) - 1e-9))
+
+
+def test_spearman_of_few_pairs_is_never_certain_and_of_equal_values_unknown():
+    four = np.arange(4.0)
+    assert hypotheses.spearman(four, four**3) == (1.0, pytest.approx(2 / 24))
+    assert np.isnan(hypotheses.spearman(four, np.ones(4))).all()
+    with pytest.raises(ValueError, match="finite"):
+        hypotheses.spearman(four, np.array([1, 2, np.nan, 3]))
+    with pytest.raises(ValueError, match="as long"):
+        hypotheses.spearman(four, four[:3])
+
+
 def test_rank_biserial_counts_pairs_of_walsh_averages():
     """Oracle: W+ is the number of positive Walsh averages (x_i + x_j) / 2, i <= j (Tukey)."""
     differences = np.random.default_rng(4).normal(0.3, 1, 20)

@@ -1,4 +1,9 @@
-"""Errors and SSIMs of images, against scikit-image and formulas written out."""
+"""Errors and SSIMs of images, against scikit-image and formulas written out.
+
+Why not torchmetrics: its SSIM (1.9) also averages over the border of 5 pixels, whose windows reach into a mirror image,
+so it is another number: .001 to .008 apart on images of 40 x 48 pixels, and equal to 8 decimals to the formula without
+its crop. PSNR, RMSE and Pearson's r are the same (largest difference 6e-7). Its import takes twice as long as torch's.
+"""
 
 from __future__ import annotations
 

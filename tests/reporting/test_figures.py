@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
+from matplotlib.figure import Figure
 
 from hpc_recon.reporting import figures
 
@@ -71,3 +72,10 @@ def test_series_differ_by_colour_and_marker():
     assert len(markers) == len(figures.COLOURS) == len(figures.MARKERS)
     for marker in markers:
         ET.fromstring(marker)
+
+
+def test_a_file_names_each_series_once_though_its_line_has_a_part_for_each_network(panel):
+    figure = Figure()
+    panel.draw(figure.add_subplot(), figures._FILE)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["letters", "shapes"]

@@ -13,7 +13,8 @@ from PIL import Image
 
 from hpc_recon import evaluate, report
 from hpc_recon.core.errors import StudyError
-from hpc_recon.core.files import read_json
+from hpc_recon.core.files import read_json, write_json
+from hpc_recon.core.retrieval_options import RetrievalOptions
 from hpc_recon.reporting import galleries
 from hpc_recon.stores import images, layout
 
@@ -161,6 +162,22 @@ def test_nothing_of_a_withheld_stimulus_is_on_the_page(study, run_verb, tmp_path
     assert any(np.array_equal(p, stored[table.labels.index(NAMES[1])]) for p in embedded(pages[True]))
     assert "withheld, with all that was made from it" in pages[True]
     assert f"Stimulus {NAMES[0]}: withheld" in pages[True]
+
+
+def test_an_image_that_is_a_training_image_is_withheld_unless_both_are_listed(study, tmp_path):
+    retrieval = {"direct": RetrievalOptions(method="retrieval", network="pixels")}
+    training = images.read_table(study().workspace).labels[0]
+    for subject in CONTENT["subjects"]:
+        for name in NAMES:
+            path = layout.image_file(study(), "direct", subject, "VC", "natural", name)
+            write_json(path.with_suffix(".json"), {"retrieved": [training]})
+    for listed, withheld in ((NAMES, 8), ([*NAMES, training], 0), ([*NAMES[1:], training], 2)):
+        (tmp_path / "list.txt").write_text("\n".join(listed))
+        made = study(publishable="list.txt").model_copy(update={"reconstruct": retrieval})
+        (gallery,) = galleries.collect(made).galleries
+        rows = [row for band in gallery.bands for row in band.rows if row.kind == "reconstruction"]
+        alts = [picture.alt for row in rows for picture in row.pictures]
+        assert (len(alts), sum("withheld" in alt for alt in alts)) == (8, withheld)
 
 
 def test_nothing_of_a_dataset_that_is_not_publishable_is_on_the_page(study, run_verb):

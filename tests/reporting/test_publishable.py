@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hpc_recon.core.errors import DataError, StudyError
+from hpc_recon.core.errors import DataError, MissingStore, StudyError
+from hpc_recon.core.files import write_json
 from hpc_recon.reporting import publishable
 
 
@@ -53,3 +54,16 @@ def test_datasets_that_are_not_publishable_are_withheld_unless_listed(make_study
     assert listed.allows("b")
     assert not listed.allows("a")
     assert not make_study().withholds
+
+
+def test_a_retrieved_image_shows_the_training_images_that_it_is_made_of(make_study, tmp_path):
+    (tmp_path / "list.txt").write_text("a\n")
+    methods = {name: {"method": name, "network": "pixels"} for name in ("retrieval", "pixels")}
+    study = make_study(reconstruct=methods, report={"publishable": "list.txt"})
+    image = tmp_path / "a.png"
+    with pytest.raises(MissingStore, match=r"a\.json.*reconstruct --redo"):
+        publishable.copied(study, "retrieval", image)
+    write_json(tmp_path / "a.json", {"retrieved": ["t1", "t2"]})
+    assert publishable.copied(study, "retrieval", image) == ["t1", "t2"]
+    assert publishable.copied(study, "pixels", image) == []
+    assert publishable.copied(make_study(reconstruct=methods), "retrieval", image) == []

@@ -102,6 +102,69 @@ def test_layers_alone_are_points_of_decoding_and_image_quality(study):
     assert "conv2_1 0.20, 0.80" in found.alt
 
 
+def test_what_people_chose_is_drawn_beside_the_scores(study):
+    judged = {
+        "sets": [
+            {"subject": "S1", "roi": "VC", "dataset": "natural", "results": [
+                {"variant": v, "metric": "human_identification", "mean": 0.9 - 0.1 * i, "low": 0.5, "high": 1.0}
+            ]}
+            for i, v in enumerate(study.reconstruct)
+        ]
+    }  # fmt: skip
+    told = pd.DataFrame(columns=[*ITEM_COLUMNS]), pd.DataFrame(columns=list(IMAGE_COLUMNS))
+    drawn = study_figures.collect(summary(study), study, *told, roi="VC", judged=judged)
+    people, by_score, by_people = drawn[2], drawn[3], drawn[4]
+    assert people.title == "Identification by people"
+    assert "All layers 0.90, only_conv1_1 0.80" in people.alt
+    assert "conv2_1 0.20, 0.80" in by_score.alt
+    assert "identification by people" in by_people.alt
+    assert "conv2_1 0.20, 0.70" in by_people.alt
+    assert len(drawn) == 5
+    elsewhere = {"sets": [{**one, "roi": "V1"} for one in judged["sets"]]}
+    assert len(study_figures.collect(summary(study), study, *told, roi="VC", judged=elsewhere)) == 3
+
+
+def test_methods_that_beat_each_other_have_a_figure(study):
+    rows = [
+        {"subject": s, "roi": "VC", "dataset": "natural", "metric": m, "variant": v, "image": image, "value": 0.1 * i,
+         "n": 3}
+        for i, v in enumerate(study.reconstruct) for s in ("S1", "S2") for image in ("", "i1")
+        for m in ("pixel_correlation", "ssim")
+    ]  # fmt: skip
+    told = pd.DataFrame(columns=[*ITEM_COLUMNS]), pd.DataFrame(columns=list(IMAGE_COLUMNS))
+    drawn = study_figures.collect(summary(study), study, *told, roi="VC", won=pd.DataFrame(rows))
+    assert drawn[2].title == "Better than other methods"
+    assert "All layers 0.00, only_conv1_1 0.10, only_conv2_1 0.20" in drawn[2].alt
+    assert "lower pixel correlation" in drawn[2].subtitle
+
+
+def test_regions_are_compared_by_the_first_method_with_images_from_two(study):
+    regions = study.model_copy(update={"rois": ("VC", "V1", "V4")})
+    found = summary(study)
+    _, second, *_ = study.reconstruct
+    found["images"] += [
+        {**e, "roi": "V1", "mean": e["mean"] - 0.3, "metric": "shape_identification"}
+        for e in found["images"] if e["variant"] == second and e["metric"] == "identification"
+    ]  # fmt: skip
+    found["images"] += [
+        {**e, "roi": roi, "metric": "winning_percentage"}
+        for e in found["images"] if e["variant"] == second for roi in ("VC", "V1")
+    ]  # fmt: skip
+    found["images"] += [{**e, "roi": "V1", "mean": 0.4} for e in found["images"] if e["variant"] == second]
+    drawn = study_figures.regions(found, regions)
+    assert [one.title for one in drawn] == [
+        "Identification by region", "Pixel correlation by region", "Shape identification by region"
+    ]  # fmt: skip
+    assert drawn[0].alt == "Identification by region: natural: VC 0.70, V1 0.40."
+    assert second in drawn[0].subtitle
+    assert study_figures.regions(summary(study), study) == []
+
+
+def correlated(roi="VC", subject=""):
+    place = {"roi": roi, "dataset": "imagery", "variant": "all", "column": "vividness", "subject": subject}
+    return {"columns": [{**place, "n": 4, "spearman": 0.8, "p": 0.333}]}
+
+
 def tables(vividness):
     items = [
         {"subject": "S1", "split": "all", "dataset": "imagery", "image": f"i{k}", "label": f"i{k}", "shows": "stimulus",
@@ -118,11 +181,15 @@ def tables(vividness):
 
 
 def test_vividness_is_set_against_identification(study):
-    (found,) = study_figures.columns(study, *tables((1.0, 2.0, 4.0, 3.0)), roi="VC")
+    told = tables((1.0, 2.0, 4.0, 3.0))
+    (found,) = study_figures.columns(correlated(), study, *told, roi="VC")
     assert found.title == "Vividness and identification"
-    assert "Spearman's r 0.80" in found.subtitle  # 1 - 6 * 2 / (4 * 15)
-    assert study_figures.columns(study, *tables((2.0,) * 4), roi="VC") == []
-    assert study_figures.columns(study, *tables((1.0, 2.0, 4.0, 3.0)), roi="V1") == []
+    assert "Spearman's r 0.80, p 0.33, 4 images" in found.subtitle
+    axes = Recorder()
+    found.draw(axes, Ink("#000000", "#cccccc"))
+    assert [values.tolist() for values in axes.points[0]] == [[1.0, 2.0, 4.0, 3.0], [0.2, 0.5, 0.9, 1.0]]
+    for other in ({}, correlated("V1"), correlated(subject="S1")):
+        assert study_figures.columns(other, study, *told, roi="VC") == []
 
 
 def test_imagery_is_set_against_perception(study):
@@ -140,15 +207,15 @@ def test_imagery_is_set_against_perception(study):
 
 
 def test_figures_are_files_too_and_equal_each_time(study, tmp_path):
-    panels = study_figures.collect(summary(study), study, *tables((1.0, 2.0, 4.0, 3.0)), roi="VC")
+    panels = study_figures.collect({**summary(study), **correlated()}, study, *tables((1.0, 2.0, 4.0, 3.0)), roi="VC")
     assert [panel.title for panel in panels] == [
-        "Identification", "Pixel correlation", "natural", "Vividness and identification"
+        "Identification", "Pixel correlation", "Layers alone, natural", "Vividness and identification"
     ]  # fmt: skip
     files = study_figures.write(tmp_path / "a", [], panels[2:])
     again = study_figures.write(tmp_path / "b", [], panels[2:])
     assert [path.name for path in files] == [
-        "figure-1-natural.png", "figure-1-natural.pdf", "figure-2-vividness-and-identification.png",
-        "figure-2-vividness-and-identification.pdf",
+        "figure-1-layers-alone-natural.png", "figure-1-layers-alone-natural.pdf",
+        "figure-2-vividness-and-identification.png", "figure-2-vividness-and-identification.pdf",
     ]  # fmt: skip
     for one, other in zip(files, again, strict=True):
         assert one.read_bytes() == other.read_bytes()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from hpc_recon.core.errors import DamagedStore
+from hpc_recon.core.errors import DamagedStore, StudyError
 from hpc_recon.reporting import tables
 
 PLACE = {"subject": "S1", "split": "all", "roi": "VC", "dataset": "test", "variant": "direct", "network": "pixels"}
@@ -30,6 +32,37 @@ def test_names_stay_text_and_values_stay_exact(tmp_path):
 def test_an_empty_table_keeps_its_columns(tmp_path):
     path = tables.write_frame(tmp_path / "a.csv", tables.join([], columns=tables.IMAGE_COLUMNS))
     assert tables.read_frame(path, columns=tables.IMAGE_COLUMNS).empty
+
+
+def scores():
+    metrics = {"ssim": ([0.1 + 0.2, float("nan")], 12), "mindeye.ssim": ([0.5, 1.0], 9), "takagi.clip": ([1.0, 0.0], 1)}
+    return frame(tables.item_rows(PLACE, ["007", "NA"], metrics=metrics))
+
+
+def test_presets_have_a_column_of_their_own_and_their_metrics_are_told_apart_again(tmp_path):
+    path = tables.write_scores(tmp_path / "a.csv", scores())
+    written = pd.read_csv(path, keep_default_na=False)
+    assert list(written.columns) == [*tables.IMAGE_COLUMNS, "preset"]
+    assert list(written["metric"]) == ["ssim", "ssim", "ssim", "ssim", "clip", "clip"]
+    assert list(written["preset"]) == ["", "", "mindeye", "mindeye", "takagi", "takagi"]
+    pd.testing.assert_frame_equal(tables.read_scores(path, columns=tables.IMAGE_COLUMNS), scores(), check_dtype=False)
+    empty = tables.write_scores(tmp_path / "b.csv", frame([]))
+    assert tables.read_scores(empty, columns=tables.IMAGE_COLUMNS).empty
+    with pytest.raises(DamagedStore, match="preset"):  # a table of an older version
+        tables.read_scores(tables.write_frame(path, scores()), columns=tables.IMAGE_COLUMNS)
+
+
+def test_parquet_holds_what_the_csv_file_holds(tmp_path):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (pip install 'hpc_recon[parquet]')")
+    path = tables.write_scores(tmp_path / "a.parquet", scores())
+    pd.testing.assert_frame_equal(pd.read_parquet(path), tables.with_presets(scores()), check_dtype=False)
+
+
+def test_parquet_without_pyarrow_names_what_installs_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(StudyError, match=r"hpc_recon\[parquet\]"):
+        tables.write_scores(tmp_path / "a.parquet", scores())
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("content", ["", "a,b\n1,2\n", None])

@@ -84,6 +84,13 @@ def test_flags_of_fit_are_settings_of_the_study(flag, key, monkeypatch):
     assert seen[0][1]["assignments"] == ("fit.alpha=3", key)
 
 
+def test_parquet_is_short_for_a_setting(write_study, monkeypatch):
+    seen = []
+    monkeypatch.setattr(cli, "run", lambda verbs, values: seen.append(cli.options_of(values)) or 0)
+    assert cli.main("evaluate", ["--study", str(write_study()), "--parquet"]) == 0
+    assert list(seen[0].assignments) == ["evaluate.parquet=true"]
+
+
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [([], []), (["--single-trial"], ["decode.average=false"]), (["--average", "4"], ["decode.average=4"])],
