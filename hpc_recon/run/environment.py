@@ -139,7 +139,7 @@ def differences(worker: dict[str, str], controller: dict[str, str]) -> list[str]
 @functools.lru_cache(maxsize=1)
 def introduce(worker: Any) -> None:
     """Tell the controller of this worker's environment, before its first tile; once in a process."""
-    worker.log_event(ENVIRONMENT_TOPIC, describe())
+    worker.log_event(ENVIRONMENT_TOPIC, [describe()])  # in a list: dask writes the worker's address into a mapping
 
 
 @dataclass
@@ -156,7 +156,7 @@ class Inspector:
     own: dict[str, str] = field(default_factory=describe)
 
     def __post_init__(self) -> None:
-        self.client.subscribe_topic(ENVIRONMENT_TOPIC, lambda event: self.heard.put(event[1]))
+        self.client.subscribe_topic(ENVIRONMENT_TOPIC, lambda event: self.heard.put(event[1][0]))
 
     def look(self) -> None:
         """Say what was heard since the last look."""

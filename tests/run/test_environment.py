@@ -25,16 +25,16 @@ class FakeClient:
 
 
 def test_a_worker_introduces_itself_once() -> None:
-    said: list[tuple[str, dict[str, str]]] = []
+    said: list[tuple[str, list[dict[str, str]]]] = []
 
     class Worker:
-        def log_event(self, topic: str, message: dict[str, str]) -> None:
+        def log_event(self, topic: str, message: list[dict[str, str]]) -> None:
             said.append((topic, message))
 
     process = Worker()
     environment.introduce(process)
     environment.introduce(process)
-    assert said == [(environment.ENVIRONMENT_TOPIC, describe())]
+    assert said == [(environment.ENVIRONMENT_TOPIC, [describe()])]
 
 
 def test_this_process_describes_itself() -> None:
@@ -58,11 +58,11 @@ def test_each_host_is_named_once() -> None:
     client = FakeClient()
     said: list[str] = []
     inspector = Inspector(client, said.append, own=own)
-    client.hear((0.0, {"host": "n1", "version of numpy": "2.4"}))
+    client.hear((0.0, [{"host": "n1", "version of numpy": "2.4"}]))
     inspector.look()
     assert said == []
     for _ in range(2):
-        client.hear((0.0, {"host": "n2", "version of numpy": "2.3"}))
+        client.hear((0.0, [{"host": "n2", "version of numpy": "2.3"}]))
     inspector.look()
     inspector.look()
     assert len(said) == 1

@@ -35,6 +35,7 @@ def test_run_resume_and_change(run, write_study, tmp_path, capfd):
     printed = capfd.readouterr().err
     assert "a warning from the tile" in printed
     assert "7 tiles done, 0 failed, 0 left" in printed
+    assert "another environment" not in printed, "its own workers"
     assert run(study) == DONE
     assert "nothing to do, all 10 tiles are done" in capfd.readouterr().err
     found = dict(receipts.iterate(workspace, "fit"))
