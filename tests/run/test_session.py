@@ -59,7 +59,7 @@ def test_run_resume_and_change(run, write_study, tmp_path, capfd):
     assert not list(workspace.rglob("*.partial"))
 
 
-def test_failures_are_named_with_a_traceback_and_retried(run, write_study, tmp_path, capfd):
+def test_failures_are_named_with_a_traceback_and_retried(run, write_study, tmp_path, capfd, in_threads):
     study = write_study(fail=[30], memory=[50])
     workspace = tmp_path / "ws"
     assert run(study) == SOME_FAILED
@@ -74,7 +74,7 @@ def test_failures_are_named_with_a_traceback_and_retried(run, write_study, tmp_p
     assert not list(workspace.glob("logs/*.txt"))
 
 
-def test_bad_data_are_the_users_to_correct_and_leave_nothing(run, write_study, tmp_path, capfd):
+def test_bad_data_are_the_users_to_correct_and_leave_nothing(run, write_study, tmp_path, capfd, in_threads):
     study = write_study(n=1, bad=[0])
     assert run(study) == BAD_INPUT
     assert "fit: voxels are NaN; correct the data" in capfd.readouterr().err

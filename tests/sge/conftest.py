@@ -17,7 +17,7 @@ sys.path[:0] = map(str, SHARED)
 import running  # noqa: E402
 
 #: Tiles of which `expected` knows the bytes: more than any test here has.
-MOST_TILES = 40
+MOST_TILES = 80
 
 
 def _load_cluster():

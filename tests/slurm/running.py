@@ -75,6 +75,16 @@ def run(environment, study, **options):
     return code, printed.getvalue()
 
 
+def go(workspace):
+    """Let tiles go on that hold; those that start after that take no time."""
+    (workspace / "go").touch()
+
+
+def excluding(workspace):
+    """Return the scripts of jobs that keep off a node."""
+    return [path for path in (workspace / "jobs").glob("worker-*.sh") if "--exclude=" in path.read_text()]
+
+
 def run_here(folder, n):
     """Return what the watched verb's `n` tiles write in this process, by name."""
     with in_threads.used():
