@@ -53,7 +53,7 @@ def cell(tmp_path_factory):
             cluster.stop(folder)
         finally:
             for daemon in daemons:
-                daemon.wait(5)
+                daemon.wait(120)
 
 
 @pytest.fixture(scope="session")

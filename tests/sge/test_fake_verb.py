@@ -24,7 +24,7 @@ from running import (
     write_study,
 )
 
-pytestmark = [pytest.mark.sge, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.sge, pytest.mark.timeout(500)]
 
 
 @pytest.fixture

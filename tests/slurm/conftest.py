@@ -49,7 +49,7 @@ def slurm(tmp_path_factory, daemons):
     finally:
         cluster.stop(folder)
         for daemon in daemons:
-            daemon.wait(5)
+            daemon.wait(120)
 
 
 @pytest.fixture(scope="session")

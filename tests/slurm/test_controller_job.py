@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from running import HERE, ask, finished, go, jobs, outputs, require_clean, require_same, wait_until, write_study
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(500)]
 SCRIPT = Path(__file__).parents[2] / "jobs" / "controller.slurm.sh"
 
 #: Stands in for Python: the pipeline of the script is the watched verb here.

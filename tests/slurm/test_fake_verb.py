@@ -22,7 +22,7 @@ from running import (
     write_study,
 )
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(500)]
 
 
 def test_two_jobs_on_two_nodes_write_what_a_local_run_writes(slurm, cluster_file, tmp_path, expected):

@@ -3,7 +3,7 @@
 import pytest
 from running import change, finish, go, require_clean, require_same, start, trace, wait_until, write_study
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(500)]
 
 
 def together(found):

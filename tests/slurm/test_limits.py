@@ -18,7 +18,7 @@ from running import (
     write_study,
 )
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(500)]
 
 
 def test_jobs_grow_with_the_tiles_and_are_given_back(slurm, cluster_file, tmp_path, expected):

@@ -25,7 +25,7 @@ from running import (
     write_study,
 )
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 
 
 def scripts_of(workspace):

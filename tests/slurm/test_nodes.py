@@ -19,7 +19,7 @@ from running import (
     write_study,
 )
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(500)]
 
 
 def run(slurm, cluster_file, tmp_path, ready=None, **options):
