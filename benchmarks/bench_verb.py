@@ -82,7 +82,7 @@ def measure_at(folder, size, *, repetitions):
     make_stores(study.workspace, **size)
     clusters = {n: folder / f"threads{n}.yaml" for n in (1, 2)}
     for n, path in clusters.items():
-        path.write_text(f"cluster: {{kind: local, jobs: '1', threads: {n}}}\n")
+        path.write_text(f"cluster: {{kind: local, jobs: '1', threads: {n}, dashboard: false}}\n")
     command(study_file, cluster=clusters[2], only="_brain", redo=False)
     kernel_seconds(study, n_threads=2, most_units=BLOCK)  # compiles
     found = {n: {"kernel": [], "command": [], "tiles": []} for n in clusters}

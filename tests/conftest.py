@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import logging
 import uuid
@@ -53,6 +54,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     )
     pairs = itertools.zip_longest(waiting, computing, fillvalue=[])
     items[:] = [item for pair in pairs for found in pair for item in found]
+
+
+@pytest.fixture
+def in_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Runs that this process begins here have threads as workers, not processes, which take seconds to start."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "run"))
+    with importlib.import_module("in_threads").used():
+        yield
+
+
+#: A cluster file of this machine without web pages, which take a second to start, of controllers and of workers.
+PLAIN_CLUSTER = Path(__file__).parent / "faults" / "cluster.yaml"
+
+
+@pytest.fixture(scope="session")
+def plain_cluster() -> list[str]:
+    """Options of a command for workers on this machine, in processes of their own, without web pages."""
+    return ["--cluster-file", str(PLAIN_CLUSTER)]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import re
 import subprocess
@@ -63,6 +64,7 @@ MAX_FUNCTION_EXEMPT: dict[str, str] = {}  # path:function: reason
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
+@functools.cache
 def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 

@@ -30,7 +30,7 @@ def bench(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "stages"),
-    [((500, 100, 1, 50, 4096), ["statistics", "folds", "fit"]), ((2500, 400, 3, 250, 9000), None)],
+    [((500, 100, 1, 50, 4096), ["statistics", "folds", "fit"]), ((2500, 400, 3, 250, 4500), None)],
     ids=["few samples, no Gram matrix", "all stages"],
 )
 def test_projections_hold(bench, tmp_path, shape, stages) -> None:

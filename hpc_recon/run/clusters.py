@@ -9,24 +9,23 @@ with open_pool(place, workspace=..., lease=...) as pool:
 from __future__ import annotations
 
 import contextlib
-import logging
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client
 
 from hpc_recon.core import threads
 from hpc_recon.core.cluster_file import ClusterFile, walltime_seconds
 from hpc_recon.core.errors import ClusterError
 from hpc_recon.core.paths import private_folder
 from hpc_recon.core.text import parse_bytes
-from hpc_recon.run import cuda, jobqueue, kernel, security
+from hpc_recon.run import cuda, here, jobqueue, kernel, security
 from hpc_recon.run.descriptors import raise_limit
 from hpc_recon.run.environment import expectations, require_same_kind
 from hpc_recon.run.failures import Epitaph
@@ -37,6 +36,7 @@ from hpc_recon.run.options import Jobs
 from hpc_recon.run.progress import say
 from hpc_recon.run.queues import Queue
 from hpc_recon.run.schedulers import SCHEDULERS
+from hpc_recon.run.worker import VISIBLE
 
 #: Set while a cluster is open. A task whose worker died comes back to the runner, which counts attempts: dask blames
 #: every task queued on that worker; one tile a worker, none queued behind it; nothing is stolen (a tile is not moved).
@@ -257,29 +257,24 @@ class LocalWatcher:
 @contextlib.contextmanager
 def _open_local(place: Place, *, workspace: Path, lease: Lease) -> Iterator[Pool]:
     n_threads = local_threads(place)
-    n_workers = place.wanted.most
-    folder = certificate_folder(workspace, lease.owner.nonce)
+    environments = [_worker_environment(place, n_threads)] * place.wanted.most
+    with _opened_here(environments, place, workspace=workspace, lease=lease) as (cluster, client):
+        noun = "worker" if len(environments) == 1 else "workers"
+        watcher = LocalWatcher(cluster)
+        text = f"local: {len(environments)} {noun}, {n_threads} threads each{_dashboard(place, cluster)}"
+        yield Pool(client, watcher.tick, text, watcher.epitaph)
+
+
+@contextlib.contextmanager
+def _opened_here(
+    environments: Sequence[Mapping[str, str]], place: Place, *, workspace: Path, lease: Lease
+) -> Iterator[tuple[Any, Client]]:
     with (
-        security.certificates(folder) as credentials,
-        LocalCluster(
-            n_workers=n_workers,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=None,
-            security=credentials,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0" if place.file.cluster.dashboard else None,
-            worker_dashboard_address="127.0.0.1:0",
-            silence_logs=logging.ERROR,
-            preload=["hpc_recon.run.preload"],
-            env=_worker_environment(place, n_threads),
-        ) as cluster,
+        security.certificates(certificate_folder(workspace, lease.owner.nonce)) as credentials,
+        here.open_cluster(environments, security=credentials, dashboard=place.file.cluster.dashboard) as cluster,
         _client(cluster) as client,
     ):
-        noun = "worker" if n_workers == 1 else "workers"
-        watcher = LocalWatcher(cluster)
-        text = f"local: {n_workers} {noun}, {n_threads} threads each{_dashboard(place, cluster)}"
-        yield Pool(client, watcher.tick, text, watcher.epitaph)
+        yield cluster, client
 
 
 def _worker_environment(place: Place, n_threads: int) -> dict[str, str]:
@@ -290,17 +285,8 @@ def _worker_environment(place: Place, n_threads: int) -> dict[str, str]:
 def _open_cuda(place: Place, *, workspace: Path, lease: Lease) -> Iterator[Pool]:
     names = cuda.gpus()[: place.wanted.most]
     n_threads = local_threads(place)
-    folder = certificate_folder(workspace, lease.owner.nonce)
-    with (
-        security.certificates(folder) as credentials,
-        cuda.open_cluster(
-            names,
-            security=credentials,
-            environment=_worker_environment(place, n_threads),
-            dashboard=place.file.cluster.dashboard,
-        ) as cluster,
-        _client(cluster) as client,
-    ):
+    environments = [{**_worker_environment(place, n_threads), VISIBLE: name} for name in names]
+    with _opened_here(environments, place, workspace=workspace, lease=lease) as (cluster, client):
         watcher = LocalWatcher(cluster)
         text = f"cuda: a worker on each of the GPUs {', '.join(names)}, {n_threads} threads each"
         yield Pool(client, watcher.tick, f"{text}{_dashboard(place, cluster)}", watcher.epitaph)

@@ -1,7 +1,9 @@
 """Controllers as processes of their own, of the fake verb and of the real ones: start, disturb, finish, compare."""
 
+import contextlib
 import hashlib
 import importlib
+import io
 import json
 import os
 import subprocess
@@ -13,9 +15,26 @@ import pytest
 import yaml
 
 FAKES = Path(__file__).parent.parent / "run"
+sys.path.insert(0, str(FAKES))
+
+import in_threads  # noqa: E402
+import run_fake  # noqa: E402
+
 RUN_FAKE = FAKES / "run_fake.py"
+CLUSTER = Path(__file__).parent / "cluster.yaml"
 #: Tiles of the fake verb in these tests.
 N_TILES = 8
+#: A study of the real verbs, and what they write up to `decode`.
+STUDY = {
+    "name": "small",
+    "subjects": ["S1"],
+    "rois": ["V1", "VC"],
+    "datasets": {"training": {"role": "training"}, "natural": {"role": "test"}},
+    "simulate": {"image_size": 32, "n_training": 64, "n_natural": 4, "n_voxels": 200, "training_repeats": 1},
+    "networks": {"vgg": {"architecture": "vgg11_quarter", "layers": ["conv1_1", "conv3_1"]}},
+    "fit": {"n_voxels": 20},
+}
+STORES = ("stimuli.zarr", "brain.zarr", "features.zarr", "norms.zarr", "decoders.zarr", "decoded.zarr")
 
 
 def need(reason):
@@ -42,9 +61,16 @@ def write_fake(workspace, *, alpha=100.0, name=None, **orders):
     return path
 
 
+def write_real(workspace, **changes):
+    """Write a real study beside its workspace."""
+    path = workspace.parent / f"{workspace.name}.yaml"
+    path.write_text(yaml.safe_dump({**STUDY, "workspace": str(workspace), **changes}))
+    return path
+
+
 def start_fake(study, *, jobs=1, flags=(), prefix=(), script=RUN_FAKE, **environment):
     """Start a controller of the fake verb in a process group of its own, as a terminal does."""
-    command = [*prefix, sys.executable, str(script), str(study), "local", "", str(jobs), *flags]
+    command = [*prefix, sys.executable, str(script), str(study), "local", str(CLUSTER), str(jobs), *flags]
     return subprocess.Popen(
         command,
         env={
@@ -58,7 +84,7 @@ def start_fake(study, *, jobs=1, flags=(), prefix=(), script=RUN_FAKE, **environ
     )
 
 
-def finish(process, seconds=200):
+def finish(process, seconds=400):
     """Wait for a controller; return its exit code and what it printed."""
     try:
         _, printed = process.communicate(timeout=seconds)
@@ -68,20 +94,33 @@ def finish(process, seconds=200):
     return process.returncode, printed
 
 
-def run_fake(study, **options):
-    """Run a controller of the fake verb to its end; it must end well."""
-    code, printed = finish(start_fake(study, **options))
+def go(workspace):
+    """Let the tiles go on that were told to hold."""
+    (workspace / "go").touch()
+
+
+def attempt(study, *flags):
+    """Run the fake verb in this process, its tiles in a thread; return the exit code and what was printed."""
+    with in_threads.used(), contextlib.redirect_stderr(io.StringIO()) as printed:
+        code = run_fake.main(str(study), "local", "", "1", *flags)
+    return code, printed.getvalue()
+
+
+def complete(study, *flags):
+    """Run the fake verb in this process to its end; it must end well."""
+    code, printed = attempt(study, *flags)
     assert code == 0, printed
     return printed
 
 
-def run_verb(verb, study, *options):
-    """Run a command of the package in this process, its tiles in a worker; return the exit code."""
+def run_verb(verb, study, *options, processes=False):
+    """Run a command of the package in this process, its tiles in a thread or in a process; return the exit code."""
     main = importlib.import_module(f"hpc_recon.{verb}").main
-    return main(["--study", str(study), *map(str, options)])
+    with contextlib.nullcontext() if processes else in_threads.used():
+        return main(["--study", str(study), *map(str, options)])
 
 
-def wait_until(ready, process=None, seconds=120):
+def wait_until(ready, process=None, seconds=300):
     """Wait for something; not longer than its controller lives."""
     end = time.monotonic() + seconds
     while not ready():

@@ -1,6 +1,5 @@
 """Studies, inputs and folders that change between two runs: results of different settings are never mixed."""
 
-import conftest
 import harness
 import numpy as np
 import pytest
@@ -10,13 +9,13 @@ from PIL import Image
 
 def test_an_edited_study_is_refused_with_the_key_and_both_values(copy, whole, capfd):
     study, workspace = copy
-    conftest.write_real(workspace, fit={"n_voxels": 20, "alpha": 7.0})
+    harness.write_real(workspace, fit={"n_voxels": 20, "alpha": 7.0})
     assert harness.run_verb("fit", study) == 2
     printed = capfd.readouterr().err
     assert "- alpha: [100.0] -> [7.0]" in printed
     assert "--redo" in printed
-    assert harness.digests(workspace, *conftest.STORES) == whole, "a refusal changes nothing"
-    conftest.write_real(workspace)
+    assert harness.digests(workspace, *harness.STORES) == whole, "a refusal changes nothing"
+    harness.write_real(workspace)
     assert harness.run_verb("fit", study) == 0
     assert "nothing to do" in capfd.readouterr().err
 
@@ -24,17 +23,17 @@ def test_an_edited_study_is_refused_with_the_key_and_both_values(copy, whole, ca
 def test_decoders_made_anew_with_other_settings_are_noticed_downstream(copy, whole, capfd):
     study, workspace = copy
     redo = ("--redo", "--only", "fit/S1/V1/vgg/conv3_1/")
-    conftest.write_real(workspace, fit={"n_voxels": 20, "alpha": 7.0})
+    harness.write_real(workspace, fit={"n_voxels": 20, "alpha": 7.0})
     assert harness.run_verb("fit", study, *redo) == 0
     decoded = harness.digests(workspace, "decoded.zarr")
     assert harness.run_verb("decode", study) == 2
     assert "fit/S1/V1/vgg/conv3_1 was computed anew" in capfd.readouterr().err
     assert harness.digests(workspace, "decoded.zarr") == decoded
-    conftest.write_real(workspace)
+    harness.write_real(workspace)
     assert harness.run_verb("fit", study, *redo) == 0
     assert harness.run_verb("decode", study) == 0
     assert "decode: nothing to do" in capfd.readouterr().err, "the same settings give the same decoders"
-    assert harness.digests(workspace, *conftest.STORES) == whole
+    assert harness.digests(workspace, *harness.STORES) == whole
 
 
 @pytest.fixture
@@ -118,5 +117,5 @@ def test_a_workspace_moved_to_another_path_is_done_there_too(copy, whole, capfd)
     printed = capfd.readouterr().err
     assert printed.count("nothing to do") == 4
     assert "tiles done" not in printed
-    assert harness.digests(moved, *conftest.STORES) == whole
+    assert harness.digests(moved, *harness.STORES) == whole
     assert not workspace.exists()

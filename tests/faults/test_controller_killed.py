@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 
 import harness
 import psutil
@@ -11,7 +10,29 @@ import pytest
 
 @pytest.fixture
 def study(tmp_path):
-    return harness.write_fake(tmp_path / "ws", seconds=0.3)
+    """One whose fifth tile waits until it is let go on: the run is in its middle until then.
+
+    A tile that starts after that takes long enough for a controller to notice that it was told to stop.
+    """
+    return harness.write_fake(tmp_path / "ws", hold=[40], late=3.0)
+
+
+def until_it_stops(process):
+    """Read what a controller prints until it says that it heard the signal."""
+    said = ""
+    for line in process.stderr:
+        said += line
+        if "stopping when the tiles that run now are done" in said:
+            return said
+    raise AssertionError(f"it did not hear the signal: {said}")
+
+
+def go_when_it_stops(process, workspace):
+    """Let the held tile go when the controller has heard the signal; return its exit code and all that it printed."""
+    said = until_it_stops(process)
+    harness.go(workspace)
+    code, printed = harness.finish(process)
+    return code, said + printed
 
 
 def test_killed_half_way_and_started_again(study, tmp_path, undisturbed):
@@ -25,8 +46,8 @@ def test_killed_half_way_and_started_again(study, tmp_path, undisturbed):
     harness.wait_until(lambda: not any(w.is_running() and w.status() != psutil.STATUS_ZOMBIE for w in workers))
     assert (workspace / "receipts" / "controller.json").exists()
     before = harness.times(workspace)
-    assert 3 <= len(before) < harness.N_TILES
-    printed = harness.run_fake(study)
+    assert 3 <= len(before) <= 4
+    printed = harness.complete(harness.write_fake(workspace))  # orders of the fake verb are no settings of its results
     assert f"process {first.pid} on" in printed
     assert "taking over" in printed
     after = harness.times(workspace)
@@ -41,17 +62,18 @@ def test_ctrl_c_in_a_terminal_finishes_the_running_tile(study, tmp_path, undistu
     workspace = tmp_path / "ws"
     process = harness.start_fake(study)
     harness.wait_until(lambda: harness.n_done(workspace) >= 2, process)
+    harness.wait_until(lambda: harness.starts(workspace, 4), process)
     os.killpg(process.pid, signal.SIGINT)  # the workers get it too
-    code, printed = harness.finish(process)
+    code, printed = go_when_it_stops(process, workspace)
     assert code == 1, printed
     assert "stopping when the tiles that run now are done" in printed
     assert "run the same command again" in printed
     assert "Traceback" not in printed
     before = harness.times(workspace)
-    assert 2 <= len(before) < harness.N_TILES
+    assert 5 <= len(before) < harness.N_TILES
     assert harness.starts(workspace, len(before)) == [], "a tile was begun after Ctrl-C, or left half done"
     harness.assert_nothing_is_left(workspace)
-    harness.run_fake(study)
+    harness.complete(harness.write_fake(workspace))
     after = harness.times(workspace)
     assert {name: after[name] for name in before} == before
     assert harness.outputs(workspace) == undisturbed
@@ -60,31 +82,29 @@ def test_ctrl_c_in_a_terminal_finishes_the_running_tile(study, tmp_path, undistu
 def test_sigterm_drains_as_a_batch_system_expects(study, tmp_path, undisturbed):
     workspace = tmp_path / "ws"
     process = harness.start_fake(study)
-    harness.wait_until(lambda: harness.n_done(workspace) >= 1, process)
+    harness.wait_until(lambda: harness.starts(workspace, 4), process)
     process.terminate()  # the controller alone, as `--signal=B:TERM` does
-    code, printed = harness.finish(process)
+    code, printed = go_when_it_stops(process, workspace)
     assert code == 1, printed
     assert "stopping when the tiles that run now are done" in printed
     n_done = harness.n_done(workspace)
-    assert 1 <= n_done < harness.N_TILES
+    assert 5 <= n_done < harness.N_TILES
     assert harness.starts(workspace, n_done) == []
-    harness.run_fake(study)
+    harness.complete(harness.write_fake(workspace))
     assert harness.outputs(workspace) == undisturbed
     harness.assert_nothing_is_left(workspace)
 
 
 def test_a_second_interrupt_leaves_at_once(tmp_path, undisturbed):
     workspace = tmp_path / "ws"
-    process = harness.start_fake(harness.write_fake(workspace, seconds=20))
+    process = harness.start_fake(harness.write_fake(workspace, hold=[0]))
     harness.wait_until(lambda: harness.starts(workspace, 0), process)
     process.send_signal(signal.SIGINT)
-    time.sleep(0.1)
+    said = until_it_stops(process)
     process.send_signal(signal.SIGINT)
-    begin = time.monotonic()
-    code, printed = harness.finish(process)
-    assert code == 1, printed
-    assert time.monotonic() - begin < 15, "it waited for the tile"
+    code, printed = harness.finish(process)  # which does not wait for the tile: nobody lets it go
+    assert code == 1, said + printed
     assert harness.n_done(workspace) == 0
     harness.assert_nothing_is_left(workspace)
-    harness.run_fake(harness.write_fake(workspace))  # `seconds` of the fake verb is no setting of its results
+    harness.complete(harness.write_fake(workspace))
     assert harness.outputs(workspace) == undisturbed

@@ -8,7 +8,6 @@ import json
 import re
 import shlex
 
-import conftest
 import harness
 import pytest
 
@@ -97,7 +96,7 @@ def test_a_reader_names_the_shard_and_the_command_that_repairs_it(copy, whole):
         assert harness.run_verb(verb, study, *options) == 0
     for ref, _, _ in faults:
         arrays.read(workspace, ref)
-    assert harness.digests(workspace, *conftest.STORES) == whole
+    assert harness.digests(workspace, *harness.STORES) == whole
 
 
 def test_a_read_that_runs_out_of_memory_is_not_called_damage(decoded, monkeypatch):
@@ -113,7 +112,7 @@ def test_a_damaged_input_stops_a_run_with_the_command_that_repairs_it(copy, whol
     """The same as a user meets it: a tile on a worker reads a torn shard."""
     study, workspace = copy
     truncate(first_shard(workspace, weight("V1", "conv1_1")))
-    assert harness.run_verb("decode", study, "--redo", "--only", "*V1/vgg/conv1_1*") == 2
+    assert harness.run_verb("decode", study, "--redo", "--only", "*V1/vgg/conv1_1*", processes=True) == 2
     printed = capfd.readouterr().err
     assert "its receipt says" in printed
     assert "Traceback" not in printed
@@ -122,7 +121,7 @@ def test_a_damaged_input_stops_a_run_with_the_command_that_repairs_it(copy, whol
     assert harness.run_verb(verb, study, *options) == 0
     assert harness.run_verb("decode", study) == 0  # what was discarded before the damage showed
     assert "decode: 2 tiles done" in capfd.readouterr().err
-    assert harness.digests(workspace, *conftest.STORES) == whole
+    assert harness.digests(workspace, *harness.STORES) == whole
 
 
 def test_all_kinds_of_damage_at_once_are_repaired_by_verify(copy, whole, capfd):
@@ -152,7 +151,7 @@ def test_all_kinds_of_damage_at_once_are_repaired_by_verify(copy, whole, capfd):
     assert "fit: 4 of 6 tiles are damaged and computed anew" in printed
     assert "decode: 2 of 8 tiles are damaged and computed anew" in printed
     assert "has the length that its receipt says, but another checksum" in printed
-    assert harness.digests(workspace, *conftest.STORES) == whole
+    assert harness.digests(workspace, *harness.STORES) == whole
 
 
 def test_verify_repairs_the_selected_tiles_and_refuses_damaged_inputs_of_others(copy, whole, capfd):
@@ -168,7 +167,7 @@ def test_verify_repairs_the_selected_tiles_and_refuses_damaged_inputs_of_others(
     assert (verb, "--verify" in options) == ("fit", True)
     assert harness.run_verb(verb, study, *options) == 0
     assert harness.run_verb("decode", study, *select) == 0
-    assert harness.digests(workspace, *conftest.STORES) == whole
+    assert harness.digests(workspace, *harness.STORES) == whole
 
 
 def test_a_receipt_deleted_emptied_or_garbled_is_named_and_its_tile_computed_again(copy, whole, capfd):
@@ -190,7 +189,7 @@ def test_a_receipt_deleted_emptied_or_garbled_is_named_and_its_tile_computed_aga
         receipt.unlink()
     assert harness.run_verb("decode", study) == 0
     assert "decode: 3 tiles done" in capfd.readouterr().err
-    assert harness.digests(workspace, *conftest.STORES) == whole
+    assert harness.digests(workspace, *harness.STORES) == whole
 
 
 @pytest.mark.parametrize("name", ["group.json", "finished.json"])
@@ -198,14 +197,15 @@ def test_a_damaged_file_of_a_group_is_named_with_its_remedy(name, fake_copy, und
     study, workspace = fake_copy
     (path,) = (workspace / "receipts").rglob(name)
     garble(path)
-    code, printed = harness.finish(harness.start_fake(study))
+    code, printed = harness.attempt(study)
+    printed = " ".join(printed.split())
     assert code == 2, printed
     assert f"{path} is damaged" in printed or f"{path}, the receipts of a finished group, is damaged" in printed
     assert "Traceback" not in printed
     for target in (path.parent / other for other in ("group.json", "finished.json")):
         if "remove its folder" in printed or target == path:
             target.unlink()
-    harness.run_fake(study)
+    harness.complete(study)
     assert harness.outputs(workspace) == undisturbed
     assert json.loads((path.parent / "group.json").read_text())["tiles"] == {"fit": harness.N_TILES}
 
@@ -215,7 +215,7 @@ def test_verify_of_a_compacted_group_computes_the_damaged_tile_alone(fake_copy, 
     assert list((workspace / "receipts").rglob("finished.json"))
     flip(sorted((workspace / "out").glob("*.bin"))[3])
     assert harness.outputs(workspace) != undisturbed
-    printed = harness.run_fake(study, flags=["verify"])
+    printed = harness.complete(study, "verify")
     assert "fit: 1 of 8 tiles is damaged and computed anew" in printed
     assert [len(harness.starts(workspace, i)) for i in range(harness.N_TILES)] == [1, 1, 1, 2, 1, 1, 1, 1]
     assert harness.outputs(workspace) == undisturbed

@@ -18,7 +18,7 @@ def test_one_tile_fails_and_the_rest_goes_on(tmp_path, undisturbed):
     assert ", in work\n" in log.read_text()
     assert "Traceback" not in printed
     before = harness.times(workspace)
-    printed = harness.run_fake(harness.write_fake(workspace), flags=["retry_failed"])  # what made it fail is corrected
+    printed = harness.complete(harness.write_fake(workspace), "retry_failed")  # what made it fail is corrected
     assert "fit: 1 tiles done, 0 failed, 0 left" in printed
     after = harness.times(workspace)
     assert {name: after[name] for name in before} == before

@@ -49,12 +49,12 @@ def remount(folder, how):
 def large(tmp_path):
     """What each tile of one MiB holds, by file, from an undisturbed run."""
     workspace = tmp_path / "large"
-    harness.run_fake(harness.write_fake(workspace, out_bytes=TILE))
+    harness.complete(harness.write_fake(workspace, out_bytes=TILE))
     return harness.outputs(workspace)
 
 
 def test_full_in_mid_write_keeps_what_is_done_and_goes_on_when_there_is_room(disk, tmp_path, large):
-    study = harness.write_fake(disk / "ws", out_bytes=TILE)
+    study = harness.write_fake(disk / "ws", out_bytes=TILE, seconds=0.5)  # time to notice that one has failed
     workspace = disk / "ws"
     ballast = disk / "ballast"
     ballast.write_bytes(bytes(DISK - int(3.5 * TILE)))
@@ -64,7 +64,7 @@ def test_full_in_mid_write_keeps_what_is_done_and_goes_on_when_there_is_room(dis
     # Said before: how much is to be written, and how much is free.
     assert "projected to write 8.0 MiB, but where" in printed
     assert "the run stops when the disk is full" in printed
-    # Said when it was full: one tile failed (or the next one too, which had begun before the run stopped), the others
+    # Said when it was full: one tile failed (or the next too, which had begun before the run stopped), the others
     # are left; what is free, missing, kept, and what to do.
     done = harness.times(workspace)
     assert 2 <= len(done) <= 3
@@ -72,14 +72,14 @@ def test_full_in_mid_write_keeps_what_is_done_and_goes_on_when_there_is_room(dis
     assert counted, printed
     n_done, n_failed, n_left = map(int, counted.groups())
     assert n_done == len(done)
-    assert 1 <= n_failed <= 2
+    assert 1 <= n_failed <= 3
     assert n_done + n_failed + n_left == harness.N_TILES
     assert "No space left on device" in printed
     assert f"the {harness.N_TILES - len(done)} tiles left are projected to write" in printed
     assert "are missing). Finished tiles are kept. Make room, then run the same command again" in printed
     harness.assert_nothing_is_left(workspace)
     ballast.unlink()
-    harness.run_fake(study)
+    harness.complete(study)
     assert {name: harness.times(workspace)[name] for name in done} == done, "finished tiles were computed again"
     assert harness.outputs(workspace) == large
     harness.assert_nothing_is_left(workspace)
@@ -89,48 +89,50 @@ def test_full_in_mid_write_keeps_what_is_done_and_goes_on_when_there_is_room(dis
 def test_full_before_the_first_file_is_a_message(disk, undisturbed):
     study = harness.write_fake(disk / "ws")
     fill(disk / "ballast")
-    code, printed = harness.finish(harness.start_fake(study))
+    code, printed = harness.attempt(study)
     assert code == 2, printed
     assert "Traceback" not in printed
     assert "No space left on device" in printed
     assert "0 B and" in printed
     assert "correct this, then run the same command again" in printed
     (disk / "ballast").unlink()
-    harness.run_fake(study)
+    harness.complete(study)
     assert harness.outputs(disk / "ws") == undisturbed
 
 
 def test_read_only_is_said_before_anything(disk, undisturbed):
     study = harness.write_fake(disk / "ws")
     remount(disk, "ro")
-    code, printed = harness.finish(harness.start_fake(study))
+    code, printed = harness.attempt(study)
     assert code == 2, printed
     assert f"the workspace {disk / 'ws'} cannot be written: {disk} is not writable" in printed
     assert "it is mounted read-only" in printed
     assert "--set workspace=" in printed
     remount(disk, "rw")
-    harness.run_fake(study)
+    harness.complete(study)
     remount(disk, "ro")
-    printed = harness.run_fake(study)
+    printed = harness.complete(study)
     assert "nothing to do" in printed, "results on a read-only disk are as done as others"
     assert harness.outputs(disk / "ws") == undisturbed
 
 
 def test_a_disk_that_becomes_read_only_stops_the_run(disk, undisturbed):
     workspace = disk / "ws"
-    study = harness.write_fake(workspace, seconds=0.3)
+    go = disk.parent / "go"
+    study = harness.write_fake(workspace, hold=[20], go=str(go))
     process = harness.start_fake(study)
-    harness.wait_until(lambda: harness.n_done(workspace) >= 2, process)
+    harness.wait_until(lambda: harness.starts(workspace, 2), process)
     # A sudden end of writing, as by a server that fails over: as long as files are open, a kernel only goes so far.
     while subprocess.run(["mount", "-o", "remount,ro", str(disk)], capture_output=True).returncode:
         assert process.poll() is None
+    go.touch()
     code, printed = harness.finish(process)
     assert code != 0
     assert "Traceback" not in printed
     assert "Read-only file system" in printed
     assert harness.n_done(workspace) < harness.N_TILES
     remount(disk, "rw")
-    printed = harness.run_fake(study)
+    printed = harness.complete(study)
     assert "taking over" in printed, "the lease could not be removed"
     assert harness.outputs(workspace) == undisturbed
     harness.assert_nothing_is_left(workspace)
@@ -138,7 +140,7 @@ def test_a_disk_that_becomes_read_only_stops_the_run(disk, undisturbed):
 
 def test_a_folder_that_is_a_file_is_a_message(tmp_path):
     (tmp_path / "ws").write_text("not a folder")
-    code, printed = harness.finish(harness.start_fake(harness.write_fake(Path(tmp_path / "ws"))))
+    code, printed = harness.attempt(harness.write_fake(Path(tmp_path / "ws")))
     assert code == 2
     assert "is a file" in printed
     assert "Traceback" not in printed

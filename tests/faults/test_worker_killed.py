@@ -15,9 +15,10 @@ V1, V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
 
 def test_killed_in_mid_tile(tmp_path, undisturbed):
     workspace = tmp_path / "ws"
-    process = harness.start_fake(harness.write_fake(workspace, seconds=0.6), jobs=2)
+    process = harness.start_fake(harness.write_fake(workspace, hold=[20, 30]), jobs=2)
     harness.wait_until(lambda: harness.starts(workspace, 2) and harness.starts(workspace, 3), process)
     os.kill(harness.starts(workspace, 2)[0], signal.SIGKILL)
+    harness.go(workspace)
     code, printed = harness.finish(process)
     assert code == 0, printed
     assert f"{harness.N_TILES} tiles done, 0 failed, 0 left" in printed
@@ -54,7 +55,7 @@ def test_a_tile_that_raises_memory_error_is_tried_once_with_projected_against_us
     log = next((workspace / "logs").glob("*.txt")).read_text()
     assert "in work" in log
     assert "projected to need" in log
-    harness.run_fake(harness.write_fake(workspace))
+    harness.complete(harness.write_fake(workspace))
     assert harness.outputs(workspace) == undisturbed
     assert not list((workspace / "logs").glob("*"))
 
@@ -102,6 +103,6 @@ def test_a_worker_killed_by_the_kernel_for_want_of_memory_is_reported_and_not_re
     assert "was killed because memory ran out" in line
     assert "when last seen; the tile is projected to need 176.0 MiB" in line
     assert len(harness.starts(workspace, 2)) == 1
-    harness.run_fake(harness.write_fake(workspace), prefix=prefix)
+    harness.complete(harness.write_fake(workspace))
     assert harness.outputs(workspace) == undisturbed
     harness.assert_nothing_is_left(workspace)

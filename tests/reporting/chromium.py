@@ -16,7 +16,7 @@ from tornado.httpclient import HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 #: Seconds until a browser that does not answer is an error.
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 def executable() -> str | None:
@@ -163,6 +163,11 @@ class Chromium:
         code = codes.get(key, ord(key[0].upper()))
         self.send("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, **more)
         self.send("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
+
+    def tap(self, point: dict[str, float]) -> None:
+        """Touch the page at a point."""
+        self.send("Input.dispatchTouchEvent", type="touchStart", touchPoints=[point])
+        self.send("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
     def window(self, width: int, height: int, *, dark: bool = False, touch: bool = False) -> None:
         """Set the size of the window, pixels, and what the reader prefers."""

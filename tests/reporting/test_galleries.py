@@ -15,7 +15,7 @@ from hpc_recon import evaluate, report
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.files import read_json, write_json
 from hpc_recon.core.retrieval_options import RetrievalOptions
-from hpc_recon.reporting import galleries
+from hpc_recon.reporting import galleries, study_figures
 from hpc_recon.stores import images, layout
 
 CONTENT = {
@@ -29,6 +29,12 @@ CONTENT = {
     "evaluate": {"resamples": 100},
 }
 NAMES = [f"natural{i:03d}" for i in range(4)]
+
+
+@pytest.fixture(autouse=True)
+def _no_files(monkeypatch):
+    """Figures as files take seconds a page, and are not looked at here."""
+    monkeypatch.setattr(study_figures, "write", lambda folder, rows, more: [])
 
 
 @pytest.fixture(scope="module")

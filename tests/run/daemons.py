@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -12,15 +13,17 @@ from pathlib import Path
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nothing listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Return ports that nothing listens on now, and that the kernel gives to nobody who takes any port."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    candidates = range(10_000, max(first, 20_000))
+    found: list[int] = []
+    for port in random.SystemRandom().sample(candidates, k=len(candidates)):
+        with contextlib.suppress(OSError), socket.socket() as each:  # in use
+            each.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise RuntimeError(f"fewer than {count} ports of {candidates} are free")
 
 
 def start(command: list[str], log: Path, **options: object) -> subprocess.Popen:
@@ -49,7 +52,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def end(pids: list[int], patience: float = 10.0) -> None:
+def end(pids: list[int], patience: float = 30.0) -> None:
     """End processes by id, last started first; killed if they do not go within `patience` seconds."""
     for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
         left = [pid for pid in reversed(pids) if alive(pid)]

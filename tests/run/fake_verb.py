@@ -1,7 +1,8 @@
 """A verb that computes nothing: tiles write one file each; how it behaves comes from the study's description (JSON).
 
 Keys: `n` tiles (10), `seconds` each (`need`: projected), and lists of starts: `fail` raise, `once` raise the first
-time, `bad` raise DataError, `die` kill their worker the first time, `warn` warn, `memory` raise MemoryError.
+time, `bad` raise DataError, `die` kill their worker the first time, `warn` warn, `memory` raise MemoryError, `hold`
+wait until there is a file, `go` (default: `go` in the workspace); tiles that start after that take `late` seconds.
 """
 
 import json
@@ -54,7 +55,10 @@ def _say_that_it_starts(study, tile):
 def work(study, tile) -> list[Path]:
     orders = _behaviour(study)
     _say_that_it_starts(study, tile)
-    time.sleep(orders.get("seconds", 0.0))
+    go = Path(orders.get("go", study.workspace / "go"))
+    time.sleep(orders.get("late" if go.exists() else "seconds", 0.0))
+    while tile.start in orders.get("hold", []) and not go.exists():
+        time.sleep(0.02)
     if tile.start in orders.get("warn", []):
         warnings.warn("a warning from the tile", RuntimeWarning, stacklevel=1)
     if tile.start in orders.get("fail", []) or (tile.start in orders.get("once", []) and _first_time(study, tile)):

@@ -115,7 +115,7 @@ def test_a_lease_garbled_under_its_owner_is_written_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(lease, "HEARTBEAT", 0.05)
     with take(tmp_path) as held:
         lease.lease_path(tmp_path).write_text("{")
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while lease.lease_path(tmp_path).read_text() == "{":
             assert time.monotonic() < end
             time.sleep(0.02)
@@ -135,7 +135,7 @@ def test_jobs_that_cannot_be_recorded_on_a_full_disk_are_recorded_later(tmp_path
         held.record_jobs(("7",))
         assert lease.read(tmp_path).jobs == ()
         monkeypatch.setattr(lease, "write_json", write)
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while lease.read(tmp_path).jobs != ("7",):
             assert time.monotonic() < end
             time.sleep(0.02)
@@ -174,7 +174,7 @@ def test_another_host_is_judged_by_its_heartbeat(tmp_path):
     thread = threading.Thread(target=beat)
     thread.start()
     try:
-        with pytest.raises(ClusterError, match="on far-away"), take(tmp_path, patience=3.0):
+        with pytest.raises(ClusterError, match="on far-away"), take(tmp_path, patience=30.0):
             pass
     finally:
         stop.set()
@@ -190,7 +190,7 @@ def test_losing_the_lease_is_noticed_and_the_new_owners_is_left_alone(tmp_path, 
     with take(tmp_path) as held:
         thief = replace(held.owner, nonce="thief")
         store(tmp_path, thief)
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while not held.lost and time.monotonic() < end:
             time.sleep(0.02)
         assert held.lost
@@ -200,7 +200,7 @@ def test_losing_the_lease_is_noticed_and_the_new_owners_is_left_alone(tmp_path, 
 def test_the_heartbeat_changes(tmp_path, monkeypatch):
     monkeypatch.setattr(lease, "HEARTBEAT", 0.05)
     with take(tmp_path):
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while lease.read(tmp_path).beat < 2:
             assert time.monotonic() < end
             time.sleep(0.02)

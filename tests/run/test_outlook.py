@@ -63,7 +63,7 @@ def test_a_worker_too_small_is_refused_after_the_plan_was_shown(study, capfd):
     assert "but a worker has 1.0 MiB" in printed.err
 
 
-def test_a_run_with_some_units_ends_with_what_all_of_them_would_take(study, capfd):
+def test_a_run_with_some_units_ends_with_what_all_of_them_would_take(study, capfd, in_threads):
     """From the command line to the blocks: measured seconds, and the accuracy of the sampled units."""
     assert cli.run(["simulate", "extract", "fit", "decode", "evaluate"], _values(study, units="every:16")) == 0
     printed = capfd.readouterr().out

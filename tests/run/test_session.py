@@ -35,6 +35,7 @@ def test_run_resume_and_change(run, write_study, tmp_path, capfd):
     printed = capfd.readouterr().err
     assert "a warning from the tile" in printed
     assert "7 tiles done, 0 failed, 0 left" in printed
+    assert "another environment" not in printed, "its own workers"
     assert run(study) == DONE
     assert "nothing to do, all 10 tiles are done" in capfd.readouterr().err
     found = dict(receipts.iterate(workspace, "fit"))
@@ -58,7 +59,7 @@ def test_run_resume_and_change(run, write_study, tmp_path, capfd):
     assert not list(workspace.rglob("*.partial"))
 
 
-def test_failures_are_named_with_a_traceback_and_retried(run, write_study, tmp_path, capfd):
+def test_failures_are_named_with_a_traceback_and_retried(run, write_study, tmp_path, capfd, in_threads):
     study = write_study(fail=[30], memory=[50])
     workspace = tmp_path / "ws"
     assert run(study) == SOME_FAILED
@@ -73,7 +74,7 @@ def test_failures_are_named_with_a_traceback_and_retried(run, write_study, tmp_p
     assert not list(workspace.glob("logs/*.txt"))
 
 
-def test_bad_data_are_the_users_to_correct_and_leave_nothing(run, write_study, tmp_path, capfd):
+def test_bad_data_are_the_users_to_correct_and_leave_nothing(run, write_study, tmp_path, capfd, in_threads):
     study = write_study(n=1, bad=[0])
     assert run(study) == BAD_INPUT
     assert "fit: voxels are NaN; correct the data" in capfd.readouterr().err

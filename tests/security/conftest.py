@@ -43,7 +43,7 @@ class Run:
         """Return the receipts that there are."""
         return list((self.workspace / "receipts").rglob("fit-*.json"))
 
-    def wait_for(self, ready: Callable[[], object], seconds: float = 90) -> None:
+    def wait_for(self, ready: Callable[[], object], seconds: float = 300) -> None:
         """Wait until something is true; show what was printed if the controller ends before."""
         end = time.monotonic() + seconds
         while not ready():
@@ -57,8 +57,8 @@ class Run:
 def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     """Return a function that starts the fake verb; everything that it started is gone when the test ends.
 
-    `start("slurm", umask=0o000, environment={...}, program=..., **orders)`; orders are those of the fake verb, which
-    `program` runs.
+    `start("slurm", umask=0o000, environment={...}, dashboard=True, program=..., **orders)`: web pages take a second to
+    start, of the controller and of each worker; orders are those of the fake verb, which `program` runs.
     """
     started: list[Run] = []
 
@@ -67,6 +67,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
         *,
         umask: int = 0o022,
         environment: dict[str, str] | None = None,
+        dashboard: bool = False,
         program: Path = FAKES / "run_fake.py",
         **orders: Any,
     ) -> Run:
@@ -81,12 +82,13 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
             "report": {"description": json.dumps(orders)},
         }
         (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+        job = {"cores": 1, "memory": "1GiB", "worker-extra-args": [] if dashboard else ["--no-dashboard"]}
         file = tmp_path / "cluster.yaml"
         file.write_text(
             yaml.safe_dump(
-                {"cluster": {"poll_seconds": 0.5}, "jobqueue": {"slurm": {"cores": 1, "memory": "1GiB"}}}
+                {"cluster": {"poll_seconds": 0.5, "dashboard": dashboard}, "jobqueue": {"slurm": job}}
                 if cluster == "slurm"
-                else {"cluster": {"kind": "local", "threads": 1}}
+                else {"cluster": {"kind": "local", "threads": 1, "dashboard": dashboard}}
             )
         )
         tools.mkdir(exist_ok=True)
@@ -119,4 +121,4 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
         one.process.wait()
         assert one.process.stderr is not None
         one.process.stderr.close()
-        psutil.wait_procs(alive, timeout=10)
+        psutil.wait_procs(alive, timeout=60)

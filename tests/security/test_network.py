@@ -17,7 +17,7 @@ import pytest
 from hpc_recon.run import security
 
 #: Seconds that a port gets to answer.
-ANSWER_WITHIN = 5
+ANSWER_WITHIN = 20
 
 
 def listening(run):
@@ -97,7 +97,7 @@ def run(request, start):
     """A run in the middle of its work, with at least one worker."""
     if request.param == "slurm" and not beyond_loopback():
         pytest.skip("this machine has no address but loopback, on which a job's worker could be shown to listen")
-    found = start(request.param, n=200, seconds=0.5)
+    found = start(request.param, dashboard=True, n=2000, seconds=0.5)
     found.wait_for(found.receipts)
     found.kind = request.param
     return found

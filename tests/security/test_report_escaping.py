@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from hpc_recon import evaluate, report
+from hpc_recon.reporting import study_figures
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -77,13 +79,20 @@ def content(text: str):
 
 @pytest.fixture(scope="module")
 def page_of(tmp_path_factory):
-    """Return a function that makes the report of a study all of whose free texts, and receipts, hold one text."""
+    """Return a function that makes the report of a study all of whose free texts, and receipts, hold one text.
+
+    No score depends on a text, so the study is evaluated once. Figures as files are not looked at here.
+    """
+    evaluated = tmp_path_factory.mktemp("evaluated") / "ws"
 
     def make(text: str, make_study, fill_workspace, run_verb) -> Path:
+        if not evaluated.exists():
+            first = make_study(content("plain"), workspace=str(evaluated))
+            fill_workspace(first)
+            run_verb(evaluate, first)
         workspace = tmp_path_factory.mktemp("page") / "ws"
+        shutil.copytree(evaluated, workspace)
         study = make_study(content(text), workspace=str(workspace))
-        fill_workspace(study)
-        run_verb(evaluate, study)
         # What workers wrote, as a stranger with access to the workspace might have changed it.
         for path in (workspace / "receipts" / "fit").rglob("*.json"):
             found = json.loads(path.read_text())
@@ -100,6 +109,12 @@ def page_of(tmp_path_factory):
         return workspace / "report" / "index.html"
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def _no_files(monkeypatch):
+    """Figures as files take seconds a page."""
+    monkeypatch.setattr(study_figures, "write", lambda folder, rows, more: [])
 
 
 @pytest.fixture(scope="module")

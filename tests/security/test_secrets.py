@@ -39,7 +39,7 @@ def leaks(*folders: Path) -> list[str]:
 @pytest.mark.parametrize("kind", ["local", "slurm"])
 def test_errors_and_warnings_of_tiles(start, kind: str) -> None:
     run = start(kind, environment=ENVIRONMENT, program=Path(__file__).parent / "run_leaky.py", n=4)
-    assert run.process.wait(120) == 1
+    assert run.process.wait(400) == 1
     printed = run.process.stderr.read()
     # It is there that they would stand: the traceback, its cause, the warning, and the worker's own log.
     assert f"signed by {HIDDEN}" in printed
@@ -94,13 +94,13 @@ def test_a_secret_in_another_key_is_not_repeated_in_its_error(make_study) -> Non
 
 
 def test_credentials_of_an_object_store(
-    make_study, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_study, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain_cluster: list[str]
 ) -> None:
     """A real command with its arrays and receipts in an object store: its credentials stay in the environment."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     study = make_study(arrays=f"{bucket}/vision")
-    command = [sys.executable, "-m", "hpc_recon.simulate", "--study", str(tmp_path / "study.yaml")]
+    command = [sys.executable, "-m", "hpc_recon.simulate", "--study", str(tmp_path / "study.yaml"), *plain_cluster]
     found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert found.returncode == 0, found.stderr
     assert not [word for word in NEVER if word in found.stdout + found.stderr]

@@ -29,7 +29,7 @@ def writable_by_everybody(folder: Path) -> list[str]:
 def test_nothing_in_a_workspace_is_writable_by_everybody(start, kind: str) -> None:
     """Somebody who may change a job script or a resolved study runs his own code in the user's jobs."""
     run = start(kind, umask=0o000, n=4, fail=[0])
-    assert run.process.wait(90) == 1
+    assert run.process.wait(400) == 1
     assert not writable_by_everybody(run.workspace)
     assert len(run.receipts()) == 3
     for made in ("logs/*.txt", "jobs/study-*.yaml", "out/*", *(["jobs/*.sh"] if kind == "slurm" else [])):
@@ -117,13 +117,13 @@ def test_processes_end_with_their_controller(start) -> None:
     run = start(n=3, seconds=0.1)
     run.wait_for(run.receipts)
     tree = run.tree()
-    assert run.process.wait(60) == 0
-    assert not [process for process in psutil.wait_procs(tree, timeout=20)[1] if process.is_running()]
+    assert run.process.wait(400) == 0
+    assert not [process for process in psutil.wait_procs(tree, timeout=120)[1] if process.is_running()]
 
 
 def test_the_resolved_study_holds_nothing_of_the_environment(start) -> None:
     run = start(n=2, environment={"LAB_PASSWORD": "correct-horse-battery"})
-    assert run.process.wait(60) == 0
+    assert run.process.wait(400) == 0
     (resolved,) = (run.workspace / "jobs").glob("study-*.yaml")
     assert re.search(r"^name: tiny$", resolved.read_text(), re.MULTILINE)
     assert "correct-horse" not in resolved.read_text()

@@ -176,7 +176,7 @@ def start(folder: Path) -> tuple[dict[str, str], list[subprocess.Popen]]:
     def begin(program: str, asked: list[str], pattern: str, log: Path) -> None:
         started.append(daemons.start([str(LIBRARY / program)], folder / f"{program}.out", env=bare))
         (folder / "pids").write_text("\n".join(str(process.pid) for process in started))
-        daemons.wait(lambda: _answers(asked, environment, pattern), 30, f"{program} does not answer", log)
+        daemons.wait(lambda: _answers(asked, environment, pattern), 300, f"{program} does not answer", log)
 
     try:
         begin("sge_qmaster", ["qconf", "-sh"], host, folder / "qmaster" / "messages")
@@ -197,7 +197,10 @@ def start(folder: Path) -> tuple[dict[str, str], list[subprocess.Popen]]:
         usable = rf"^{re.escape(QUEUE)}@\S+\s+\S+\s+0/0/{SLOTS}\s+[\d.]+\s+\S+\s*$"
         asked = ["qstat", "-f"]
         daemons.wait(
-            lambda: _answers(asked, environment, usable), 30, "the queue is not usable", folder / "qmaster" / "messages"
+            lambda: _answers(asked, environment, usable),
+            300,
+            "the queue is not usable",
+            folder / "qmaster" / "messages",
         )
     except BaseException:
         daemons.end([process.pid for process in started])
@@ -211,7 +214,7 @@ def stop(folder: Path) -> None:
     Raises
     ------
     RuntimeError
-        If jobs were still there after 20 s; the daemons are ended all the same.
+        If jobs were still there after 120 s; the daemons are ended all the same.
     """
     environment = {**os.environ, **variables(folder)}
 
@@ -219,7 +222,7 @@ def stop(folder: Path) -> None:
         return subprocess.run(["qstat", "-u", "*"], env=environment, capture_output=True, text=True, timeout=120).stdout
 
     subprocess.run(["qdel", "-u", "*"], env=environment, check=False, capture_output=True, timeout=120)
-    limit = time.monotonic() + 20
+    limit = time.monotonic() + 120
     while (left := jobs().strip()) and time.monotonic() < limit:
         time.sleep(0.2)
     qmaster, execd = (int(pid) for pid in (folder / "pids").read_text().split())

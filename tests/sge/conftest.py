@@ -17,7 +17,7 @@ sys.path[:0] = map(str, SHARED)
 import running  # noqa: E402
 
 #: Tiles of which `expected` knows the bytes: more than any test here has.
-MOST_TILES = 40
+MOST_TILES = 80
 
 
 def _load_cluster():
@@ -53,7 +53,7 @@ def cell(tmp_path_factory):
             cluster.stop(folder)
         finally:
             for daemon in daemons:
-                daemon.wait(5)
+                daemon.wait(120)
 
 
 @pytest.fixture(scope="session")
@@ -76,13 +76,9 @@ def sge(cell, jobs):
 
 
 @pytest.fixture(scope="session")
-def expected(cell, tmp_path_factory):
+def expected(tmp_path_factory):
     """What the fake verb's tiles write on this machine, by the name of the file."""
-    folder = tmp_path_factory.mktemp("here")
-    study = running.write_study(folder, "here", n=MOST_TILES)
-    code, printed = running.finish(running.start(cell, study, cluster="local"))
-    assert code == 0, printed
-    return running.outputs(folder / "here")
+    return running.run_here(tmp_path_factory.mktemp("here"), MOST_TILES)
 
 
 @pytest.fixture
@@ -94,7 +90,8 @@ def cluster_file(tmp_path):
         "walltime": "00:10:00",
         "interface": "lo",
         "job-extra-directives": ["-v PYTHONPATH"],
+        "worker-extra-args": ["--no-dashboard"],
     }
     path = tmp_path / "cluster.yaml"
-    path.write_text(yaml.safe_dump({"cluster": {"poll_seconds": 1}, "jobqueue": {"sge": job}}))
+    path.write_text(yaml.safe_dump({"cluster": {"poll_seconds": 1, "dashboard": False}, "jobqueue": {"sge": job}}))
     return path

@@ -117,7 +117,7 @@ def _start_munged(folder: Path) -> Process:
         *(f"--pid-file={home}/munged.pid", f"--seed-file={home}/munged.seed", f"--log-file={home}/munged.log"),
     ]
     process = daemons.start(command, folder / "munged.out", **identity)
-    daemons.wait(lambda: (home / "munge.socket").exists(), 10, "munged does not listen", folder / "munged.out")
+    daemons.wait(lambda: (home / "munge.socket").exists(), 120, "munged does not listen", folder / "munged.out")
     return process
 
 
@@ -152,7 +152,7 @@ def start(folder: Path) -> tuple[Path, list[Process]]:
         started.append(daemons.start([shutil.which("slurmctld"), "-D"], folder / "slurmctld.out", env=environment))
         started += [start_node(folder, node) for node in NODES]
         (folder / "pids").write_text("\n".join(str(process.pid) for process in started))
-        daemons.wait(lambda: _idle(environment), 60, "the nodes are not idle", folder / "slurmctld.log")
+        daemons.wait(lambda: _idle(environment), 300, "the nodes are not idle", folder / "slurmctld.log")
     except BaseException:
         daemons.end([process.pid for process in started])
         raise
@@ -167,7 +167,7 @@ def stop(folder: Path) -> None:
         return subprocess.run(["squeue", "--noheader"], env=environment, capture_output=True, text=True).stdout
 
     subprocess.run(["scancel", "--user=root"], env=environment, check=False)
-    limit = time.monotonic() + 20
+    limit = time.monotonic() + 120
     while jobs().strip() and time.monotonic() < limit:
         time.sleep(0.2)
     daemons.end([int(pid) for pid in (folder / "pids").read_text().split()])

@@ -1,10 +1,14 @@
 """What the tests on real schedulers share: studies, controllers as processes, jobs, and what must be left at last."""
 
+import contextlib
 import glob
+import io
 import json
+import os
 import subprocess
 import sys
 import time
+import unittest.mock
 from pathlib import Path
 
 import yaml
@@ -13,6 +17,10 @@ from hpc_recon.core import receipts
 
 HERE = Path(__file__).parent
 FAKES = HERE.parent / "run"
+sys.path[:0] = [str(HERE), str(FAKES)]
+
+import in_threads  # noqa: E402
+import run_watched  # noqa: E402
 
 #: What `spawn` began.
 started = []
@@ -80,6 +88,33 @@ def start(environment, study, **options):
     return spawn(environment, command)
 
 
+def run(environment, study, **options):
+    """Run a controller in this process, to its end; return the exit code and what was printed."""
+    options = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
+    with unittest.mock.patch.dict(os.environ, environment), contextlib.redirect_stderr(io.StringIO()) as printed:
+        code = run_watched.main(str(study), json.dumps(options))
+    in_threads.forget()
+    return code, printed.getvalue()
+
+
+def go(workspace):
+    """Let tiles go on that hold; those that start after that take no time."""
+    (workspace / "go").touch()
+
+
+def excluding(workspace):
+    """Return the scripts of jobs that keep off a node."""
+    return [path for path in (workspace / "jobs").glob("worker-*.sh") if "--exclude=" in path.read_text()]
+
+
+def run_here(folder, n):
+    """Return what the watched verb's `n` tiles write in this process, by name."""
+    with in_threads.used():
+        code = run_watched.main(str(write_study(folder, "here", n=n)))
+    assert code == 0
+    return outputs(folder / "here")
+
+
 def spawn(environment, command):
     """Start a command of which the test's end sees the end."""
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
@@ -97,7 +132,7 @@ def end_started():
         process.stderr.close()
 
 
-def finish(process, seconds=240):
+def finish(process, seconds=400):
     """Return the exit code and what was printed."""
     try:
         _, printed = process.communicate(timeout=seconds)
@@ -120,7 +155,7 @@ def jobs(environment, *states):
     return ask(environment, "squeue", "--noheader", "--format=%i", *chosen).split()
 
 
-def wait_until(ready, seconds=120, process=None):
+def wait_until(ready, seconds=300, process=None):
     """Wait for something; a controller that ends meanwhile has failed."""
     end = time.monotonic() + seconds
     while not ready():

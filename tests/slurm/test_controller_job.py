@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import HERE, ask, finished, jobs, outputs, require_clean, require_same, wait_until, write_study
+from running import HERE, ask, finished, go, jobs, outputs, require_clean, require_same, wait_until, write_study
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(500)]
 SCRIPT = Path(__file__).parents[2] / "jobs" / "controller.slurm.sh"
 
 #: Stands in for Python: the pipeline of the script is the watched verb here.
@@ -44,7 +44,7 @@ def submit(slurm, cluster_file, tmp_path):
 
 
 def test_drained_before_its_end_and_submitted_again(slurm, submit, tmp_path, expected):
-    study = write_study(tmp_path, "ws", n=16, seconds=0.5)
+    study = write_study(tmp_path, "ws", n=40, seconds=1.0)
     workspace = tmp_path / "ws"
     first, log = submit(study)
     wait_until(lambda: len(finished(workspace)) >= 3)
@@ -55,11 +55,12 @@ def test_drained_before_its_end_and_submitted_again(slurm, submit, tmp_path, exp
     assert "run the same command again to go on" in log.read_text()
     assert "ExitCode=1:0" in ask(slurm, "scontrol", "show", "job", first)
     count = len(finished(workspace))
-    assert 3 <= count < 16
+    assert 3 <= count < 40
     assert len(outputs(workspace)) == count
     require_clean(slurm, workspace)
+    go(workspace)
     second, log = submit(study)
-    wait_until(lambda: len(finished(workspace)) == 16 and not jobs(slurm), 240)
+    wait_until(lambda: len(finished(workspace)) == 40 and not jobs(slurm), 300)
     assert "ExitCode=0:0" in ask(slurm, "scontrol", "show", "job", second), log.read_text()
-    require_same(workspace, expected, 16)
+    require_same(workspace, expected, 40)
     require_clean(slurm, workspace)

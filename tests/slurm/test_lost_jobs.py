@@ -13,6 +13,7 @@ from running import (
     change,
     finish,
     finished,
+    go,
     jobs,
     jobs_of,
     require_clean,
@@ -24,7 +25,7 @@ from running import (
     write_study,
 )
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 
 
 def scripts_of(workspace):
@@ -32,7 +33,7 @@ def scripts_of(workspace):
 
 
 def test_one_job_and_then_all_are_cancelled_and_replaced(slurm, cluster_file, tmp_path, expected):
-    study = write_study(tmp_path, "ws", n=24, seconds=0.5)
+    study = write_study(tmp_path, "ws", n=80, seconds=1.0)
     workspace = tmp_path / "ws"
     process = start(slurm, study, cluster="slurm", cluster_file=cluster_file, jobs="2")
     wait_until(lambda: len(jobs_of(workspace)) == 2, process=process)
@@ -41,9 +42,10 @@ def test_one_job_and_then_all_are_cancelled_and_replaced(slurm, cluster_file, tm
     wait_until(lambda: len(jobs_of(workspace)) == 3, process=process)
     ask(slurm, "scancel", "--signal=KILL", second)
     ask(slurm, "scancel", *jobs(slurm))
+    go(workspace)
     code, printed = finish(process)
     assert code == 0, printed
-    require_same(workspace, expected, 24)
+    require_same(workspace, expected, 80)
     assert len(jobs_of(workspace)) >= 4
     assert {first, second} < jobs_of(workspace)
     require_clean(slurm, workspace)
@@ -53,7 +55,7 @@ def test_a_pre_empted_job_comes_back_and_one_that_slurm_ends_at_its_walltime_is_
     slurm, cluster_file, tmp_path, expected
 ):
     # Slurm looks at walltimes every 30 s: there must be tiles for so long.
-    study = write_study(tmp_path, "ws", n=40, seconds=1.5)
+    study = write_study(tmp_path, "ws", n=80, seconds=2.0)
     workspace = tmp_path / "ws"
     process = start(slurm, study, cluster="slurm", cluster_file=cluster_file, jobs="2")
     wait_until(lambda: len(jobs_of(workspace)) == 2, process=process)
@@ -62,17 +64,23 @@ def test_a_pre_empted_job_comes_back_and_one_that_slurm_ends_at_its_walltime_is_
     end = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 10))
     ask(slurm, "scontrol", "update", f"JobId={late}", f"EndTime={end}")
     ask(slurm, "scontrol", "requeue", taken)
-    wait_until(lambda: jobs(slurm, "PENDING") == [taken], process=process)
+    wait_until(lambda: "Restarts=1" in ask(slurm, "scontrol", "show", "job", taken), process=process)
+    wait_until(lambda: len(processes_of(workspace, taken)) == 2 and len(jobs_of(workspace)) == 3, process=process)
+    go(workspace)
     code, printed = finish(process)
     assert code == 0, printed
     assert "JobState=TIMEOUT" in ask(slurm, "scontrol", "show", "job", late)
     assert "Restarts=1" in ask(slurm, "scontrol", "show", "job", taken)
-    require_same(workspace, expected, 40)
-    returned = [record for record in trace(workspace) if record["job"] == taken]
-    assert len({record["pid"] for record in returned}) == 2, "the job that came back computed nothing"
+    require_same(workspace, expected, 80)
+    assert len(processes_of(workspace, taken)) == 2, "the job that came back computed nothing"
     assert len(jobs_of(workspace)) == 3
     assert len(scripts_of(workspace)) == 3, "the job that came back was replaced"
     require_clean(slurm, workspace)
+
+
+def processes_of(workspace, job):
+    """Return the ids of the workers of a job that computed tiles."""
+    return {record["pid"] for record in trace(workspace) if record["job"] == job}
 
 
 def processes_on(node, job):
@@ -90,7 +98,7 @@ def processes_on(node, job):
 
 
 def test_a_node_crashes_and_its_tiles_are_computed_on_another(slurm, daemons, cluster_file, tmp_path, expected):
-    study = write_study(tmp_path, "ws", n=14, seconds=0.5)
+    study = write_study(tmp_path, "ws", n=40, seconds=1.0)
     workspace = tmp_path / "ws"
     process = start(slurm, study, cluster="slurm", cluster_file=cluster_file)
     wait_until(lambda: len(finished(workspace)) >= 2, process=process)
@@ -103,6 +111,7 @@ def test_a_node_crashes_and_its_tiles_are_computed_on_another(slurm, daemons, cl
             os.kill(pid, signal.SIGKILL)
         # Slurm would notice by itself after its SlurmdTimeout, five minutes.
         ask(slurm, "scontrol", "update", f"nodename={node}", "state=down", "reason=crashed")
+        go(workspace)
         code, printed = finish(process)
         assert code == 0, printed
     finally:
@@ -110,7 +119,7 @@ def test_a_node_crashes_and_its_tiles_are_computed_on_another(slurm, daemons, cl
         with open(folder / "pids", "a") as stream:
             stream.write(f"\n{daemons[-1].pid}")
         wait_until(lambda: ask(slurm, "sinfo", "--noheader", "--Node", "--format=%N %T").count("idle") == 2)
-    require_same(workspace, expected, 14)
+    require_same(workspace, expected, 40)
     assert len({record["node"] for record in trace(workspace)}) == 2
     require_clean(slurm, workspace)
 
@@ -118,24 +127,26 @@ def test_a_node_crashes_and_its_tiles_are_computed_on_another(slurm, daemons, cl
 def test_a_worker_leaves_before_its_walltime_and_no_tile_is_lost(slurm, cluster_file, tmp_path, expected):
     """The job exports its deadline; here the first one has one that comes soon, as Slurm counts in minutes."""
     # A busy machine may take the whole of a short time to start a worker: then the next one is longer.
-    for seconds in (8, 16, 30):
+    for seconds in (8, 24, 72):
         workspace = tmp_path / f"ws{seconds}"
         soon = f"mkdir {workspace}-first 2>/dev/null && export HPC_RECON_DEADLINE=$(( $(date +%s) + {seconds} ))"
         change(cluster_file, python=str(wrapper(tmp_path, soon)))
         before = set(jobs(slurm))
         process = start(
             slurm,
-            write_study(tmp_path, workspace.name, n=24, seconds=0.5, need=1.0),
+            write_study(tmp_path, workspace.name, n=40, seconds=seconds / 16, need=seconds / 8),
             cluster="slurm",
             cluster_file=cluster_file,
         )
         wait_until(lambda known=before: set(jobs(slurm)) - known, process=process)
         first = min(set(jobs(slurm)) - before, key=int)
+        done = f"scontrol show job {first}".split()
+        wait_until(lambda done=done: "JobState=COMPLETED" in ask(slurm, *done), process=process)
+        go(workspace)
         code, printed = finish(process)
         assert code == 0, printed
-        require_same(workspace, expected, 24)
-        assert len(trace(workspace)) == 24, "a tile was computed twice"
-        assert "JobState=COMPLETED" in ask(slurm, "scontrol", "show", "job", first)
+        require_same(workspace, expected, 40)
+        assert len(trace(workspace)) == 40, "a tile was computed twice"
         require_clean(slurm, workspace)
         if first in jobs_of(workspace):
             break

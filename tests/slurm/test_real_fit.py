@@ -1,6 +1,7 @@
 """The main job on a real Slurm: decoders fitted by two jobs on two nodes equal those of this machine, byte for byte."""
 
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -9,9 +10,10 @@ import subprocess
 import sys
 import time
 
+import in_threads
 import pytest
 import yaml
-from running import require_clean, spawn
+from running import change, require_clean, spawn, wrapper
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(500)]
 STUDY = {
@@ -50,10 +52,16 @@ def command(verb, study, *options):
 
 def run(environment, verb, study, *options):
     result = subprocess.run(
-        command(verb, study, *options), env=environment, capture_output=True, text=True, timeout=180
+        command(verb, study, *options), env=environment, capture_output=True, text=True, timeout=400
     )
     assert result.returncode == 0, result.stderr
     return result.stderr
+
+
+def run_here(verb, study, *options):
+    """Run a command in this process, its tiles in a thread."""
+    with in_threads.used():
+        assert importlib.import_module(f"hpc_recon.{verb}").main(["--study", str(study), *options]) == 0
 
 
 def contents(workspace, store):
@@ -68,20 +76,20 @@ def receipts_of(workspace):
 
 
 @pytest.fixture(scope="module")
-def extracted(slurm, tmp_path_factory):
-    """A workspace with features, made on this machine; OpenBLAS with one thread as on the nodes."""
+def extracted(tmp_path_factory):
+    """A workspace with features, made in this process; OpenBLAS with one thread as on the nodes."""
     folder = tmp_path_factory.mktemp("real")
     workspace = folder / "local"
-    run(slurm, "pipeline", write_study(folder, workspace), "--through", "extract")
+    run_here("pipeline", write_study(folder, workspace), "--through", "extract")
     return workspace
 
 
 @pytest.fixture(scope="module")
-def expected(slurm, extracted, tmp_path_factory):
-    """The decoders that this machine fits, by file."""
+def expected(extracted, tmp_path_factory):
+    """The decoders that this process fits, by file."""
     workspace = tmp_path_factory.mktemp("reference") / "here"
     shutil.copytree(extracted, workspace)
-    run(slurm, "fit", write_study(workspace.parent, workspace))
+    run_here("fit", write_study(workspace.parent, workspace))
     return contents(workspace, "decoders.zarr")
 
 
@@ -95,8 +103,11 @@ def copy(extracted, tmp_path):
     return copy
 
 
-def test_two_nodes_write_the_decoders_of_this_machine(slurm, cluster_file, copy, expected):
+def test_two_nodes_write_the_decoders_of_this_machine(slurm, cluster_file, copy, expected, tmp_path):
     there = copy("there")
+    # The workers start together, so that neither does everything before the other is there.
+    both = f"until [ -e {tmp_path}/up-n1 ] && [ -e {tmp_path}/up-n2 ]; do sleep 0.1; done"
+    change(cluster_file, python=str(wrapper(tmp_path, f"touch {tmp_path}/up-$SLURMD_NODENAME", both)))
     run(slurm, "fit", there[0], "--cluster", "slurm", "--cluster-file", cluster_file, "--jobs", 2)
     assert len(expected) > 20
     assert contents(there[1], "decoders.zarr") == expected
@@ -111,7 +122,7 @@ def test_killed_half_way_the_fit_is_completed(slurm, cluster_file, copy, expecte
     study, workspace = copy("killed")
     options = ["--cluster", "slurm", "--cluster-file", cluster_file, "--jobs", 1]
     first = spawn(slurm, command("fit", study, *options))
-    end = time.monotonic() + 90
+    end = time.monotonic() + 300
     while len(receipts_of(workspace)) < 3:
         assert time.monotonic() < end, "no tile was done"
         assert first.poll() is None, first.stderr.read()

@@ -85,14 +85,15 @@ def test_a_training_that_is_killed_goes_on_to_the_very_bits(trainable, run_verb,
         "from hpc_recon.core.loading import load_study\nfrom hpc_recon.stores import shapes\n"
         "from hpc_recon.methods.end_to_end import EndToEndTrainer\nfrom hpc_recon.training.models import Model\n"
         "plain = EndToEndTrainer.step\n"
-        "def slow(self, batch):\n    time.sleep(0.1)\n    return plain(self, batch)\n"
+        "steps = iter([0.0] * 6)\n"
+        "def slow(self, batch):\n    time.sleep(next(steps, 600.0))\n    return plain(self, batch)\n"
         "EndToEndTrainer.step = slow\nModel.made_by = property(lambda self: 'x')\n"
         f"study = load_study(Path({str(text)!r}))\n"
         "train.work(study, train.plan(study, shapes.read(study))[-1])\n"
     )
     running = Model(study, "e2e", "S1", "VC").running(0)
     process = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "HPC_RECON_THREADS": "1"})
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + 400
     reached = 0
     while reached < 3:
         assert process.poll() is None
