@@ -18,7 +18,7 @@ def open_cluster(environments: Sequence[Mapping[str, str]], *, security: Securit
     environments
         Variables of each worker.
     dashboard
-        Whether the scheduler and the workers have web pages: they take a second of CPU to start, and 20 MB of each process.
+        Whether the scheduler and the workers have web pages: a second of CPU at the start, and 20 MB a process.
     """
     # Without pages both listen for HTTP all the same: where, is said, else it would be one and the same port for all.
     web = {"dashboard": dashboard, "dashboard_address": "127.0.0.1:0"}
