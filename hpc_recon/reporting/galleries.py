@@ -39,6 +39,10 @@ class Galleries:
         return sum(one.n_bytes for one in self.galleries)
 
 
+#: So many converted pairs are shown unfolded; more would hide what follows.
+OPEN_PAIRS = 2
+
+
 @dataclass(frozen=True)
 class _Show:
     """How pictures are embedded."""
@@ -139,8 +143,9 @@ def _all(study: Study, show: _Show) -> list[Gallery]:
         made.append(_gallery(study, title, walls))
         made.append(_gallery(study, f"{title}: no stimulus", walls, is_open=False, with_stimuli=False))
         pairs = [s for s in study.decoded_splits() if is_converted(s) and dataset in study.test_datasets(s)]
-        converted = [_Wall(study, [split], roi, dataset, show) for split in pairs for roi in rois]
-        made.append(_gallery(study, f"{title}: converted", [w for w in converted if w.variants], is_open=False))
+        found = [_Wall(study, [split], roi, dataset, show) for split in pairs for roi in rois]
+        converted = [wall for wall in found if wall.variants]
+        made.append(_gallery(study, f"{title}: converted", converted, is_open=len(converted) <= OPEN_PAIRS))
     folds = [s for s in study.splits() if s != base_subject(s) and s.partition(".")[2].startswith("r1f")]
     if folds:
         dataset = study.test_datasets(folds[0])[0]

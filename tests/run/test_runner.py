@@ -10,7 +10,7 @@ from distributed import KilledWorker
 from hpc_recon.core import receipts
 from hpc_recon.core.errors import DataError, Unfinished
 from hpc_recon.core.loading import load_study
-from hpc_recon.run import runner
+from hpc_recon.run import environment, runner
 from hpc_recon.run.failures import Epitaph
 from hpc_recon.run.runner import ATTEMPTS_BLAMED, ATTEMPTS_LOST_WORKER, Outcome, StageRun
 
@@ -50,14 +50,15 @@ def test_a_tile_that_fails_has_no_receipt_even_if_it_had_one(tile_of, write_stud
 @pytest.fixture
 def worker(monkeypatch):
     """A pretended worker that notes what is said and asked of it."""
-    said, asked = [], []
+    said, asked, introduced = [], [], []
     loop = SimpleNamespace(add_callback=asked.append)
     found = SimpleNamespace(
         address="tls://a:1", loop=loop, close_gracefully=print, log_event=lambda *event: said.append(event)
     )
     monkeypatch.setattr(runner, "get_worker", lambda: found)
     monkeypatch.setattr(runner.time, "sleep", lambda seconds: None)
-    return SimpleNamespace(said=said, asked=asked)
+    monkeypatch.setattr(environment, "introduce", introduced.append)
+    return SimpleNamespace(said=said, asked=asked, introduced=introduced)
 
 
 def test_a_worker_says_what_it_starts_and_what_it_took(tile_of, write_study, worker):
@@ -68,6 +69,7 @@ def test_a_worker_says_what_it_starts_and_what_it_took(tile_of, write_study, wor
     assert (started, first) == (runner.STARTED_TOPIC, [tile.id, "tls://a:1"])
     assert (ended, name) == (runner.ENDED_TOPIC, tile.id)
     assert peak > 10**6
+    assert [one.address for one in worker.introduced] == ["tls://a:1"]
     assert warnings == ["RuntimeWarning: a warning from the tile"]
 
 
