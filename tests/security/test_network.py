@@ -24,9 +24,11 @@ def listening(run):
     """Return every address on which a process of a run listens."""
     found = set()
     for process in run.tree():
-        for connection in process.net_connections(kind="inet"):
-            if connection.status == psutil.CONN_LISTEN:
-                found.add((connection.laddr.ip, connection.laddr.port))
+        try:
+            connections = process.net_connections(kind="inet")
+        except psutil.NoSuchProcess:
+            continue  # a command that asks the scheduler has ended since
+        found |= {(one.laddr.ip, one.laddr.port) for one in connections if one.status == psutil.CONN_LISTEN}
     return sorted(found)
 
 
