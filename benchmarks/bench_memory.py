@@ -178,10 +178,10 @@ def one_stage(study_file, verb, stage):
     return found
 
 
-def in_a_process(*arguments, n_threads):
-    """Return `one_stage(*arguments)`, computed in a fresh process."""
+def in_a_process(*arguments, n_threads, script=__file__):
+    """Return what a script prints for `--part`, computed in a fresh process; here: `one_stage(*arguments)`."""
     environment = {**os.environ, "HPC_RECON_THREADS": str(n_threads), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, "--part", json.dumps([str(a) for a in arguments])]
+    command = [sys.executable, script, "--part", json.dumps([str(a) for a in arguments])]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise RuntimeError(f"{arguments} ended with {done.returncode}:\n{done.stderr[-3000:]}")

@@ -17,14 +17,13 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-from bench_memory import MIB, finished, make_stores, write_study
+from bench_memory import MIB, finished, in_a_process, make_stores, write_study
 from give import give
 from machine import machine
 
@@ -93,16 +92,6 @@ def all_tiles(study_file, limit):
     }
 
 
-def in_a_process(*arguments, n_threads):
-    """Return `all_tiles(*arguments)`, computed in a fresh process."""
-    environment = {**os.environ, "HPC_RECON_THREADS": str(n_threads), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, "--part", json.dumps([str(a) for a in arguments])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode:
-        raise RuntimeError(f"{arguments} ended with {done.returncode}:\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout)
-
-
 def compare(folder, size, limits, *, n_threads):
     """Return what both ways of cutting take, and whether they give the same weights."""
     from hpc_recon.stores import arrays, layout
@@ -115,7 +104,7 @@ def compare(folder, size, limits, *, n_threads):
     for name, limit in limits.items():
         shutil.copytree(folder / "made", folder / name, copy_function=os.link)
         own = write_study(folder / f"{name}.yaml", folder / name, k="all")
-        found[name] = in_a_process(folder / f"{name}.yaml", limit, n_threads=n_threads)
+        found[name] = in_a_process(folder / f"{name}.yaml", limit, n_threads=n_threads, script=__file__)
         row = found[name]
         print(
             f"{name:7} {row['tiles']:3} tiles of {row['units']:6} units: peak {row['peak'] / MIB:7.0f} MiB, "

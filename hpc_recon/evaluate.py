@@ -245,7 +245,7 @@ def _join_tables(study: Study, tile: Tile) -> list[Path]:
         *(
             tables.write_scores(folder / f"{name}{suffix}", frame)
             for name, frame in (("features", features), ("images", images))
-            for suffix in (".csv", ".parquet")[: 1 + study.evaluate.parquet]
+            for suffix in ((".csv", ".parquet") if study.evaluate.parquet else (".csv",))
         ),
         tables.write_frame(folder / winning.NAME, winning.table(pooled[1], baselines=BASELINES)),
         tables.write_frame(folder / voxels.NAME, reliable),

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from hpc_recon.reporting.score_tables import Table
     from hpc_recon.run.options import Options
 
+    #: What people chose, and methods against each other; None without such scores.
+    _Compared = tuple[dict[str, Any] | None, pd.DataFrame | None]
+
 #: The group that reads finished controls; there is none where no control was run.
 _CONTROLS = "evaluate/controls"
 #: The group that joins the curves of `power`; there is none where it was not run.
@@ -120,7 +123,8 @@ def work(study: Study, tile: Tile) -> list[Path]:
     scores = workspace / "scores"
     images = tables.read_scores(scores / "images.csv", columns=tables.IMAGE_COLUMNS)
     shown = galleries.collect(study, images)
-    figures = _figures(study, summary, images, roi=roi)
+    compared = _compared(study)
+    figures = _figures(study, summary, images, compared, roi=roi)
     curves = conversion_plots.panels(summary, study, roi=roi)
     content = page.Page(
         title=study.report.title or study.name,
@@ -154,7 +158,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         ),
         conversion_tables=conversion.tables(summary, study, roi=roi),
         conversion_panels=curves,
-        more_tables=_more_tables(study, summary, roi),
+        more_tables=_more_tables(study, summary, compared, roi=roi),
         figures=figures,
         power=[part for part in (_power(study, tile, roi=roi), _power_images(study, tile, roi=roi)) if part],
         trained=training.collect(workspace, with_pictures=not study.withholds),
@@ -168,7 +172,9 @@ def work(study: Study, tile: Tile) -> list[Path]:
     ]
 
 
-def _figures(study: Study, summary: dict[str, Any], images: pd.DataFrame, *, roi: str) -> list[Panel]:
+def _figures(
+    study: Study, summary: dict[str, Any], images: pd.DataFrame, compared: _Compared, *, roi: str
+) -> list[Panel]:
     """Return the figures over methods, regions, layers, items and filters."""
     from hpc_recon.evaluation import anova
     from hpc_recon.reporting import filter_plots, study_figures, tables
@@ -176,13 +182,13 @@ def _figures(study: Study, summary: dict[str, Any], images: pd.DataFrame, *, roi
 
     scores = layout.workspace_of(study) / "scores"
     items = tables.read_items(scores / "items.csv")
-    judged, won = _compared(study)
+    judged, won = compared
     pairs = anova.pairs(items, study.test_datasets())
     figures = study_figures.collect(summary, study, items, images, roi=roi, pairs=pairs, judged=judged, won=won)
     return [*figures, *filter_plots.collect(filter_plots.read(scores), study, roi=roi)]
 
 
-def _compared(study: Study) -> tuple[dict[str, Any] | None, pd.DataFrame | None]:
+def _compared(study: Study) -> _Compared:
     """Return what people chose, and methods against each other, where there are such scores."""
     import pandas as pd
 
@@ -195,11 +201,11 @@ def _compared(study: Study) -> tuple[dict[str, Any] | None, pd.DataFrame | None]
     return human, pd.read_csv(won, keep_default_na=False) if won.exists() else None
 
 
-def _more_tables(study: Study, summary: dict[str, Any], roi: str) -> list[Table]:
+def _more_tables(study: Study, summary: dict[str, Any], compared: _Compared, *, roi: str) -> list[Table]:
     """Return the longer tables; those of people and of methods against each other where there are such scores."""
     from hpc_recon.reporting import more_scores
 
-    human, won = _compared(study)
+    human, won = compared
     found = (
         more_scores.human(human, study),
         more_scores.tested(summary, study, roi=roi),

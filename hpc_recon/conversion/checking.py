@@ -23,7 +23,7 @@ def require(study: Study) -> None:
         transport.require()
     if spaces.has_space(study):
         spaces.together(study)
-    for split in (*options.converted(study.subjects), *options.grown(study.subjects)):
+    for split in options.fitted(study.subjects):
         # Of a pair whose converter is read or learns from stimuli alone no samples are paired.
         if not options.files and not options.after_fit:
             paired = fitting.pairs(study, split)

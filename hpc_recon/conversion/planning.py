@@ -42,7 +42,7 @@ def tiles(study: Study, shapes: Shapes, given: Mapping[str, str] | None = None) 
     """
     if study.convert is None:
         raise StudyError(study.name, ["has no section `convert:`, so there is nothing to convert; add one"])
-    pairs = [*study.convert.converted(study.subjects), *study.convert.grown(study.subjects)]
+    pairs = study.convert.fitted(study.subjects)
     found = _spaces(study, shapes) if spaces.has_space(study) else []
     for split in pairs:
         if given:

@@ -245,8 +245,7 @@ class Study(Section):
 
     def decoded_splits(self) -> list[str]:
         """Return the splits that are decoded: those of `fitted_splits`, and those of converted test samples."""
-        converted = [*self.convert.converted(self.subjects), *self.convert.grown(self.subjects)] if self.convert else []
-        return [*self.fitted_splits(), *converted]
+        return [*self.fitted_splits(), *(self.convert.fitted(self.subjects) if self.convert else ())]
 
     def brain_key(self, split: str) -> str:
         """Return the key of the group that makes the brain samples of a split."""

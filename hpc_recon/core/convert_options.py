@@ -215,6 +215,10 @@ class Convert(BaseModel):
         """Return the splits of converters that are fitted to fewer samples: `S2.from-S1.n300`, ..."""
         return [f"{split}{_FEWER}{n}" for split in self.converted(subjects) for n in sorted(self.growth)]
 
+    def fitted(self, subjects: Sequence[str]) -> list[str]:
+        """Return the splits of all converters: those of `converted`, then those of `grown`."""
+        return [*self.converted(subjects), *self.grown(subjects)]
+
     def samples_of(self, split: str) -> int | None:
         """Return how many paired samples the converter of a split is fitted to; None: all.
 

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from hpc_recon.core import threads
+from hpc_recon.core.tiles import Need, store_seconds
 from hpc_recon.core.train_options import EndToEndTraining
+from hpc_recon.core.training_options import TrainingOptions
 from hpc_recon.nets import costs, zoo
 from hpc_recon.nets.end_to_end import Discriminator, Generator, Sizes, comparator_network
 
@@ -69,6 +71,27 @@ class StepCost:
     weights_bytes: int
     activations_bytes: int
     checkpoint_bytes: int
+
+    def need(self, options: TrainingOptions, *, n_steps: int, data_bytes: int, held_bytes: int) -> Need:
+        """Project a part of a network's training, which begins and ends with a checkpoint.
+
+        Parameters
+        ----------
+        data_bytes
+            Of the data that it reads.
+        held_bytes
+            In memory beside the networks: data and batches.
+        """
+        networks = self.weights_bytes + self.activations_bytes
+        read = data_bytes + self.checkpoint_bytes
+        return Need(
+            host_bytes=costs.TORCH_BYTES + networks + self.checkpoint_bytes + held_bytes,
+            device_bytes=networks,
+            bytes_in=read,
+            bytes_out=self.checkpoint_bytes,
+            files_out=3 + (n_steps - 1) // (options.pictures_every or n_steps),
+            seconds=store_seconds(read + self.checkpoint_bytes) + n_steps * self.seconds,
+        )
 
 
 def project(options: EndToEndTraining, n_voxels: int) -> StepCost:

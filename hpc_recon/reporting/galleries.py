@@ -67,7 +67,7 @@ def rois_of(study: Study) -> list[str]:
             "report.rois", [f"{unknown[0]!r} is no region of the study, which has {', '.join(study.rois)}"]
         )
     first = words.primary_roi(study)
-    others = [rois[0] for rois in words.image_rois(study).values() if first not in rois]
+    others = [rois[0] for rois in words.image_rois(study).values() if rois and first not in rois]
     return list(dict.fromkeys([first, *others, *study.report.rois]))
 
 

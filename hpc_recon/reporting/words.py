@@ -110,10 +110,7 @@ def join_words(parts: Sequence[str]) -> str:
 
 def image_rois(study: Study) -> dict[str, list[str]]:
     """Return the ROIs from which each entry of `reconstruct` makes images, in the study's order."""
-    return {
-        name: [roi for roi in study.rois if options.rois is None or roi in options.rois]
-        for name, options in study.reconstruct.items()
-    }
+    return {name: list(dict.fromkeys(roi for _, roi, _ in study.image_sets(name))) for name in study.reconstruct}
 
 
 def primary_roi(study: Study) -> str:

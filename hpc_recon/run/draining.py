@@ -7,6 +7,8 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Stop(KeyboardInterrupt):
     """A second Ctrl-C: leave at once."""
@@ -34,7 +36,7 @@ class Drain:
 @contextlib.contextmanager
 def handlers_kept() -> Iterator[None]:
     """Put the handlers of Ctrl-C and SIGTERM back that were there before the block; for imports that set their own."""
-    old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    old = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
         yield
     finally:
@@ -53,9 +55,7 @@ def draining(say: Callable[[str], None]) -> Iterator[Drain]:
             say("stopping when the tiles that run now are done; press Ctrl-C again to stop at once")
         drain.ask()
 
-    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handlers_kept():
+        for number in _SIGNALS:
+            signal.signal(number, handle)
         yield drain
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

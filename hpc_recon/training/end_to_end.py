@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from hpc_recon.core.config import Study
 from hpc_recon.core.memory import array_bytes, shard_bytes
-from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, store_seconds
+from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical
 from hpc_recon.core.train_options import EndToEndTraining
-from hpc_recon.nets import costs, end_to_end, end_to_end_costs, zoo
+from hpc_recon.nets import end_to_end, end_to_end_costs, zoo
 from hpc_recon.nets.identity import identity
 from hpc_recon.training import Place, data, pictures
 
@@ -78,20 +78,11 @@ def need_of(study: Study, shapes: Shapes, place: Place, *, n_steps: int) -> Need
     image = array_bytes(3, options.image_size, options.image_size, itemsize=1)
     in_memory = buffers * (array_bytes(held, n_voxels) + min(held, n_images) * image)
     batches = 3 * options.loading_threads * options.batch * (array_bytes(n_voxels, itemsize=12) + 2 * image)
-    read = array_bytes(n_samples, n_voxels) + n_images * image + cost.checkpoint_bytes
-    return Need(
-        host_bytes=costs.TORCH_BYTES
-        + cost.weights_bytes
-        + cost.activations_bytes
-        + cost.checkpoint_bytes
-        + in_memory
-        + batches
-        + shard_bytes(min(n_samples, 1024), n_voxels, itemsize=8),
-        device_bytes=cost.weights_bytes + cost.activations_bytes,
-        bytes_in=read,
-        bytes_out=cost.checkpoint_bytes,
-        files_out=3 + (n_steps - 1) // (options.pictures_every or n_steps),
-        seconds=store_seconds(read + cost.checkpoint_bytes) + n_steps * cost.seconds,
+    return cost.need(
+        options,
+        n_steps=n_steps,
+        data_bytes=array_bytes(n_samples, n_voxels) + n_images * image,
+        held_bytes=in_memory + batches + shard_bytes(min(n_samples, 1024), n_voxels, itemsize=8),
     )
 
 

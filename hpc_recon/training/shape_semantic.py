@@ -111,20 +111,7 @@ def need_of(study: Study, shapes: Shapes, place: Place, *, n_steps: int) -> Need
     n_cells = shapes.n_units(options.shape.network, shape_sources.shape_layer(study, options))
     data = n * (2 * array_bytes(3, size, size, itemsize=1) + 2 * array_bytes(n_cells))
     batches = 6 * options.loading_threads * options.batch * array_bytes(6, size, size)
-    read = data + cost.checkpoint_bytes
-    return Need(
-        host_bytes=costs.TORCH_BYTES
-        + cost.weights_bytes
-        + cost.activations_bytes
-        + cost.checkpoint_bytes
-        + data
-        + batches,
-        device_bytes=cost.weights_bytes + cost.activations_bytes,
-        bytes_in=read,
-        bytes_out=cost.checkpoint_bytes,
-        files_out=3 + (n_steps - 1) // (options.pictures_every or n_steps),
-        seconds=store_seconds(read + cost.checkpoint_bytes) + n_steps * cost.seconds,
-    )
+    return cost.need(options, n_steps=n_steps, data_bytes=data, held_bytes=data + batches)
 
 
 def prepare(study: Study, place: Place) -> None:

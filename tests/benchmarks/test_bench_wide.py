@@ -19,7 +19,7 @@ def test_at_toy_size_in_one_process(monkeypatch, tmp_path, capsys) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     bench = importlib.import_module("bench_wide")
     monkeypatch.setattr(layout, "WEIGHT_BYTES_PER_SHARD", layout.WEIGHT_BYTES_PER_SHARD)  # what it sets is undone
-    monkeypatch.setattr(bench, "in_a_process", lambda *arguments, n_threads: bench.all_tiles(*arguments))
+    monkeypatch.setattr(bench, "in_a_process", lambda *arguments, n_threads, script: bench.all_tiles(*arguments))
     path = tmp_path / "a" / "wide.json"
     assert bench.main(["--toy", "--folder", str(tmp_path), "--output", str(path)]) == 0
     content = json.loads(path.read_text())

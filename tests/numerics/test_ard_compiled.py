@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 import mpmath
 import numpy as np
 import pytest
@@ -85,7 +82,7 @@ def test_other_layouts_are_refused(gram, right) -> None:
         ard_compiled.regress(gram, right, squares=1.0, total=0.0, n_samples=9, rules=ArdOptions().rules())
 
 
-def test_other_threads_run_meanwhile() -> None:
+def test_other_threads_run_meanwhile(others_run) -> None:
     """No lock of Python's is held for the length of a unit."""
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(900, 300)), rng.normal(size=900)
@@ -95,25 +92,3 @@ def test_other_threads_run_meanwhile() -> None:
         ard_compiled.regress(gram.copy(), right, **{**own, "rules": ArdOptions(iterations=1).rules()})  # compiles
         # A busy machine pauses a thread too, but not each time; a lock would.
         assert any(others_run(lambda: ard_compiled.regress(gram.copy(), right, **own), times=5) for _ in range(5))
-
-
-def others_run(work, *, times):
-    """Tell whether another thread gets its turns while some work is done."""
-    stop, longest = threading.Event(), [0.0]
-
-    def watch():
-        last = time.perf_counter()
-        while not stop.is_set():
-            time.sleep(0.0005)
-            now = time.perf_counter()
-            longest[0], last = max(longest[0], now - last), now
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    begin = time.perf_counter()
-    for _ in range(times):
-        work()
-    seconds = time.perf_counter() - begin
-    stop.set()
-    watcher.join()
-    return longest[0] < max(0.7 * seconds, 0.05)

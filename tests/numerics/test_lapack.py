@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import ctypes
-import threading
-import time
 
 import numpy as np
 import pytest
@@ -42,33 +40,11 @@ def test_posv_refuses_other_layouts(A, b) -> None:
         lapack.posv(A, b)
 
 
-def test_other_threads_run_meanwhile() -> None:
+def test_other_threads_run_meanwhile(others_run) -> None:
     """scipy.linalg.lapack.sposv holds Python's lock, so threads would take turns; this is why ctypes is used."""
     A, b = np.eye(1500, dtype=np.float32)[None] * 2, np.ones((1, 1500), np.float32)
     # A busy machine pauses a thread too, but not each time; a lock would.
     assert any(others_run(lambda: lapack.posv(A.copy(), b.copy()), times=10) for _ in range(5))
-
-
-def others_run(work, *, times):
-    """Tell whether another thread gets its turns while some work is done."""
-    stop, longest = threading.Event(), [0.0]
-
-    def watch():
-        last = time.perf_counter()
-        while not stop.is_set():
-            time.sleep(0.0005)
-            now = time.perf_counter()
-            longest[0], last = max(longest[0], now - last), now
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    begin = time.perf_counter()
-    for _ in range(times):
-        work()
-    seconds = time.perf_counter() - begin
-    stop.set()
-    watcher.join()
-    return longest[0] < max(0.7 * seconds, 0.05)
 
 
 def test_nothing_to_solve() -> None:
