@@ -19,8 +19,9 @@ def test_without_web_pages_two_clusters_keep_out_of_each_others_way(tmp_path):
     """They would both want dask's own port, 8787."""
     with contextlib.ExitStack() as stack:
         credentials = stack.enter_context(security.certificates(tmp_path / "tls"))
-        open_one = lambda: stack.enter_context(here.open_cluster([], security=credentials, dashboard=False))  # noqa: E731
-        found = [pages(open_one()) for _ in range(2)]
+        found = [
+            pages(stack.enter_context(here.open_cluster([], security=credentials, dashboard=False))) for _ in range(2)
+        ]
         assert [address for address, _ in found] == ["127.0.0.1"] * 2
         ports = {port for _, port in found}
         assert len(ports) == 2
