@@ -167,10 +167,9 @@ def _areas(study: Study, split: str) -> list[tuple[object, ...]]:
     for where, block in blocks.read(study, split):
         for start in range(0, len(where.target), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
-            voxel = block.voxel if len(block.voxel) == 1 else block.voxel[part]
-            rest = [values[part] for values in (block.weight, block.bias, block.y_mean, block.y_scale)]
-            some = converter.Block(block.x_mean, block.x_scale, voxel, *rest)
-            mass += converter.mass_between(some.dense(), source[:, where.source], target[:, where.target[part]])
+            mass += converter.mass_between(
+                block.part(part).dense(), source[:, where.source], target[:, where.target[part]]
+            )
     total = mass.sum(axis=0)
     names = (*options.areas, ELSEWHERE)
     return [

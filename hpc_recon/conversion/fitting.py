@@ -117,6 +117,8 @@ def write_block(study: Study, tile: Tile) -> list[Path]:
                 )
         chosen["alpha"] = alpha
         block = converter.fit_block(X, Y, alpha=alpha, n_voxels=n_voxels, gain=gain)
+        if options.matches_variance:
+            block, chosen["variance_factor"] = converter.match_variance(block, X)
     path = layout.conversion_file(study, split, name=f"chosen-{where.name}.json")
     return [*blocks.write(study, split, where, block, made_by=tile.group.key), write_json(path, chosen)]
 

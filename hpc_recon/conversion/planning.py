@@ -63,6 +63,8 @@ def converter_group(study: Study, split: str) -> Group:
     content |= {"samples": blocks.options_of(study).samples_of(split)}
     if blocks.options_of(study).weighs:
         content["weighting"] = "reliability"
+    if blocks.options_of(study).matches_variance:
+        content["variance"] = "matched"
     upstream = list(dict.fromkeys((study.brain_key(seen_by(split)), study.brain_key(owner(split)))))
     upstream += ["convert/spaces"] if spaces.has_space(study) else []
     return Group("convert", ("converters", split), canonical(content), (*upstream, f"{study.source_verb}/stimuli"))
@@ -183,7 +185,8 @@ def _converters(study: Study, shapes: Shapes, split: str) -> Iterator[Tile]:
             all_voxels.fit_bytes(n_target, n_source, n_samples=n, **sizes) + 8 * min(n, n_source) ** 2,
         )
         seconds = all_voxels.spectrum_seconds(n, n_source, n_items=n, n_alphas=1, n_threads=n_threads)
-        seconds += 2 * n * k * n_target / needs.GEMM_PER_SECOND / n_threads
+        products = 2 if options.matches_variance else 1
+        seconds += products * 2 * n * k * n_target / needs.GEMM_PER_SECOND / n_threads
         if options.method != "ridge":
             z_scored, q = 16 * n * (n_source + n_target), min(n, n_source, n_target)
             own = 32 * n_source * n_target + z_scored

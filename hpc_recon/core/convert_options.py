@@ -101,6 +101,12 @@ class Convert(BaseModel):
         "repeats agree; equal penalises all alike, as the authors do; default: reliability with average: true, where "
         "stimuli have repeats, else equal",
     )
+    variance: Literal["matched", "as_fitted"] | None = Field(
+        None,
+        description="ridge, which shrinks what it predicts: matched multiplies the predictions of a block by one "
+        "factor, so that over its training pairs they vary as much as the target's voxels; as_fitted leaves them, as "
+        "the authors do; default: matched with average: true, else as_fitted",
+    )
     stimuli: Literal["same", "common"] = Field(
         "same",
         description="same: it is an error if training stimuli or their repeats differ between two subjects; common: "
@@ -133,6 +139,10 @@ class Convert(BaseModel):
             raise ValueError(
                 "weighting: reliability goes with method: ridge and n_voxels: all; leave it out, or set these"
             )
+        if self.variance == "matched" and self.method != "ridge":
+            raise ValueError(
+                f"variance: matched goes with method: ridge, which shrinks, not with {self.method}; leave it out"
+            )
         for name, method in _OF_METHOD.items():
             if name in given and self.method != method:
                 raise ValueError(f"{name} is read with method: {method} alone, not with {self.method}; leave it out")
@@ -150,6 +160,7 @@ class Convert(BaseModel):
             "growth",
             "average",
             "weighting",
+            "variance",
             "stimuli",
             "shuffle",
         )
@@ -188,6 +199,13 @@ class Convert(BaseModel):
         if self.method != "ridge" or self.n_voxels != "all":
             return False
         return self.average if self.weighting is None else self.weighting == "reliability"
+
+    @property
+    def matches_variance(self) -> bool:
+        """Whether converted samples are made to vary as much as the target's."""
+        if self.method != "ridge":
+            return False
+        return self.average if self.variance is None else self.variance == "matched"
 
     @property
     def after_fit(self) -> bool:

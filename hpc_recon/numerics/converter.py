@@ -12,7 +12,7 @@ of its own for the engine (`numerics.all_voxels`, `numerics.decoder`), whose tar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,6 +30,9 @@ PUBLISHED = {
     "whole": {300: 1.0, 600: 1.0, 900: 1.0, 1200: 2.0, 2400: 420.0, 3600: 620.0, 4800: 800.0, 6000: 1000.0},
     "subareas": {300: 20.0, 600: 220.0, 900: 320.0, 1200: 400.0, 2400: 280.0, 3600: 200.0, 4800: 160.0, 6000: 120.0},
 }
+
+#: Target voxels whose predictions are held at a time.
+_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,12 @@ class Block:
         voxel = np.broadcast_to(self.voxel, self.weight.shape)
         units = decoder.UnitDecoders(voxel, self.weight, self.bias, self.y_mean, self.y_scale, 0)
         return decoder.predict_units(Z, units)
+
+    def part(self, targets: slice) -> Block:
+        """Return the block of some of its target voxels."""
+        voxel = self.voxel if len(self.voxel) == 1 else self.voxel[targets]
+        rest = (values[targets] for values in (self.weight, self.bias, self.y_mean, self.y_scale))
+        return Block(self.x_mean, self.x_scale, voxel, *rest)
 
     def dense(self) -> Array:
         """Return the weights as (n_source, n_target), 0 where a target voxel does not read a source voxel."""
@@ -122,6 +131,40 @@ def fit_block(X: Array, Y: Array, *, alpha: float, n_voxels: int | None = None, 
     if gain is not None and n_voxels is None:
         weight, scale = (weight * gain[voxel[0]]).astype(weight.dtype), mean_and_scale(X)[1]
     return Block(brain.mean, scale, np.ascontiguousarray(voxel), weight, units.bias, units.y_mean, units.y_scale)
+
+
+def match_variance(block: Block, X: Array) -> tuple[Block, float]:
+    """Return a block whose predictions vary as much as its target does, and the factor that was needed.
+
+    A ridge regression shrinks: what it predicts of noisy voxels varies far less than they do. Decoders that were fitted
+    to the target's own samples then see hardly more than its mean. With v the variance of a z-scored target voxel as
+    predicted from the samples that the block was fitted to, all weights and biases are multiplied by the one factor
+    1 / sqrt(mean of v): correlations of predictions with anything, voxel by voxel, are as they were.
+
+    Parameters
+    ----------
+    X : (n_pairs, n_source), raw
+        The source samples that the block was fitted to.
+
+    Raises
+    ------
+    DataError
+        If nothing that is predicted varies.
+    """
+    varies = block.y_scale > 0
+    total = 0.0
+    for start in range(0, len(block.weight), _AT_ONCE):
+        part = block.part(slice(start, start + _AT_ONCE))
+        scale = np.where(part.y_scale > 0, part.y_scale, np.inf)
+        total += float((part.predict(X).var(axis=0, ddof=1, dtype=np.float64) / scale**2).sum())
+    if not total > 0:
+        raise DataError(
+            f"the converter predicts the same for all {len(X)} samples in each of {len(block.weight)} target voxels: "
+            "there is no variance to scale up; set convert.variance: as_fitted, or check the samples"
+        )
+    factor = float(np.sqrt(int(varies.sum()) / total))
+    weight, bias = ((values * factor).astype(values.dtype) for values in (block.weight, block.bias))
+    return replace(block, weight=weight, bias=bias), factor
 
 
 @dataclass(frozen=True)

@@ -173,6 +173,8 @@ def _conversion(study: Study) -> list[str]:
         found.append(f"Penalty: {penalty}; voxels read by each: {own.n_voxels}.")
         if own.weighs:
             found.append("Source voxels were weighted by their reliability over repeats, where stimuli had repeats.")
+        if own.matches_variance:
+            found.append("What a block predicts was multiplied by one factor, so that it varies as much as the target.")
     found.append(_others(own, "pairs", "method", "blocks", "alpha", "n_voxels", "files"))
     return [sentence for sentence in found if sentence]
 

@@ -12,7 +12,7 @@ from hpc_recon.core.errors import DataError
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.numerics import voxel_weights
 from hpc_recon.numerics.choice import deal_folds
-from hpc_recon.numerics.converter import choose_alpha, fit_block
+from hpc_recon.numerics.converter import choose_alpha, fit_block, match_variance
 from hpc_recon.stores import brain, layout
 
 
@@ -87,7 +87,18 @@ def test_means_of_repeats_are_weighed_by_their_reliability(fit):
     plain = choose_alpha(X, Y, np.arange(30), alphas=[5, 50], n_folds=3, seed=seed)
     assert plain.explained_variance != best.explained_variance
     ((_, block),) = blocks.read(study, "S2.from-S1")
-    np.testing.assert_array_equal(block.weight, fit_block(X, Y, alpha=best.alpha, gain=gain).weight)
+    fitted = fit_block(X, Y, alpha=best.alpha, gain=gain)
+    matched, factor = match_variance(fitted, X)
+    np.testing.assert_array_equal(block.weight, matched.weight)
+    assert chosen(study)["variance_factor"] == factor > 1
+
+
+@pytest.mark.parametrize(("variance", "expected"), [("matched", 1.0), ("as_fitted", 0.0)])
+def test_converted_samples_vary_as_much_as_the_targets_if_that_is_asked_for(fit, variance, expected):
+    study = fit(variance=variance, pairs=["S1-S2"], alpha=5000)
+    own, source = (brain.read_brain(study.workspace, s, "training").samples for s in ("S2", "S1"))
+    made = applying.convert(study, "S2.from-S1", source)
+    assert np.mean(made.var(axis=0) / own.var(axis=0)) == pytest.approx(expected, abs=0.2)
 
 
 def test_reliability_that_is_asked_for_needs_repeats(with_options):
@@ -157,6 +168,7 @@ def test_repeats_are_averaged_before_fitting_where_that_is_asked_for(fit):
         means.append(np.stack([found.samples[labels == x].mean(axis=0, dtype=np.float64) for x in sorted(set(labels))]))
     Z, T = ((M - M.mean(axis=0)) / M.std(axis=0, ddof=1) for M in means)
     W = np.linalg.solve(Z.T @ Z + 7 * np.eye(60), Z.T @ T)
+    W /= np.sqrt((Z @ W).var(axis=0, ddof=1).mean())
     ((_, block),) = blocks.read(study, "S2.from-S1")
     np.testing.assert_allclose(block.dense(), W, atol=2e-5)
     assert (chosen(study)["n_samples"], chosen(study)["n_pairs"]) == (60, 30)

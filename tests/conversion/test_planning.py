@@ -48,7 +48,8 @@ def test_weights_of_reliability_are_in_the_fingerprint_and_equal_ones_are_not(pl
 
     assert settings(average=True, weighting="equal") != settings(average=True)
     assert "weighting" not in settings(average=True, weighting="equal")
-    assert settings() == settings(weighting="equal")
+    assert settings() == settings(weighting="equal") == settings(variance="as_fitted")
+    assert settings(variance="matched") != settings() != settings(average=True, variance="as_fitted")
 
 
 def test_transport_of_whole_regions_is_refused_where_it_does_not_fit(with_options, monkeypatch):

@@ -66,6 +66,8 @@ def test_what_does_not_go_with_the_subjects(options, subjects, expected):
             {"weighting": "reliability", "n_voxels": 5},
             "weighting: reliability goes with method: ridge and n_voxels: all",
         ),
+        ({"variance": "matched", "method": "procrustes"}, "variance: matched goes with method: ridge.*not with procr"),
+        ({"files": {"S1-S2": "x"}, "variance": "matched"}, "so variance has no effect"),
         ({"growth": [300, 600], "samples": 600}, r"growth holds numbers below samples \(600\).*got 600"),
         ({"growth": [300], "method": "hyperalignment"}, "growth does not go with template: all"),
         ({"growth": [300], "files": {"S1-S2": "x"}}, "so growth has no effect"),
@@ -89,6 +91,21 @@ def test_options_that_do_not_go_together(options, expected):
 )
 def test_means_of_repeats_are_weighed_unless_something_else_is_said(options, expected):
     assert Convert(**options).weighs is expected
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, False),
+        ({"average": True}, True),
+        ({"average": True, "n_voxels": 5}, True),
+        ({"variance": "matched"}, True),
+        ({"average": True, "variance": "as_fitted"}, False),
+        ({"average": True, "method": "procrustes"}, False),
+    ],
+)
+def test_means_of_repeats_are_scaled_up_unless_something_else_is_said(options, expected):
+    assert Convert(**options).matches_variance is expected
 
 
 def test_one_penalty_is_a_list_of_one():

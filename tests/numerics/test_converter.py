@@ -90,6 +90,28 @@ def test_the_dense_matrix_holds_the_weights_where_they_belong() -> None:
         np.testing.assert_allclose(z * block.y_scale + block.y_mean, block.predict(X), atol=1e-9)
 
 
+@pytest.mark.parametrize("n_voxels", [None, 6])
+def test_predictions_are_made_to_vary_as_the_target_does(n_voxels: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(converter, "_AT_ONCE", 4)  # target voxels at a time, of 13
+    X, Y = pairs(*SHAPES["N>D"])
+    new = pairs(*SHAPES["N>D"], seed=1)[0]
+    fitted = converter.fit_block(X, Y, alpha=300.0, n_voxels=n_voxels)
+    block, factor = converter.match_variance(fitted, X)
+    varies = np.arange(13) != 2
+    made = block.predict(X)[:, varies].var(axis=0) / Y[:, varies].var(axis=0)
+    assert made.mean() == pytest.approx(1)
+    assert factor > 1.5
+    np.testing.assert_allclose(block.predict(new) - Y.mean(axis=0), factor * (fitted.predict(new) - Y.mean(axis=0)))
+    assert converter.match_variance(block, X)[1] == pytest.approx(1)
+
+
+def test_predictions_that_do_not_vary_cannot_be_scaled_up() -> None:
+    X, Y = pairs(*SHAPES["N>D"])
+    block = converter.fit_block(X, np.full_like(Y, 2.0), alpha=1.0)
+    with pytest.raises(DataError, match=r"the same for all 60 samples in each of 13 target voxels.*as_fitted"):
+        converter.match_variance(block, X)
+
+
 def test_to_oneself_with_more_samples_than_voxels_is_the_identity_as_alpha_vanishes() -> None:
     X, _ = pairs(200, 20, 5)
     new = pairs(60, 20, 5, seed=1)[0]
