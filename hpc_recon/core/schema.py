@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -39,7 +40,7 @@ def markdown() -> str:
 
 
 def _section(model: type[BaseModel]) -> str:
-    heading = f"\n## {model.__name__}\n\n{(model.__doc__ or '').strip()}\n\n"
+    heading = f"\n## {model.__name__}\n\n{inspect.cleandoc(model.__doc__ or '')}\n\n"
     lines = [heading, "| key | type | default | meaning |\n|---|---|---|---|\n"]
     lines += [
         f"| `{name}` | {_name(field.annotation)} | {_default(field)} | {_cell(field.description or '')} |\n"
