@@ -18,15 +18,24 @@ from hpc_recon.core.tiles import Tile
 from hpc_recon.stores import arrays, brain, layout
 
 
-def convert(study: Study, split: str, samples: Array) -> Array:
+def convert(study: Study, split: str, samples: Array, *, as_fitted: bool = False) -> Array:
     """Convert raw samples of the source, all its voxels, into raw samples of the target (n, n_voxels) float32.
 
     Target voxels that no block predicts are given the mean of the target's training samples.
+
+    Parameters
+    ----------
+    as_fitted
+        Without the factor of `converter.match_variance`.
     """
     workspace, target = layout.workspace_of(study), owner(split)
     converted = np.full((len(samples), brain.n_voxels_of(workspace, target)), np.nan, np.float32)
     for where, block in blocks.read(study, split):
-        converted[:, where.target] = block.predict(samples[:, where.source])
+        made = block.predict(samples[:, where.source])
+        if as_fitted and (factor := blocks.variance_factor(study, split, where.name)) != 1:
+            mean = block.y_mean.astype(made.dtype)
+            made = mean + (made - mean) / made.dtype.type(factor)
+        converted[:, where.target] = made
     left = np.flatnonzero(np.isnan(converted[0]))
     if len(left):
         own = arrays.read(workspace, layout.samples(target, study.training_dataset), None, left)
@@ -46,7 +55,10 @@ def write_converted(study: Study, tile: Tile) -> list[Path]:
 
 
 def write_pooled(study: Study, tile: Tile) -> list[Path]:
-    """Write a brain whose training samples are the target's own, then the converted ones of each source."""
+    """Write a brain whose training samples are the target's own, then the converted ones of each source as fitted.
+
+    Decoders gain by that: samples scaled up bring their noise, scaled up too, into the weights (benchmarks/LOG.md).
+    """
     (split,) = tile.group.path
     target = split.partition(WITH)[0]
     workspace, training = layout.workspace_of(study), study.training_dataset
@@ -54,7 +66,7 @@ def write_pooled(study: Study, tile: Tile) -> list[Path]:
     parts, labels = [own.samples], list(own.labels)
     for source in blocks.options_of(study).sources(split, study.subjects):
         read = _all_voxels(study, source, training)
-        parts.append(convert(study, f"{target}{FROM}{source}", read.samples))
+        parts.append(convert(study, f"{target}{FROM}{source}", read.samples, as_fitted=True))
         labels += read.labels
     pooled = brain.Brain(np.concatenate(parts), tuple(labels))
     del parts

@@ -12,6 +12,7 @@ from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
 from hpc_recon.core.convert_options import Convert, owner, seen_by
 from hpc_recon.core.errors import DataError
+from hpc_recon.core.files import read_json
 from hpc_recon.numerics.converter import Block
 from hpc_recon.stores import arrays, brain, layout
 
@@ -129,6 +130,12 @@ def write(study: Study, split: str, where: Voxels, block: Block, *, made_by: str
         )
         files += arrays.write(layout.workspace_of(study), ref, (0, 0), values)
     return files
+
+
+def variance_factor(study: Study, split: str, name: str) -> float:
+    """Return what the weights of a block were multiplied by (`converter.match_variance`); 1 if by nothing."""
+    note = read_json(layout.conversion_file(study, split, name=f"chosen-{name}.json"))
+    return float(note.get("variance_factor", 1.0))
 
 
 def read(study: Study, split: str) -> Iterator[tuple[Voxels, Block]]:

@@ -51,14 +51,17 @@ def converted(tmp_path_factory, run_verb) -> Study:
 
 @pytest.fixture
 def fit(simulated, with_options, tmp_path, run_verb):
-    """Return a function that fits the converters alone, with other options, in a workspace of its own."""
+    """Return a function that fits the converters alone, with other options, in a workspace of its own.
 
-    def fitted(**options: object) -> Study:
+    More stages run if they are named.
+    """
+
+    def fitted(*more: str, **options: object) -> Study:
         shutil.copytree(simulated.workspace, tmp_path / "runs")
         study = with_options(**options).model_copy(update={"workspace": tmp_path / "runs"})
 
         def of_stage(study: Study, shapes: Shapes) -> list[Tile]:
-            return [tile for tile in convert.plan(study, shapes) if tile.stage in ("spaces", "converters")]
+            return [tile for tile in convert.plan(study, shapes) if tile.stage in ("spaces", "converters", *more)]
 
         run_verb(SimpleNamespace(plan=of_stage, prepare=convert.prepare, work=convert.work), study)
         return study

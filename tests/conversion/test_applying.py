@@ -40,6 +40,17 @@ def test_a_pooled_brain_has_its_own_samples_then_converted_ones(converted):
     np.testing.assert_array_equal(test, tested)
 
 
+def test_pooled_samples_are_as_fitted_and_converted_test_samples_scaled_up(fit):
+    study = fit("pool", variance="matched", pairs=["S1-S2"], alpha=5000, pool=[1])
+    other = brain.read_brain(study.workspace, "S1", "training")
+    pooled = brain.read_brain(study.workspace, "S2.with-1", "training").samples[60:]
+    ((where, block),) = blocks.read(study, "S2.from-S1")
+    factor, scaled = blocks.variance_factor(study, "S2.from-S1", "VC"), block.predict(other.samples)
+    assert factor > 2
+    np.testing.assert_allclose(pooled[:, where.target] - block.y_mean, (scaled - block.y_mean) / factor, atol=1e-5)
+    np.testing.assert_array_equal(applying.convert(study, "S2.from-S1", other.samples)[:, where.target], scaled)
+
+
 def test_voxels_of_no_block_have_the_mean_of_the_targets_training_samples(fit):
     """Only ROIs that are decoded must be covered."""
     study = fit(rois=["V1"], blocks=["V1"], pairs=["S1-S2"])
