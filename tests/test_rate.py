@@ -240,6 +240,7 @@ class Rater:
         self.browser.open(self.page)
         self.browser.run("document.querySelector('#rater').focus()")
         self.browser.send("Input.insertText", text=self.name)
+        self.browser.wait(f"document.querySelector('#rater').value === {json.dumps(self.name)}")
         label = self.browser.run("document.querySelector('#go').textContent")
         self.browser.press("Enter")
         return label
