@@ -14,9 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from hpc_recon.core.errors import StudyError
+from hpc_recon.core.section import Section
 from hpc_recon.core.text import closest
 
 if TYPE_CHECKING:
@@ -30,10 +31,8 @@ MATLAB_INDEX = "hpc_recon.formats.feature_trees:read_index"
 EVERY_LAYER = ""
 
 
-class EveryNth(BaseModel):
+class EveryNth(Section):
     """Units 0, n, 2n, ... of each layer, counted in C order of (channel, y, x)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     every: int = Field(
         ge=2, description="n; where n divides the width of a layer's maps, the same columns of every map are decoded"
@@ -43,10 +42,8 @@ class EveryNth(BaseModel):
         return f"every{self.every}"
 
 
-class UnitFile(BaseModel):
+class UnitFile(Section):
     """The units that a file names, numbered from 0 in C order of (channel, y, x), ascending."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     file: Path = Field(
         description=".npz or .json with one list a layer, by layer name; .npy or .txt with one list for every layer; "
