@@ -28,9 +28,8 @@ TEXT = Path(cuda.__file__).with_name("kernels.cu")
 SHIM = Path(__file__).with_name("cuda_on_cpu.h")
 MULTIPROCESSORS = 1
 #: C type of a parameter: numpy type, ctypes type.
-NUMBERS = {
-    "int": (np.int32, ctypes.c_int), "long long": (np.int64, ctypes.c_longlong), "double": (np.float64, ctypes.c_double),
-}  # fmt: skip
+NUMBERS = {"int": (np.int32, ctypes.c_int), "long long": (np.int64, ctypes.c_longlong)}
+NUMBERS["double"] = (np.float64, ctypes.c_double)
 ARRAYS = {"float*": np.float32, "double*": np.float64, "int*": np.int32, "unsigned char*": np.uint8}
 
 
