@@ -3,9 +3,9 @@
 Two numbers from trials (n_repeats, n_stimuli, n_voxels), each for every voxel:
 
 - the mean correlation over stimuli of one repeat with another (all pairs): the reliability of a single trial;
-- the correlation of the means of two halves of the repeats, stepped up by Spearman and Brown to all of
-  them (2 r / (1 + r) for an even number): the reliability of the mean of all repeats. No model can correlate with that mean better than its
-  square root.
+- the correlation of the means of two halves of the repeats, stepped up by Spearman and Brown to all of them (by
+  2 r / (1 + r) for an even number): the reliability of the mean of all repeats. No model can correlate with that mean
+  better than its square root.
 """
 
 from __future__ import annotations
