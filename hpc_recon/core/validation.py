@@ -33,7 +33,7 @@ def validate(model: type[Model], content: Mapping[str, Any], *, where: str) -> M
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        items = [dict(item) for item in error.errors()]
+        items: list[dict[str, Any]] = [dict(item) for item in error.errors()]
         wrong = {item["loc"][:-1] for item in items}
         # A list is also said to be short of the members that are wrong themselves.
         told = [item for item in items if item["type"] != "too_short" or item["loc"] not in wrong]
