@@ -130,11 +130,7 @@ def content_sha256(units: UnitFile) -> str:
     StudyError
         As `from_file`.
     """
-    found = hashlib.sha256()
-    for layer, numbers in sorted(_content(units).items()):
-        found.update(f"{layer}\x1f{len(numbers)}\x1f".encode())
-        found.update(numbers.astype("<i8").tobytes())
-    return found.hexdigest()
+    return _sha256(*_identity(units))
 
 
 def from_file(units: UnitFile, layer: str, n_units: int) -> Array:
@@ -168,6 +164,11 @@ def from_file(units: UnitFile, layer: str, n_units: int) -> Array:
 
 def _content(units: UnitFile) -> dict[str, Array]:
     """Return the checked content of a file by layer; remembered while its size and time of change stay the same."""
+    return _read(*_identity(units))
+
+
+def _identity(units: UnitFile) -> tuple[Path, int, int]:
+    """Return path, size and time of change."""
     path = units.file.expanduser()
     if not path.is_absolute():
         raise StudyError("units", [f"the path {units.file} must be absolute by now; read the study with load_study"])
@@ -175,7 +176,17 @@ def _content(units: UnitFile) -> dict[str, Array]:
         status = path.stat()
     except OSError as error:
         raise StudyError("units", [f"the file {path} cannot be read ({error.strerror}); correct the path"]) from error
-    return _read(path, status.st_size, status.st_mtime_ns)
+    return path, status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=4)
+def _sha256(path: Path, size: int, changed: int) -> str:
+    """Remembered as the content is: a plan asks for it with every group."""
+    found = hashlib.sha256()
+    for layer, numbers in sorted(_read(path, size, changed).items()):
+        found.update(f"{layer}\x1f{len(numbers)}\x1f".encode())
+        found.update(numbers.astype("<i8").tobytes())
+    return found.hexdigest()
 
 
 @lru_cache(maxsize=4)
