@@ -177,6 +177,10 @@ class Fit(Section):
                 "spatial_norm needs one number each for n_voxels and alpha, and no out_of_fold: its systems are formed "
                 "unit by unit; choose the numbers without it first"
             )
+        if self.spatial_norm not in (None, "norm1", "norm2") and self.n_voxels == 1:
+            raise ValueError(
+                f"spatial_norm: {self.spatial_norm} has no meaning for n_voxels: 1; give 2 or more, or norm2"
+            )
         return self
 
     @property

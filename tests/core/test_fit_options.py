@@ -89,6 +89,7 @@ def test_sections_may_be_given_as_objects() -> None:
         ({"spatial_norm": "std1", "alpha": UNIT}, "spatial_norm needs one number each"),
         ({"spatial_norm": "std1", "out_of_fold": True}, "spatial_norm needs one number each"),
         ({"out_of_fold": True, "alpha": {"grid": [1, 2]}, "folds": 2}, "folds of 3 or more"),
+        ({"spatial_norm": "std1", "n_voxels": 1}, "spatial_norm: std1 has no meaning for n_voxels: 1"),
         ({"ard": {"iterations": 2000}}, "ard holds options of estimator: ard, but the estimator is ridge"),
         ({"gradient": {"epochs": 3}}, "gradient holds options of estimator: gradient, but the estimator is ridge"),
         ({"estimator": "ard", "gradient": {"batch": 9}}, "gradient holds options of estimator: gradient"),
