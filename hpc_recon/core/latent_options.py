@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from hpc_recon.core.evaluate_options import MetricNetwork
 from hpc_recon.core.method_options import MethodOptions, Name, not_decoded, not_trained
-from hpc_recon.core.network_options import FEATURES_ONLY
+from hpc_recon.core.network_options import FEATURES_ONLY, Layers
 from hpc_recon.core.section import Section
 from hpc_recon.core.text import closest
 from hpc_recon.core.weights import FileOrWord
@@ -115,7 +115,7 @@ class LatentOptions(MethodOptions):
     """Decoded latents, rendered by a generator (Dado 2020: faces from the latents of their own generator)."""
 
     method: Literal["latent"] = Field(description="chooses this method")
-    layers: tuple[Name, ...] | None = Field(
+    layers: Layers | None = Field(
         None, description="layers of the network that make up the latent, in this order; default: all"
     )
     generator: Annotated[LatentGenerator, BeforeValidator(as_generator)] = Field(

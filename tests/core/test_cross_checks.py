@@ -31,6 +31,8 @@ from hpc_recon.core.loading import load_study
         ("network: image}", "network: image, rois: [V2]}", "reconstruct.direct.rois: unknown name 'V2'"),
         ("network: image}", "network: image, datasets: [training]}", "reconstruct.direct.datasets: unknown name"),
         ("[conv1_1, conv2_1]", "[conv1_1, conv1_1]", "layers repeat: conv1_1"),
+        ("layer_weights: {conv1_1: 6}", "layers: [conv2_1, conv2_1]", "icnn.layers: layers repeat: conv2_1"),
+        ("method: pixels,", "method: retrieval, layers: [pixels, pixels],", "direct.layers: layers repeat: pixels"),
         ("name: small", "name: ../small", "name: a name has letters, digits and"),
     ],
 )
