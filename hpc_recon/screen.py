@@ -79,7 +79,7 @@ def prepare(study: Study) -> None:
     from hpc_recon.stores import shapes as store_shapes
 
     for subject in study.subjects:
-        deal_folds(inputs.training_stimuli(study, subject), study.screen.folds, seed=study.seed)
+        deal_folds(inputs.training_stimuli(study, subject), study.screen.folds, seed=study.seed, option="screen.folds")
     n_stimuli = len(screening.training_rows(study))
     for wanted in _candidates(study, store_shapes.read(study).image_size()).values():
         sampled.create(study, wanted, n_stimuli=n_stimuli)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from hpc_recon.core.ingest_options import Name
+from hpc_recon.core.section import Section
 
 
-class Content(BaseModel):
+class Content(Section):
     """How converters learn from stimuli: what the target's decoders decode is to be the stimuli's true features."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     roi: Name | None = Field(None, description="ROI whose decoders judge; default: the first of rois")
     units: int = Field(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from hpc_recon.core.section import Section
 
 ControlName = Literal["shuffled", "noise", "clusters"]
 CONTROLS: tuple[ControlName, ...] = ("shuffled", "noise", "clusters")
@@ -13,10 +15,8 @@ CONTROLS: tuple[ControlName, ...] = ("shuffled", "noise", "clusters")
 DerivedName = Literal["shuffled", "noise", "clusters", "power"]
 
 
-class Controls(BaseModel):
+class Controls(Section):
     """What `control` runs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     names: tuple[ControlName, ...] = Field(
         CONTROLS,
@@ -41,30 +41,24 @@ class Controls(BaseModel):
     images: int = Field(24, ge=4, description="test stimuli of a dataset, at random, at most")
 
 
-class Part(BaseModel):
+class Part(Section):
     """The part of the training samples that a derived subject of `power --images` has."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     curve: Literal["all", "images", "repeats", "voxels"] = Field(description="what there is less of")
     amount: float = Field(description="training stimuli, repeats at most, or the share of voxels")
     draw: int = Field(description="which random part of that size, from 1")
 
 
-class Trials(BaseModel):
+class Trials(Section):
     """The test samples that a derived dataset of `power --images` has."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: str = Field(description="of the study that the samples are from")
     trials: int = Field(description="samples of each stimulus")
     draw: int = Field(description="which random samples, from 1")
 
 
-class ControlOf(BaseModel):
+class ControlOf(Section):
     """Written by `control` and `power --images` into the studies that they derive; nothing to write yourself."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: DerivedName = Field(description="which control this study is, or power")
     workspace: Path = Field(description="of the study that it is a control of")

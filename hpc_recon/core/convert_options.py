@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from hpc_recon.core.content_options import Content
 from hpc_recon.core.ingest_options import Name
+from hpc_recon.core.section import Section
 
 #: What follows the target's name in a split of converted samples, and in one of pooled samples.
 FROM, WITH = ".from-", ".with-"
@@ -29,10 +30,8 @@ def _as_tuple(value: object) -> object:
     return (value,) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
-class Convert(BaseModel):
+class Convert(Section):
     """Converters from one subject's brain to another's (Ho et al. 2022): fitted on the training stimuli both saw."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     pairs: Literal["all"] | tuple[str, ...] = Field(
         "all", description="all (every ordered pair of subjects), or a list of <source>-<target>: [S1-S2, S3-S2]"

@@ -17,8 +17,14 @@ def problems(study: Study) -> list[str]:
         found.append(f"datasets: exactly one must have role: training, but {roles.count('training')} have")
     if (study.simulate is None) == (study.ingest is None):
         found.append("give either `simulate:` or `ingest:`: one of them makes the brain data")
-    if len(set(study.subjects)) != len(study.subjects):
-        found.append(f"subjects repeat: {', '.join(study.subjects)}")
+    for key, names in (("subjects", study.subjects), ("rois", study.rois)):
+        if len(set(names)) != len(names):
+            found.append(f"{key} repeat: {', '.join(names)}; name each once")
+    found += [
+        f"report.rois: {roi!r} is no region of the study{closest(roi, study.rois)}"
+        for roi in study.report.rois
+        if roi not in study.rois
+    ]
     if study.ingest is not None:
         for subject in study.subjects if not study.decode.files else ():
             if subject not in study.ingest.subjects:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt
 
 from hpc_recon.core.ingest_options import Name, SubjectName
 from hpc_recon.core.ingest_section import paths_as_list
+from hpc_recon.core.section import Section
 
 NormCorrection = Literal["none", "l2_norm", "channel_std", "mean_center", "train_mean_center"]
 
@@ -22,13 +23,11 @@ def _checked_average(value: Any) -> Any:
 Average = Annotated[StrictBool | StrictInt, BeforeValidator(_checked_average)]
 
 
-class DecodedFiles(BaseModel):
+class DecodedFiles(Section):
     """Decoded features of one network that were computed elsewhere: `<folder>/<layer>/<subject>/<roi>/<label>.mat`.
 
     Also `.../<roi>/decoded_features/<label>.mat`, and the names of the public archives of 2019.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     folders: Annotated[tuple[Path, ...], BeforeValidator(paths_as_list)] = Field(
         min_length=1, description="folder of the layers' folders, or a list of such (one a dataset, for example)"
@@ -39,10 +38,8 @@ class DecodedFiles(BaseModel):
     rois: dict[Name, str] = Field(default_factory=dict, description="what the files call an ROI, where it differs")
 
 
-class Decode(BaseModel):
+class Decode(Section):
     """Decoded features of the test datasets."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     average: Average = Field(
         True,

@@ -6,24 +6,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from hpc_recon.core.ingest_options import Name, SubjectName
 from hpc_recon.core.ingest_section import paths_as_list
+from hpc_recon.core.section import Section
 from hpc_recon.core.text import closest
 
 if TYPE_CHECKING:
     from hpc_recon.core.config import Study
 
 
-class DecoderFiles(BaseModel):
+class DecoderFiles(Section):
     """Decoders of one network that were trained elsewhere, as bdpy keeps them.
 
     In `<folder>/<layer>/<subject>/<roi>/model/` lie `x_mean.mat`, `x_norm.mat`, `y_mean.mat`, `y_norm.mat`, and `W.mat`
     and `b.mat`, or a file a channel in `W/` and `b/`.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     folders: Annotated[tuple[Path, ...], BeforeValidator(paths_as_list)] = Field(
         min_length=1,

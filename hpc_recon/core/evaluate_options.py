@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from hpc_recon.core.section import Section
 
 PresetName = Literal["mindeye", "brain-diffuser", "takagi", "kamitani"]
 #: Networks in which images are compared, by the weights that a preset names.
@@ -22,10 +24,8 @@ USED_BY: dict[MetricNetwork, tuple[PresetName, ...]] = {
 }
 
 
-class Evaluate(BaseModel):
+class Evaluate(Section):
     """Scores."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     confidence: float = Field(0.95, gt=0, lt=1, description="level of the intervals")
     resamples: int = Field(2000, ge=100, description="bootstrap resamples over images")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model_validator
 
 from hpc_recon.core.decoder_files import DecoderFiles
+from hpc_recon.core.section import Section
 from hpc_recon.core.text import checked_name
 
 Name = Annotated[str, AfterValidator(checked_name)]
@@ -15,27 +16,21 @@ Name = Annotated[str, AfterValidator(checked_name)]
 SpatialNorm = Literal["norm1", "norm2", "std1", "norm1mean0", "norm2mean0", "std1mean0"]
 
 
-class FitSection(BaseModel):
-    """A part of `fit`: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class VoxelGrid(FitSection):
+class VoxelGrid(Section):
     """Candidate numbers of voxels; the best is chosen per layer by cross-validation inside the training set."""
 
     grid: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=2, description="candidate values")
     per: Literal["layer"] = Field("layer", description="one choice per layer: decoders of a layer share their width")
 
 
-class AlphaGrid(FitSection):
+class AlphaGrid(Section):
     """Candidate penalties; the best is chosen by cross-validation inside the training set."""
 
     grid: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=2, description="candidate values")
     per: Literal["layer", "unit"] = Field("layer", description="one choice per layer, or one for each unit")
 
 
-class MostActive(FitSection):
+class MostActive(Section):
     """Voxels of the largest response, before units have any say (Dado 2020: 4,096); others are not read at all."""
 
     voxels: int = Field(ge=1, description="how many of each ROI; an ROI of fewer keeps all")
@@ -46,7 +41,7 @@ class MostActive(FitSection):
     )
 
 
-class Ard(FitSection):
+class Ard(Section):
     """Sparse Bayesian regression with a relevance of its own for each voxel (Shen 2019; estimator: ard)."""
 
     iterations: int = Field(200, ge=1, description="iterations at most; the original study used 2,000")
@@ -60,7 +55,7 @@ class Ard(FitSection):
     tolerance: float = Field(1e-10, ge=0, description="largest change of a relevance that counts as converged")
 
 
-class Gradient(FitSection):
+class Gradient(Section):
     """A dense layer on all voxels, trained by stochastic gradient descent (estimator: gradient); HYPER's by default."""
 
     learning_rate: float = Field(1e-5, gt=0, description="of Adam")
@@ -105,7 +100,7 @@ RealOrGrid = Annotated[
 ]
 
 
-class Fit(FitSection):
+class Fit(Section):
     """Decoders, one per unit: voxel selection by correlation, then a regression on the voxels selected."""
 
     estimator: Literal["ridge", "ard", "gradient"] = Field("ridge", description="the regression")
@@ -164,6 +159,12 @@ class Fit(FitSection):
                 "estimator: gradient trains on every voxel of the ROI and has its own penalty: give n_voxels: all, and "
                 "no alpha grid, spatial_norm or penalize_bias (see gradient.weight_decay and gradient.decay_bias)"
             )
+        for name, options in (("ard", self.ard), ("gradient", self.gradient)):
+            if self.estimator != name and options != type(options)():
+                raise ValueError(
+                    f"{name} holds options of estimator: {name}, but the estimator is {self.estimator}, which reads "
+                    f"none of them; give estimator: {name}, or leave them out"
+                )
         if self.out_of_fold and (self.per_unit or self.estimator == "ard"):
             raise ValueError(
                 "out_of_fold is there for estimator: ridge with one penalty a layer (give a number or a grid per layer "
@@ -175,6 +176,10 @@ class Fit(FitSection):
             raise ValueError(
                 "spatial_norm needs one number each for n_voxels and alpha, and no out_of_fold: its systems are formed "
                 "unit by unit; choose the numbers without it first"
+            )
+        if self.spatial_norm not in (None, "norm1", "norm2") and self.n_voxels == 1:
+            raise ValueError(
+                f"spatial_norm: {self.spatial_norm} has no meaning for n_voxels: 1; give 2 or more, or norm2"
             )
         return self
 

@@ -10,23 +10,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from hpc_recon.core.section import Section
+from hpc_recon.core.weights import FileOrWord
 
 if TYPE_CHECKING:
     from hpc_recon.core.options import IcnnOptions
 
 #: The key of `loss` and `masks` that stands for every layer without an entry of its own.
 DEFAULT = "default"
-#: What `weights` of a generator may begin with instead of being a path.
-_NOT_FILES = ("random:", "own")
 #: Ways to compare a layer's features with the wanted ones.
 LossName = Literal["l2", "l1", "inner", "gram", "correlation", "target_normalised_mse"]
-
-
-class Part(BaseModel):
-    """A part of the options: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _pair(value: Any) -> Any:
@@ -37,18 +32,14 @@ def _pair(value: Any) -> Any:
 Schedule = Annotated[tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]], BeforeValidator(_pair)]
 
 
-def _file_or_word(value: Any) -> Any:
-    return Path(value) if isinstance(value, str) and not value.startswith(_NOT_FILES) else value
-
-
-class GeneratorLatent(Part):
+class GeneratorLatent(Section):
     """The input of an image generator is optimised; its output, cut to the network's input, is the image."""
 
     generator: str = Field(
         description="relu7, relu6, pool5, relu4, relu3, norm2, norm1 (docs/weights.md), small (64 px, for trials), or "
         "your own python:<package.module>:<function>, whose module has an attribute input_shape"
     )
-    weights: Annotated[Path | str, AfterValidator(_file_or_word)] = Field(
+    weights: FileOrWord = Field(
         description="a local file (torch state dict or .caffemodel), random:<seed>, or own (those that your python: "
         "function has loaded)"
     )
@@ -84,7 +75,7 @@ Latent = Annotated[
 ]
 
 
-class Lbfgs(Part):
+class Lbfgs(Section):
     """Batched L-BFGS in a box: a history, step and line search for each image."""
 
     name: Literal["lbfgs"] = Field("lbfgs", description="chooses this optimiser")
@@ -98,21 +89,21 @@ class Lbfgs(Part):
     )
 
 
-class Penalty(Part):
+class Penalty(Section):
     """A penalty on the image whose gradient is added to the update."""
 
     weight: Schedule = Field((0.5, 0.5), description="strength, [first, last]")
     exponent: float = Field(gt=0, description="p of the p-norm, beta of the total variation")
 
 
-class Clipping(Part):
+class Clipping(Section):
     """Pixels are changed every few iterations."""
 
     every: int = Field(4, ge=1, description="iterations between two times")
     percent: Schedule = Field(description="per cent of the pixels, [first, last]")
 
 
-class Momentum(Part):
+class Momentum(Section):
     """Gradient descent with momentum, in the published order of operations. Pixels are counted on 0-255."""
 
     name: Literal["momentum"] = Field("momentum", description="chooses this optimiser")
@@ -142,7 +133,7 @@ class Momentum(Part):
         return [n for n in (*names, "clip_small_contribution") if getattr(self, n) not in unused]
 
 
-class Adam(Part):
+class Adam(Section):
     """Adam; of the images on the way, that of the smallest loss is kept."""
 
     name: Literal["adam"] = Field("adam", description="chooses this optimiser")
@@ -152,7 +143,7 @@ class Adam(Part):
     )
 
 
-class AdamW(Part):
+class AdamW(Section):
     """Adam with weight decay apart from the gradient; of the images on the way, that of the smallest loss is kept."""
 
     name: Literal["adamw"] = Field("adamw", description="chooses this optimiser")
@@ -175,7 +166,7 @@ def for_all(value: Any) -> Any:
     return {DEFAULT: value} if isinstance(value, str) else value
 
 
-class LayerMask(Part):
+class LayerMask(Section):
     """Which units of a layer count; where several keys are given, those that all of them choose."""
 
     channels: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
+from hpc_recon.core.section import Section
 from hpc_recon.core.text import checked_name
 
 Name = Annotated[str, AfterValidator(checked_name)]
@@ -42,10 +43,8 @@ def as_texts(value: Any) -> Any:
     return [str(item) if isinstance(item, (int, float)) and not isinstance(item, bool) else item for item in listed]
 
 
-class IngestSection(BaseModel):
+class IngestSection(Section):
     """A part of `ingest`: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 class ArrayKey(IngestSection):

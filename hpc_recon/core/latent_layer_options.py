@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from hpc_recon.core.fit_options import MostActive
 from hpc_recon.core.latent_options import LatentGenerator, as_generator
+from hpc_recon.core.network_options import Layers
 from hpc_recon.core.text import closest
 from hpc_recon.core.train_options import Comparator
 from hpc_recon.core.training_options import (
@@ -47,9 +48,7 @@ class LatentLayerTraining(TrainingOptions):
 
     method: Literal["latent_layer"] = Field(description="chooses what is trained")
     network: Name = Field(description="a name from `networks:` whose layers are the latents")
-    layers: tuple[Name, ...] | None = Field(
-        None, description="layers that make up the latent, in this order; default: all"
-    )
+    layers: Layers | None = Field(None, description="layers that make up the latent, in this order; default: all")
     generator: Annotated[LatentGenerator, BeforeValidator(as_generator)] = Field(
         description="what renders the latents: kind and weights"
     )

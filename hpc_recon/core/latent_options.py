@@ -5,31 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from hpc_recon.core.evaluate_options import MetricNetwork
 from hpc_recon.core.method_options import MethodOptions, Name, not_decoded, not_trained
-from hpc_recon.core.network_options import FEATURES_ONLY
+from hpc_recon.core.network_options import FEATURES_ONLY, Layers
+from hpc_recon.core.section import Section
 from hpc_recon.core.text import closest
+from hpc_recon.core.weights import FileOrWord
 
 if TYPE_CHECKING:
     from hpc_recon.core.config import Study
     from hpc_recon.core.network_options import Network
 
 
-class LatentSection(BaseModel):
-    """A part of the options of latents: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
-def _file_or_word(value: object) -> object:
-    """Return a text that is neither `own` nor `random:<seed>` as a path."""
-    is_word = isinstance(value, str) and (value == "own" or value.startswith("random:"))
-    return Path(value) if isinstance(value, str) and not is_word else value
-
-
-class LatentGenerator(LatentSection):
+class LatentGenerator(Section):
     """What renders latents."""
 
     kind: str = Field(
@@ -37,7 +27,7 @@ class LatentGenerator(LatentSection):
         "autoencoder of `generator`), or your own python:<package.module>:<function>, a torch module with an attribute "
         "input_shape that returns RGB"
     )
-    weights: Annotated[Path | str, AfterValidator(_file_or_word)] = Field(
+    weights: FileOrWord = Field(
         "own",
         description="torch state dict; random:<seed> (pggan); or own (those that your python: function has loaded)",
     )
@@ -76,7 +66,7 @@ class LatentGenerator(LatentSection):
         return self.output or ((0.0, 1.0) if self.kind in ("linear", "decoder") else (-1.0, 1.0))
 
 
-class Attribute(LatentSection):
+class Attribute(Section):
     """A direction in latent space along which an attribute grows (the normal of a boundary)."""
 
     file: Path = Field(description=".npy of as many numbers as a latent, any length: it is brought to length 1")
@@ -85,7 +75,7 @@ class Attribute(LatentSection):
     )
 
 
-class Edits(LatentSection):
+class Edits(Section):
     """A strip of images on the way along an attribute."""
 
     attributes: tuple[Name, ...] = Field(min_length=1, description="names from `attributes`, a row of the strip each")
@@ -98,7 +88,7 @@ class Edits(LatentSection):
     )
 
 
-class Embedding(LatentSection):
+class Embedding(Section):
     """A network in whose features rendered images are compared with the stimuli: of the study, or by its file."""
 
     network: Name | None = Field(None, description="a network of the study that computes features of images")
@@ -125,7 +115,7 @@ class LatentOptions(MethodOptions):
     """Decoded latents, rendered by a generator (Dado 2020: faces from the latents of their own generator)."""
 
     method: Literal["latent"] = Field(description="chooses this method")
-    layers: tuple[Name, ...] | None = Field(
+    layers: Layers | None = Field(
         None, description="layers of the network that make up the latent, in this order; default: all"
     )
     generator: Annotated[LatentGenerator, BeforeValidator(as_generator)] = Field(

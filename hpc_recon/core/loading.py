@@ -15,6 +15,7 @@ from hpc_recon.core.errors import StudyError
 from hpc_recon.core.expansion import expanded
 from hpc_recon.core.network_options import Network
 from hpc_recon.core.validation import validate
+from hpc_recon.core.weights import file_or_word
 
 #: YAML's tag of the key `<<`.
 _MERGE = "tag:yaml.org,2002:merge"
@@ -148,9 +149,8 @@ def _absolute_files(study: Study, base: Path) -> Study:
         return tuple(walk(item) for item in value) if isinstance(value, tuple) else value
 
     def network(found: Network) -> Network:
-        builtin = found.weights.partition(":")[0] in ("random", "torchvision", "own")
         own: Network = walk(found)
-        return own if builtin else own.model_copy(update={"weights": str((base / own.weights).resolve())})
+        return own.model_copy(update={"weights": str(walk(file_or_word(found.weights)))})
 
     walked = {key: walk(getattr(study, key)) for key in type(study).model_fields if key != "workspace"}
     networks, more = ({k: network(n) for k, n in own.items()} for own in (study.networks, study.screen.networks))

@@ -5,7 +5,7 @@ The factors are measured, not guessed; the constant says where each comes from.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from hpc_recon.core.errors import MemoryBudgetError
 from hpc_recon.core.text import format_bytes
@@ -55,7 +55,7 @@ def writing_bytes(*shape: int, itemsize: int = 4) -> int:
 _REMEDIES = {"convert": "cut its blocks (convert.hemispheres, or areas as convert.blocks)"}
 
 
-def require_fit(tiles: Iterable[Tile], *, host_budget: int, device_budget: int | None = None) -> None:
+def require_fit(tiles: Collection[Tile], *, host_budget: int, device_budget: int | None = None) -> None:
     """Raise unless each tile fits a worker with `host_budget` bytes (and `device_budget` on its GPU).
 
     Raises

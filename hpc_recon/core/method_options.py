@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from hpc_recon.core.network_options import FEATURES_ONLY
+from hpc_recon.core.section import Section
 from hpc_recon.core.text import checked_name, closest
 
 if TYPE_CHECKING:
@@ -22,10 +23,8 @@ if TYPE_CHECKING:
 Name = Annotated[str, AfterValidator(checked_name)]
 
 
-class MethodOptions(BaseModel):
+class MethodOptions(Section):
     """What every method has: the network whose decoded features it reads, and which images it makes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     network: Name = Field(description="a name from `networks:`")
     datasets: tuple[Name, ...] | None = Field(None, description="test datasets to reconstruct; default: all")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hpc_recon.core.ingest_options import Name
 from hpc_recon.core.ingest_section import paths_as_list
@@ -18,6 +18,16 @@ PIXEL_ARCHITECTURES = ("pixels", "pixels_gray")
 SHAPE_ARCHITECTURES = ("shape_gray", "shape_edges", "shape_contours", "shape_mask")
 #: The architecture of a network that is known by the files of its features alone: there is nothing to run.
 FEATURES_ONLY = "features"
+
+
+def _distinct(layers: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(layers)) != len(layers):
+        raise ValueError(f"layers repeat: {', '.join(sorted({x for x in layers if layers.count(x) > 1}))}")
+    return layers
+
+
+#: Layers of a network.
+Layers = Annotated[tuple[Name, ...], AfterValidator(_distinct)]
 
 
 class StimulusArray(Section):
@@ -90,7 +100,7 @@ class Network(Section):
         "half (RGB, -1 to 1), clip (RGB, mean and deviation of CLIP) or none; default: that of the weights where they "
         "are known (docs/weights.md)",
     )
-    layers: tuple[Name, ...] = Field(
+    layers: Layers = Field(
         min_length=1, description="layer names; VGG names as in Caffe (conv1_1 ... fc8, pre-ReLU), else module paths"
     )
     transform: Literal["none", "abs"] = Field(
@@ -102,13 +112,6 @@ class Network(Section):
         description="natural images whose spread decode.norm_correction restores (--reference); default: the training "
         "stimuli",
     )
-
-    @field_validator("layers")
-    @classmethod
-    def _distinct(cls, layers: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(layers)) != len(layers):
-            raise ValueError(f"layers repeat: {', '.join(sorted({x for x in layers if layers.count(x) > 1}))}")
-        return layers
 
     @model_validator(mode="after")
     def _files_or_code(self) -> Network:

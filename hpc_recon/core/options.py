@@ -25,9 +25,9 @@ from hpc_recon.core.icnn_options import (
     with_preset,
 )
 from hpc_recon.core.method_options import MethodOptions, Name, not_decoded, not_trained
-from hpc_recon.core.network_options import PIXEL_ARCHITECTURES
+from hpc_recon.core.network_options import PIXEL_ARCHITECTURES, Layers
 from hpc_recon.core.text import closest
-from hpc_recon.core.train_options import FileOrWord
+from hpc_recon.core.weights import FileOrWord
 
 if TYPE_CHECKING:
     from hpc_recon.core.config import Study
@@ -43,7 +43,7 @@ class IcnnOptions(MethodOptions):
         description="options of a published routine, where this entry has none of its own: pixels_lbfgs, pixels_gd, "
         "generator_gd or generator_lbfgs (docs/reconstruction.md)",
     )
-    layers: tuple[Name, ...] | None = Field(None, description="layers of the network to match; default: all")
+    layers: Layers | None = Field(None, description="layers of the network to match; default: all")
     layer_weights: dict[Name, Annotated[float, Field(gt=0)]] = Field(
         default_factory=dict, description="multiplies a layer's part of the loss; default 1"
     )

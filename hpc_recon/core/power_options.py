@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
+
+from hpc_recon.core.section import Section
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
-class PowerImages(BaseModel):
+class PowerImages(Section):
     """How the images of one method grow better with the data (`power --images`): few points, for each costs a fit."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     variant: str | None = Field(
         None,
@@ -41,10 +41,8 @@ class PowerImages(BaseModel):
         return tuple(sorted(set(sizes)))
 
 
-class Power(BaseModel):
+class Power(Section):
     """How accuracy grows with images, repeats, averaged trials and voxels (`power`)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     units: int = Field(1000, ge=1, description="units a layer, drawn at random; --units N/layer")
     folds: int = Field(5, ge=2, description="folds of training stimuli, which are held out in turn")

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from hpc_recon.core.section import Section
 
 #: What a folder of images can tell: every statistic is measured.
 _MEASURED = ("l2_norm", "channel_std", "mean_center", "train_mean_center")
 
 
-class Reference(BaseModel):
+class Reference(Section):
     """Images, or a lab's file of statistics, whose features have the spread that decoded features shall have."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     folder: Path | None = Field(
         None, description="folder of natural images of any size: .png .jpg .jpeg .tif .tiff .bmp .webp"

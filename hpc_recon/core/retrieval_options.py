@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from hpc_recon.core.method_options import MethodOptions, Name, not_decoded
+from hpc_recon.core.method_options import MethodOptions, not_decoded
+from hpc_recon.core.network_options import Layers
 
 if TYPE_CHECKING:
     from hpc_recon.core.config import Study
@@ -17,7 +18,7 @@ class RetrievalOptions(MethodOptions):
     """Training images whose features are most like the decoded ones: what a reconstruction should be better than."""
 
     method: Literal["retrieval"] = Field(description="chooses this method")
-    layers: tuple[Name, ...] | None = Field(None, description="layers that are compared; default: all")
+    layers: Layers | None = Field(None, description="layers that are compared; default: all")
     mean_of: int = Field(1, ge=1, description="how many training images each image is the mean of")
 
     def own_problems(self, study: Study, where: str, network: Network) -> list[str]:

@@ -20,8 +20,8 @@ INTRODUCTION = """\
 
 A study is one YAML file that says *what* to compute; a cluster file (docs/on_a_cluster.md) says *where*. Unknown keys
 are errors, and all mistakes are reported at once. Any key can be set from the command line: `--set fit.alpha=30`.
-Paths under `ingest`, `networks`, `screen`, `units`, `fit`, `decode` and `evaluate` start at the study file;
-`workspace` is relative to the current folder.
+Paths start at the study file, wherever they stand (`~` is your home folder); `workspace` alone is relative to the
+current folder.
 
 This page is written from the code: `python -m hpc_recon.core.schema > docs/study_file.md`.
 """

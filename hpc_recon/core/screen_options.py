@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from hpc_recon.core.section import Section
 
 
-class ScreenOptions(BaseModel):
+class ScreenOptions(Section):
     """How networks and layers are ranked by decodability before they are extracted whole."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     units: int = Field(1000, ge=1, description="units a layer, drawn at random")
     folds: int = Field(5, ge=3, description="cross-validation folds of training stimuli, never of test stimuli")

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """A part of a study: frozen, and unknown keys are errors."""
+    """A part of a study: frozen, unknown keys are errors, and numbers are finite (YAML reads `.inf` and `.nan`)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 def in_words(options: BaseModel, *told: str) -> str:

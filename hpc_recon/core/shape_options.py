@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from hpc_recon.core import shape_checks
 from hpc_recon.core.method_options import MethodOptions, not_trained
+from hpc_recon.core.section import Section
 from hpc_recon.core.training_options import (
     Batch,
     CheckpointEvery,
@@ -32,13 +33,7 @@ Part = Literal["shape", "semantics", "fusion", "augmentation"]
 Target = Literal["labels", "kmeans", "embedding"]
 
 
-class _Section(BaseModel):
-    """A part of the options: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ShapeStage(_Section):
+class ShapeStage(Section):
     """The decoded shape: a grid that the engine decodes for each area, and how the areas are combined."""
 
     network: Name = Field(description="a name from `networks:` whose layer is a grid: shape_gray, pixels_gray, ...")
@@ -52,7 +47,7 @@ class ShapeStage(_Section):
     alpha: float = Field(1.0, gt=0, description="penalty of combiner: ridge, in squared deviations of a cell")
 
 
-class SemanticStage(_Section):
+class SemanticStage(Section):
     """The semantic vector: what it is trained to tell, from which area, by which decoder."""
 
     target: Target = Field(
@@ -92,7 +87,7 @@ class SemanticStage(_Section):
         return self
 
 
-class Augmentation(_Section):
+class Augmentation(Section):
     """Images without brain data that the generator also learns from: own shape, mean semantics of their class."""
 
     dataset: Name = Field(description="stimuli of this dataset (under ingest.stimuli, with samples of no subject)")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from hpc_recon.core.errors import MissingStore
+from hpc_recon.core.section import Section
+from hpc_recon.core.training_options import Count
 
 
-class DatasetSize(BaseModel):
+class DatasetSize(Section):
     """Sizes of one dataset, the same for every subject."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     stimuli: int = Field(ge=1, description="distinct stimuli")
     samples: int = Field(ge=1, description="brain samples of a subject, as they are stored")
@@ -45,13 +45,11 @@ class DatasetSize(BaseModel):
         return found
 
 
-class Sizes(BaseModel):
+class Sizes(Section):
     """What the data will hold. Used by `--dry-run` where the workspace does not hold it yet, and by nothing else."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    image_size: tuple[int, int] = Field(description="height and width of the stored stimuli, pixels")
-    voxels: dict[str, int] = Field(description="voxels of each ROI")
+    image_size: tuple[Count, Count] = Field(description="height and width of the stored stimuli, pixels")
+    voxels: dict[str, Count] = Field(description="voxels of each ROI")
     datasets: dict[str, DatasetSize] = Field(description="by dataset name")
 
     def dataset(self, name: str) -> DatasetSize:

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from hpc_recon.core.section import Section
 from hpc_recon.core.training_options import (
     Batch,
     CheckpointEvery,
@@ -24,29 +24,15 @@ from hpc_recon.core.training_options import (
     TrainingOptions,
     by_seed,
 )
+from hpc_recon.core.weights import FileOrWord
 
-#: What `weights` may begin with instead of being a path.
-_NOT_FILES = ("random:", "torchvision:", "own")
 #: Names of the losses, each of which an ablation leaves out.
 LossTerm = Literal["pixel", "feature", "adversarial"]
 #: Updates after which the published learning rate is halved.
 HALVINGS = (300_000, 500_000, 700_000, 900_000, 1_100_000)
 
 
-def _file_or_word(value: Any) -> Any:
-    return Path(value) if isinstance(value, str) and not value.startswith(_NOT_FILES) else value
-
-
-FileOrWord = Annotated[Path | str, BeforeValidator(_file_or_word)]
-
-
-class _Part(BaseModel):
-    """A part of the options: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Comparator(_Part):
+class Comparator(Section):
     """The frozen network whose activations of the made image and of the stimulus are compared (feature loss)."""
 
     architecture: str = Field("caffenet", description="as under networks: caffenet, alexnet, vgg11_quarter, ...")
@@ -58,7 +44,7 @@ class Comparator(_Part):
     layers: tuple[Name, ...] = Field(("pool5",), min_length=1, description="layers whose activations are compared")
 
 
-class LossWeights(_Part):
+class LossWeights(Section):
     """Weights of the losses. Pixel and feature losses are sums of squares over the batch divided by twice its size."""
 
     pixel: float = Field(2e-6, ge=0, description="of pixels on 0-255; 2e-6 is 0.154587 on their mean square at 227 px")
@@ -70,7 +56,7 @@ class LossWeights(_Part):
     )
 
 
-class AdamOptions(_Part):
+class AdamOptions(Section):
     """Adam as Caffe computes it, and its schedule; each network counts its own updates."""
 
     learning_rate: float = Field(2e-4, gt=0, description="of the first updates")
@@ -83,7 +69,7 @@ class AdamOptions(_Part):
     )
 
 
-class TrainingSet(_Part):
+class TrainingSet(Section):
     """A part of the training samples; which, depends on the seed alone, and smaller ones lie within larger ones."""
 
     images: int | None = Field(None, ge=1, description="distinct images; default: all")

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
+from hpc_recon.core.section import Section
 from hpc_recon.core.text import checked_name, closest
 
 if TYPE_CHECKING:
@@ -31,10 +32,8 @@ Seeds = Annotated[
 ]
 
 
-class TrainingOptions(BaseModel):
+class TrainingOptions(Section):
     """What every entry has: whose samples it learns from, its seed, its steps, and how they are run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: str = Field(description="chooses what is trained")
     subjects: tuple[str, ...] | None = Field(None, description="subjects (base names); default: all")

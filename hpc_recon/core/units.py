@@ -14,9 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from hpc_recon.core.errors import StudyError
+from hpc_recon.core.section import Section
 from hpc_recon.core.text import closest
 
 if TYPE_CHECKING:
@@ -30,10 +31,8 @@ MATLAB_INDEX = "hpc_recon.formats.feature_trees:read_index"
 EVERY_LAYER = ""
 
 
-class EveryNth(BaseModel):
+class EveryNth(Section):
     """Units 0, n, 2n, ... of each layer, counted in C order of (channel, y, x)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     every: int = Field(
         ge=2, description="n; where n divides the width of a layer's maps, the same columns of every map are decoded"
@@ -43,10 +42,8 @@ class EveryNth(BaseModel):
         return f"every{self.every}"
 
 
-class UnitFile(BaseModel):
+class UnitFile(Section):
     """The units that a file names, numbered from 0 in C order of (channel, y, x), ascending."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     file: Path = Field(
         description=".npz or .json with one list a layer, by layer name; .npy or .txt with one list for every layer; "
@@ -133,11 +130,7 @@ def content_sha256(units: UnitFile) -> str:
     StudyError
         As `from_file`.
     """
-    found = hashlib.sha256()
-    for layer, numbers in sorted(_content(units).items()):
-        found.update(f"{layer}\x1f{len(numbers)}\x1f".encode())
-        found.update(numbers.astype("<i8").tobytes())
-    return found.hexdigest()
+    return _sha256(*_identity(units))
 
 
 def from_file(units: UnitFile, layer: str, n_units: int) -> Array:
@@ -171,6 +164,11 @@ def from_file(units: UnitFile, layer: str, n_units: int) -> Array:
 
 def _content(units: UnitFile) -> dict[str, Array]:
     """Return the checked content of a file by layer; remembered while its size and time of change stay the same."""
+    return _read(*_identity(units))
+
+
+def _identity(units: UnitFile) -> tuple[Path, int, int]:
+    """Return path, size and time of change."""
     path = units.file.expanduser()
     if not path.is_absolute():
         raise StudyError("units", [f"the path {units.file} must be absolute by now; read the study with load_study"])
@@ -178,7 +176,17 @@ def _content(units: UnitFile) -> dict[str, Array]:
         status = path.stat()
     except OSError as error:
         raise StudyError("units", [f"the file {path} cannot be read ({error.strerror}); correct the path"]) from error
-    return _read(path, status.st_size, status.st_mtime_ns)
+    return path, status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=4)
+def _sha256(path: Path, size: int, changed: int) -> str:
+    """Remembered as the content is: a plan asks for it with every group."""
+    found = hashlib.sha256()
+    for layer, numbers in sorted(_read(path, size, changed).items()):
+        found.update(f"{layer}\x1f{len(numbers)}\x1f".encode())
+        found.update(numbers.astype("<i8").tobytes())
+    return found.hexdigest()
 
 
 @lru_cache(maxsize=4)

@@ -64,7 +64,7 @@ def write_draw(study: Study, tile: Tile, units: Mapping[str, Array]) -> list[Pat
     design = power_plan.design(study, split, roi)
     Y = layers.read(study, name, found.rows)
     seed = seed_of(study.seed, "power", split, tile.start)
-    dealt = choice.deal_folds(len(found.rows), study.power.folds, seed=seed)
+    dealt = choice.deal_folds(len(found.rows), study.power.folds, seed=seed, option="power.folds")
     held = learning.HeldOut(design.n_settings, n_stimuli=len(found.rows), layers=layers.slices)
     centre, unit = additive.reference(xp.module().asarray(found.samples))
     for fold in range(study.power.folds):

@@ -167,7 +167,9 @@ def write_scores(study: Study, tile: Tile, units: Mapping[str, Array]) -> list[P
     found, everything = inputs.training(study, split, roi), training_rows(study)
     at = np.searchsorted(everything, found.rows)
     rows = None if len(at) == len(everything) else at
-    dealt = choice.deal_folds(len(found.rows), options.folds, seed=seed_of(study.seed, "screen", split))
+    dealt = choice.deal_folds(
+        len(found.rows), options.folds, seed=seed_of(study.seed, "screen", split), option="screen.folds"
+    )
     Y = {layer: arrays.read(workspace, layout.screened(name, layer), rows).astype(np.float32) for layer in units}
     predictions = _predict(study, found, Y, dealt)
     layers: dict[str, list[str | float | int | None]] = {}

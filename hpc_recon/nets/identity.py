@@ -10,6 +10,7 @@ from typing import Any
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.files import sha256
 from hpc_recon.core.network_options import PIXEL_ARCHITECTURES, SHAPE_ARCHITECTURES, Network
+from hpc_recon.core.weights import WORDS
 
 #: torchvision's weights of architectures that also have Caffe weights, by the first digits of their sha256 (they stand
 #: in torchvision's file names). Its third VGG16, IMAGENET1K_FEATURES, expects a preprocessing of its own.
@@ -27,7 +28,7 @@ def weights_kind(weights: str) -> str:
     ('random', 'torchvision', 'own', 'file')
     """
     kind = weights.partition(":")[0]
-    return kind if kind in ("random", "torchvision", "own") else "file"
+    return kind if kind in WORDS else "file"
 
 
 def random_seed(weights: str) -> int:

@@ -3,8 +3,9 @@
 Two numbers from trials (n_repeats, n_stimuli, n_voxels), each for every voxel:
 
 - the mean correlation over stimuli of one repeat with another (all pairs): the reliability of a single trial;
-- the correlation of the means of two halves of the repeats, stepped up by Spearman and Brown, 2 r / (1 + r): the
-  reliability of the mean of all repeats. No model can correlate with that mean better than its square root.
+- the correlation of the means of two halves of the repeats, stepped up by Spearman and Brown to all of them (by
+  2 r / (1 + r) for an even number): the reliability of the mean of all repeats. No model can correlate with that mean
+  better than its square root.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def split_half(trials: Array, *, seed: int, splits: int = SPLITS) -> Array:
     """Return the reliability of the mean of all repeats, (n_voxels,) float64.
 
     The correlation of the means of two random halves (of an odd number of repeats one is left out), averaged over
-    splits, then stepped up. Correlations of 0 or less give 0.
+    splits, then stepped up from the repeats of a half to all. Correlations of 0 or less give 0.
 
     Parameters
     ----------
@@ -103,19 +104,19 @@ def split_half(trials: Array, *, seed: int, splits: int = SPLITS) -> Array:
         order = rng.permutation(len(trials))
         one, other = (trials[order[a:b]].mean(axis=0, dtype=np.float64) for a, b in ((0, half), (half, 2 * half)))
         total += profile_correlation(one, other)
-    return stepped_up(total / splits)
+    return stepped_up(total / splits, len(trials) / half)
 
 
-def stepped_up(r: Array) -> Array:
-    """Return 2 r / (1 + r), and 0 where r is 0 or less.
+def stepped_up(r: Array, times: float) -> Array:
+    """Return m r / (1 + (m - 1) r), the reliability of a mean of `times` (m) as many repeats; 0 where r is 0 or less.
 
     Examples
     --------
-    >>> stepped_up(np.array([0.5, -0.2])).round(3).tolist()
-    [0.667, 0.0]
+    >>> stepped_up(np.array([0.5, -0.2]), 2).round(3).tolist(), stepped_up(np.array([0.5]), 3).tolist()
+    ([0.667, 0.0], [0.75])
     """
     kept = np.where(r < 0, 0.0, r)  # NaN stays
-    return np.asarray(2 * kept / (1 + kept))
+    return np.asarray(times * kept / (1 + (times - 1) * kept))
 
 
 def _require_enough(trials: Array) -> None:

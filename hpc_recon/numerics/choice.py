@@ -96,8 +96,13 @@ class Choice:
         return content | {"table": table}
 
 
-def deal_folds(n_stimuli: int, n_folds: int, *, seed: int) -> Array:
+def deal_folds(n_stimuli: int, n_folds: int, *, seed: int, option: str = "fit.folds") -> Array:
     """Return the fold of each stimulus (n_stimuli,) int64: sizes differ by one at most.
+
+    Parameters
+    ----------
+    option
+        Key of the study that says how many folds, for the error.
 
     Raises
     ------
@@ -110,9 +115,11 @@ def deal_folds(n_stimuli: int, n_folds: int, *, seed: int) -> Array:
     [4, 4, 3]
     """
     if n_folds < 2 or n_stimuli < 2 * n_folds:
+        most = n_stimuli // 2
+        remedy = f"set {option} to at most {most}" if most >= 2 else "give four training stimuli or more"
         raise DataError(
             f"cross-validation needs at least two folds and two stimuli in each, got {n_stimuli} training stimuli for "
-            f"{n_folds} folds; set fit.folds to at most {max(n_stimuli // 2, 2)}"
+            f"{n_folds} folds; {remedy}"
         )
     return np.random.default_rng(seed).permutation(np.arange(n_stimuli) % n_folds)
 

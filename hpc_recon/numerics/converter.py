@@ -21,7 +21,13 @@ from hpc_recon.core.errors import DataError
 from hpc_recon.numerics import all_voxels, decoder
 from hpc_recon.numerics.choice import deal_folds
 from hpc_recon.numerics.factorisation import prepare, sample_statistics
-from hpc_recon.numerics.stats import brain_statistics, mean_and_scale, require_finite, standardise
+from hpc_recon.numerics.stats import (
+    BrainStatistics,
+    brain_statistics,
+    mean_and_scale,
+    require_finite,
+    standardise,
+)
 from hpc_recon.numerics.voxel_weights import weighted
 
 #: Median over 20 pairs of the penalties that the authors of the neural code converter cross-validated, by the number of
@@ -120,15 +126,12 @@ def fit_block(X: Array, Y: Array, *, alpha: float, n_voxels: int | None = None, 
     """
     _require_paired(X, Y)
     if n_voxels is not None:
-        brain = brain_statistics(X)
-        units = decoder.fit_units(brain, Y, n_voxels=n_voxels, alpha=alpha)
-    else:
-        pairs = np.arange(len(X))
-        brain = weighted(sample_statistics(X, pairs, n_stimuli=len(X)), gain)
-        shared = prepare(X, pairs, brain, n_alphas=1)
-        units = all_voxels.fit_units(shared, brain, Y, alpha=alpha)
-    voxel, weight, scale = units.voxel[:1] if n_voxels is None else units.voxel, units.weight, brain.scale
-    if gain is not None and n_voxels is None:
+        return _on_best_voxels(brain_statistics(X), Y, alpha=alpha, n_voxels=n_voxels)
+    pairs = np.arange(len(X))
+    brain = weighted(sample_statistics(X, pairs, n_stimuli=len(X)), gain)
+    units = all_voxels.fit_units(prepare(X, pairs, brain, n_alphas=1), brain, Y, alpha=alpha)
+    voxel, weight, scale = units.voxel[:1], units.weight, brain.scale
+    if gain is not None:
         weight, scale = (weight * gain[voxel[0]]).astype(weight.dtype), mean_and_scale(X)[1]
     return Block(brain.mean, scale, np.ascontiguousarray(voxel), weight, units.bias, units.y_mean, units.y_scale)
 
@@ -165,6 +168,12 @@ def match_variance(block: Block, X: Array) -> tuple[Block, float]:
     factor = float(np.sqrt(int(varies.sum()) / total))
     weight, bias = ((values * factor).astype(values.dtype) for values in (block.weight, block.bias))
     return replace(block, weight=weight, bias=bias), factor
+
+
+def _on_best_voxels(brain: BrainStatistics, Y: Array, *, alpha: float, n_voxels: int) -> Block:
+    """Return the block of `fit_block` with `n_voxels`, from the statistics of the source samples."""
+    units = decoder.fit_units(brain, Y, n_voxels=n_voxels, alpha=alpha)
+    return Block(brain.mean, brain.scale, units.voxel, units.weight, units.bias, units.y_mean, units.y_scale)
 
 
 @dataclass(frozen=True)
@@ -208,7 +217,7 @@ def choose_alpha(
     """
     _require_paired(X, Y)
     shown, codes = np.unique(stimulus, return_inverse=True)
-    fold = deal_folds(len(shown), n_folds, seed=seed)[codes]
+    fold = deal_folds(len(shown), n_folds, seed=seed, option="convert.folds")[codes]
     alphas = tuple(sorted(set(alphas)))
     spread = np.asarray(Y, np.float64).var(axis=0)
     varies = spread > 0
@@ -233,7 +242,8 @@ def _fold_errors(
         return all_voxels.fold_errors(X, Y, stimulus=np.arange(len(X)), held_out=held_out, alphas=alphas, gain=gain)
     test = Y[held_out].astype(np.float64)
     total = ((test - Y[~held_out].mean(axis=0, dtype=np.float64)) ** 2).sum(axis=0)
-    fitted = (fit_block(X[~held_out], Y[~held_out], alpha=alpha, n_voxels=n_voxels) for alpha in alphas)
+    brain = brain_statistics(X[~held_out])
+    fitted = (_on_best_voxels(brain, Y[~held_out], alpha=alpha, n_voxels=n_voxels) for alpha in alphas)
     return np.stack([((test - block.predict(X[held_out])) ** 2).sum(axis=0) for block in fitted]), total
 
 

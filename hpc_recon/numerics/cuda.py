@@ -138,7 +138,7 @@ def new_workspace(xp: Namespace, k: int, dtype: Any) -> Array:
 
 
 def solve(
-    gram: Array, voxel: Array, rhs: Array, alpha: Array, *, refine: bool = False, workspace: Array | None = None
+    gram: Array, voxel: Array, rhs: Array, alpha: Array, *, refine_below: float = 0.0, workspace: Array | None = None
 ) -> tuple[Array, Array]:
     """Solve (gram[S, S] + alpha I) w = rhs for each unit, S its voxels.
 
@@ -149,8 +149,8 @@ def solve(
     voxel : (n_units, k) int32, k <= MAX_VOXELS
     rhs : (n_units, k), dtype of `gram`
     alpha : (n_units,) float64, each > 0
-    refine
-        For float32: correct each solution once by its residual, which is computed in float64.
+    refine_below
+        For float32: correct the solutions of smaller penalties once by their residuals, which are computed in float64.
     workspace
         From `new_workspace`; default: a new one.
 
@@ -194,7 +194,7 @@ def solve(
         n_blocks = min(n_units, len(room) // (columns * rows))
         if n_blocks == 0 and n_units:
             raise ValueError(f"the workspace of {memory.nbytes} bytes is too small for {k} voxels; see new_workspace")
-        numbers = (np.int32(k), np.int32(n_units), np.int32(refine and computing == np.float32))
+        numbers = (np.int32(k), np.int32(n_units), np.float64(refine_below if computing == np.float32 else 0.0))
         states = (np.int32(wanted), np.int32(failed))
         arguments = (gram, np.int64(n_voxels), voxel, rhs, alpha, *numbers, *states, room, weight, status)
         if n_units:
@@ -269,7 +269,7 @@ def fit_units(
 
     Notes
     -----
-    float32 systems are refined where `ridge.refines` says so, as on the CPU. Shapes that `solve` does not take go
+    float32 systems are refined where `ridge.refined_below` says so, as on the CPU. Shapes that `solve` does not take go
     through `ridge.solve`, which is slower and waits for the device: no Gram matrix, the dual form, or more than
     MAX_VOXELS voxels.
 
@@ -292,7 +292,7 @@ def fit_units(
     weight, bias = xp.empty((n_units, k), dtype=dtype), xp.empty(n_units, dtype=dtype)
     y_mean, y_scale = xp.empty(n_units), xp.empty(n_units)
     status = xp.full(n_units, SOLVED, dtype=np.int32)
-    refine = ridge.refines(brain, k, [penalty]) if n_units else False
+    below = ridge.refined_below(brain, k)
     n_redone = 0
     filled = xp.empty((UNITS_AT_ONCE, Y.shape[0]), dtype=dtype)
     for start in range(0, n_units, UNITS_AT_ONCE):
@@ -303,7 +303,7 @@ def fit_units(
         voxel[units], rhs = select(products, usable, k)
         if brain.gram is not None and primal:
             weight[units], status[units] = solve(
-                brain.gram, voxel[units], rhs, penalty[units], refine=refine, workspace=workspace
+                brain.gram, voxel[units], rhs, penalty[units], refine_below=below, workspace=workspace
             )
         else:
             solved, redone = ridge.solve(brain, voxel[units], rhs=rhs, targets=targets, alphas=[penalty[units]])

@@ -411,10 +411,11 @@ template <typename T, int ROWS> __device__ bool settled(SolveShared<T, ROWS>& s,
     return isfinite(size) && change <= MAX_CHANGE * MAX_CHANGE * size;  // false if change is NaN
 }
 
-// Solve the units whose status is `wanted`; where that fails the status becomes `failed`.
+// Solve the units whose status is `wanted`; where that fails the status becomes `failed`. Solutions of penalties below
+// `refine_below` are corrected by their residual.
 template <typename In, typename T, int ROWS>
 __device__ void solve(SolveShared<T, ROWS>& s, const In* gram, long long n_voxels, const int* voxel, const In* rhs,
-                      const double* alpha, int k, int n_units, int refine, int wanted, int failed, T* workspace,
+                      const double* alpha, int k, int n_units, double refine_below, int wanted, int failed, T* workspace,
                       In* weight, int* status) {
     const int thread = threadIdx.x;
     const int columns = (k + PANEL - 1) / PANEL * PANEL, rows = (k + PANEL) / PANEL * PANEL;
@@ -435,7 +436,7 @@ __device__ void solve(SolveShared<T, ROWS>& s, const In* gram, long long n_voxel
             }
             __syncthreads();
             solve_backward(s, system, x);
-            if (refine) {
+            if (alpha[unit] < refine_below) {
                 residual(s, system, alpha[unit], x, r);
                 solve_forward(s, system, r);
                 solve_backward(s, system, r);
@@ -514,24 +515,24 @@ select_double(const double* products, const unsigned char* usable, int n_voxels,
 
 extern "C" __global__ void __launch_bounds__(SOLVE_THREADS, 3)
 solve_float(const float* gram, long long n_voxels, const int* voxel, const float* rhs, const double* alpha, int k,
-            int n_units, int refine, int wanted, int failed, float* workspace, float* weight, int* status) {
+            int n_units, double refine_below, int wanted, int failed, float* workspace, float* weight, int* status) {
     __shared__ SolveShared<float, 128> shared;
-    solve(shared, gram, n_voxels, voxel, rhs, alpha, k, n_units, refine, wanted, failed, workspace, weight, status);
+    solve(shared, gram, n_voxels, voxel, rhs, alpha, k, n_units, refine_below, wanted, failed, workspace, weight, status);
 }
 
 extern "C" __global__ void __launch_bounds__(SOLVE_THREADS, 2)
 solve_float_in_double(const float* gram, long long n_voxels, const int* voxel, const float* rhs, const double* alpha,
-                      int k, int n_units, int refine, int wanted, int failed, double* workspace, float* weight,
+                      int k, int n_units, double refine_below, int wanted, int failed, double* workspace, float* weight,
                       int* status) {
     __shared__ SolveShared<double, 64> shared;
-    solve(shared, gram, n_voxels, voxel, rhs, alpha, k, n_units, refine, wanted, failed, workspace, weight, status);
+    solve(shared, gram, n_voxels, voxel, rhs, alpha, k, n_units, refine_below, wanted, failed, workspace, weight, status);
 }
 
 extern "C" __global__ void __launch_bounds__(SOLVE_THREADS, 2)
 solve_double(const double* gram, long long n_voxels, const int* voxel, const double* rhs, const double* alpha, int k,
-             int n_units, int refine, int wanted, int failed, double* workspace, double* weight, int* status) {
+             int n_units, double refine_below, int wanted, int failed, double* workspace, double* weight, int* status) {
     __shared__ SolveShared<double, 64> shared;
-    solve(shared, gram, n_voxels, voxel, rhs, alpha, k, n_units, refine, wanted, failed, workspace, weight, status);
+    solve(shared, gram, n_voxels, voxel, rhs, alpha, k, n_units, refine_below, wanted, failed, workspace, weight, status);
 }
 
 extern "C" __global__ void __launch_bounds__(PREDICT_THREADS)

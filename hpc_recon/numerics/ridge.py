@@ -6,6 +6,7 @@ this one and b = sum(y) / N (or sum(y) / (N + alpha) if the intercept is penalis
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -128,8 +129,8 @@ def _solve_gathered(
     from hpc_recon.numerics import systems
 
     assert brain.gram is not None, "asked by the caller"
-    refine = refines(brain, voxel.shape[1], alphas)
-    weight, failed = systems.solve(brain.gram, voxel, rhs, alphas, refine=refine, n_threads=n_threads)
+    below = refined_below(brain, voxel.shape[1])
+    weight, failed = systems.solve(brain.gram, voxel, rhs, alphas, refine_below=below, n_threads=n_threads)
     for a, alpha in enumerate(alphas):
         for unit in np.flatnonzero(failed[a]):
             own = slice(unit, unit + 1)
@@ -150,10 +151,12 @@ def takes_dual_form(brain: BrainStatistics, k: int) -> bool:
     return brain.n_samples < k and bool((brain.counts == 1).all())
 
 
-def refines(brain: BrainStatistics, k: int, alphas: Sequence[float | Array]) -> bool:
-    """Return whether float32 solutions need their residual: few samples for the voxels, or a penalty near rounding."""
-    least = min(float(alpha if isinstance(alpha, (int, float)) else alpha.min()) for alpha in alphas)
-    return brain.n_samples < SAMPLES_A_VOXEL * k or least < ALPHA_A_SAMPLE * brain.n_samples
+def refined_below(brain: BrainStatistics, k: int) -> float:
+    """Return the penalty below which float32 solutions need their residual: any, with few samples for the voxels.
+
+    Else it is one near rounding. Each unit is judged by its own penalty, so that its weights depend on no other's.
+    """
+    return math.inf if brain.n_samples < SAMPLES_A_VOXEL * k else ALPHA_A_SAMPLE * brain.n_samples
 
 
 def batch_units(k: int) -> int:

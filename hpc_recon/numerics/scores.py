@@ -170,21 +170,6 @@ def profile_correlation(decoded: Array, true: Array) -> Array:
     return np.asarray(np.clip(np.einsum("ij,ij->j", A, B) / root_a / root_b, -1.0, 1.0))
 
 
-def pattern_correlation(decoded: Array, true: Array, *, mean: Array, scale: Array) -> Array:
-    """Return Pearson's r over units, for every item, after z-scoring both with the training statistics.
-
-    Without z-scoring, the mean pattern that all images share would make any two images look alike.
-
-    Returns
-    -------
-    Array
-        (n_items,) float64; NaN for an item that is constant in either.
-    """
-    _require_same_shape(decoded, true)
-    A, B = standardise(decoded, mean=mean, scale=scale), standardise(true, mean=mean, scale=scale)
-    return np.asarray(np.diagonal(products(A, B).correlation()))
-
-
 @dataclass(frozen=True)
 class Identification:
     """Pairwise identification: the share of comparisons that each item wins; chance is 0.5."""

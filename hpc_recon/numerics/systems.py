@@ -47,7 +47,7 @@ _summing = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract
 
 
 def solve(
-    gram: Array, voxel: Array, rhs: Array, alphas: Sequence[float | Array], *, refine: bool, n_threads: int
+    gram: Array, voxel: Array, rhs: Array, alphas: Sequence[float | Array], *, refine_below: float, n_threads: int
 ) -> tuple[Array, Array]:
     """Solve (G[S, S] + alpha I) w = r for each unit's voxels S, for each alpha.
 
@@ -59,9 +59,9 @@ def solve(
     rhs : (n_units, k) float32
     alphas
         Each a number, or one for each unit (n_units,).
-    refine
-        Compute the residual in float64 and correct the solution once: for systems whose condition leaves float32 fewer
-        than four digits.
+    refine_below
+        Compute the residual in float64 and correct the solution once where alpha is smaller: for systems whose
+        condition leaves float32 fewer than four digits. Infinity: all; 0: none.
     n_threads
         The result does not depend on it.
 
@@ -86,6 +86,7 @@ def solve(
     penalty = np.empty((len(alphas), n_units), np.float32)
     for a, alpha in enumerate(alphas):
         penalty[a] = np.minimum(alpha, float(np.finfo(np.float32).max))  # a larger one makes weights 0 just as well
+    below = np.float32(refine_below)
     chosen = np.ascontiguousarray(voxel, dtype=np.uint32)
     right = np.ascontiguousarray(rhs)
     size = min(batch_units(k), n_units)
@@ -100,7 +101,7 @@ def solve(
                 a, first = task
                 own = slice(first, min(first + _UNITS_A_TASK, stop))
                 systems = triangles[first - start : own.stop - start]
-                _solve_units(systems, right[own], penalty[a, own], weight[a, own], failed[a, own], refine)
+                _solve_units(systems, right[own], penalty[a, own], weight[a, own], failed[a, own], below)
 
             for_each(work, tasks, n_threads=n_threads)
     return weight, failed
@@ -171,8 +172,8 @@ def _aligned(n: int) -> Any:
 
 
 @_compiled
-def _solve_units(triangles: Array, rhs: Array, alpha: Array, weight: Array, failed: Array, refine: bool) -> None:
-    """Solve the systems of a few units, one after the other."""
+def _solve_units(triangles: Array, rhs: Array, alpha: Array, weight: Array, failed: Array, below: Any) -> None:
+    """Solve the systems of a few units, one after the other; solutions of penalties below `below` are refined."""
     n_units, k = rhs.shape
     n_columns = (k + COLUMNS - 1) // COLUMNS * COLUMNS
     n_panels = k // ROWS + 1
@@ -191,7 +192,7 @@ def _solve_units(triangles: Array, rhs: Array, alpha: Array, weight: Array, fail
             y[j] = panels[row + j * ROWS]
         _substitute_back(panels, inverse, y, w, sums, k, n_panels, n_columns)
         weight[u] = w[:k]
-        if refine:
+        if alpha[u] < below:
             exact[:] = w[:k]
             _residual(triangles[u], alpha[u], rhs[u], exact, exact_residual)
             residual[:k] = exact_residual

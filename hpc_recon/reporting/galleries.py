@@ -54,18 +54,7 @@ class _Show:
 
 
 def rois_of(study: Study) -> list[str]:
-    """Return the ROIs whose images are shown: the first, the first of any entry without it, those that the study adds.
-
-    Raises
-    ------
-    StudyError
-        If an added one is none of the study's.
-    """
-    unknown = [roi for roi in study.report.rois if roi not in study.rois]
-    if unknown:
-        raise StudyError(
-            "report.rois", [f"{unknown[0]!r} is no region of the study, which has {', '.join(study.rois)}"]
-        )
+    """Return the ROIs whose images are shown: the first, the first of any entry without it, those that it adds."""
     first = words.primary_roi(study)
     others = [rois[0] for rois in words.image_rois(study).values() if rois and first not in rois]
     return list(dict.fromkeys([first, *others, *study.report.rois]))

@@ -173,17 +173,7 @@ def has_mask(workspace: Path, split: str, roi: str) -> bool:
     DamagedStore
         If a receipt says that it was, but it is gone.
     """
-    ref = layout.roi_mask(split, roi)
-    if storage.of(workspace).exists(f"{ref.path}/{metadata.METADATA}"):
-        return True
-    for verb in ("ingest", "simulate"):
-        records = checks.group_records(workspace, f"{verb}/{split}")
-        if any(path.startswith(f"{ref.path}/") for path in records):
-            raise DamagedStore(
-                f"{ref.path} was written but is gone from {workspace}; make it anew with "
-                f"{checks.redo_command(f'{verb}/{split}')}"
-            )
-    return False
+    return checks.was_written(workspace, split, layout.roi_mask(split, roi))
 
 
 def n_voxels_of(workspace: Path, split: str) -> int:

@@ -13,8 +13,10 @@ from hpc_recon.core.errors import DamagedStore, MissingStore
 from hpc_recon.core.files import checksum
 from hpc_recon.core.places import RECEIPTS, Folder
 from hpc_recon.stores.layout import Ref, command
-from hpc_recon.stores.metadata import Description
+from hpc_recon.stores.metadata import METADATA, Description
 
+#: Commands that may have written the samples and masks of a split.
+_BRAIN_VERBS = ("ingest", "simulate", "control")
 #: Records by (workspace, group), with the signature of the folder they were read from.
 _RECORDS: dict[tuple[Path, str], tuple[frozenset[tuple[Any, ...]], dict[str, receipts.FileRecord]]] = {}
 
@@ -67,12 +69,36 @@ def check_contents(workspace: Path, ref: Ref, found: Description, touched: Seque
         return
     records = group_records(workspace, found.made_by)
     for path in shard_paths(ref, touched):
-        status = (place.root / path).stat()
-        if _crc32(place.root / path, status.st_ino, status.st_size, status.st_mtime_ns) != records[path].crc32:
+        if crc32_of(place.root / path) != records[path].crc32:
             raise DamagedStore(
                 f"the shard {place.where(path)} is not the one that was written: its chunks are whole, but its receipt "
                 f"has another checksum (was it exchanged for another?); make it anew with {redo_command(found.made_by)}"
             )
+
+
+def was_written(workspace: Path, split: str, ref: Ref) -> bool:
+    """Return whether an array about a split's voxels is there, which may rightly be absent.
+
+    Raises
+    ------
+    DamagedStore
+        If a receipt says that it was written, but it is gone.
+    """
+    if storage.of(workspace).exists(f"{ref.path}/{METADATA}"):
+        return True
+    for verb in _BRAIN_VERBS:
+        if any(path.startswith(f"{ref.path}/") for path in group_records(workspace, f"{verb}/{split}")):
+            raise DamagedStore(
+                f"{ref.path} was written but is gone from {workspace}; make it anew with "
+                f"{redo_command(f'{verb}/{split}')}"
+            )
+    return False
+
+
+def crc32_of(path: Path) -> int:
+    """Return the crc32 of a file in a folder; a process reads it once while inode, size and time stay the same."""
+    status = path.stat()
+    return _crc32(path, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=1 << 16)

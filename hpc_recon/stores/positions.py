@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from hpc_recon.core import storage
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DamagedStore, DataError
 from hpc_recon.stores import arrays, brain, checks, layout, metadata
@@ -138,7 +137,7 @@ def read_positions(workspace: Path, split: str) -> Positions | None:
         If they were written but are gone, or do not fit their own grid or the samples.
     """
     ref = layout.positions(split)
-    if not _exists(workspace, split):
+    if not checks.was_written(workspace, split, ref):
         return None
     values = arrays.read(workspace, ref)
     stored = metadata.describe(workspace, ref).attributes
@@ -159,21 +158,6 @@ def read_positions(workspace: Path, split: str) -> Positions | None:
     if problem is not None:
         raise DamagedStore(f"{ref.path}: {problem}; make them anew with {ref.command} --redo")
     return found
-
-
-def _exists(workspace: Path, split: str) -> bool:
-    """Return whether positions were written; raise if they were but are gone."""
-    ref = layout.positions(split)
-    if storage.of(workspace).exists(f"{ref.path}/{metadata.METADATA}"):
-        return True
-    for verb in ("ingest", "simulate"):
-        records = checks.group_records(workspace, f"{verb}/{split}")
-        if any(path.startswith(f"{ref.path}/") for path in records):
-            raise DamagedStore(
-                f"{ref.path} was written but is gone from {workspace}; make it anew with "
-                f"{checks.redo_command(f'{verb}/{split}')}"
-            )
-    return False
 
 
 def _problem(positions: Positions) -> str | None:

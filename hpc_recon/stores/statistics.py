@@ -18,7 +18,7 @@ from hpc_recon.core.convert_options import owner
 from hpc_recon.core.errors import DamagedStore, MissingStore
 from hpc_recon.core.files import write_npy
 from hpc_recon.core.paths import require_inside
-from hpc_recon.stores.checks import group_records, redo_command
+from hpc_recon.stores.checks import crc32_of, group_records, redo_command
 from hpc_recon.stores.layout import Ref
 
 #: Group whose tiles write a part, by the part's name up to the first hyphen.
@@ -70,7 +70,8 @@ def read(workspace: Path, split: str, roi: str, name: str, *, part: str = "", ma
     MissingStore
         If the tile that writes it was not finished.
     DamagedStore
-        If the file is absent, or shorter or longer than its receipt says.
+        If the file is absent, shorter or longer than its receipt says, or no array; unless it is mapped, also if it has
+        another checksum.
     """
     ref, maker = place(split, roi, name, part=part), made_by(split, roi, part=part)
     found = group_records(workspace, maker).get(ref.path)
@@ -83,7 +84,16 @@ def read(workspace: Path, split: str, roi: str, name: str, *, part: str = "", ma
         raise DamagedStore(
             f"{path} {size}, but its receipt says {found.length}; make it anew with {redo_command(maker)}"
         )
-    array: Array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    try:
+        changed = not mapped and crc32_of(path) != found.crc32
+        array: Array = np.empty(0) if changed else np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except ValueError:  # numpy's own text speaks of objects that might be unpickled
+        changed = True
+    if changed:
+        raise DamagedStore(
+            f"{path} has the length that its receipt says, but other bytes than were written; make it anew with "
+            f"{redo_command(maker)}"
+        )
     return array
 
 

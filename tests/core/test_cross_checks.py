@@ -16,6 +16,9 @@ from hpc_recon.core.loading import load_study
         ("role: test", "role: training", "exactly one must have role: training, but 2 have"),
         ("simulate: {preset: easy}", "", "give either `simulate:` or `ingest:`"),
         ("[S1, S2]", "[S1, S1]", "subjects repeat: S1, S1"),
+        ("rois: [V1, VC]", "rois: [V1, VC, V1]", "rois repeat: V1, VC, V1"),
+        ("fit: {", "report: {rois: [V2]}\nfit: {", "report.rois: 'V2' is no region of the study"),
+        ("fit: {alpha: {grid: [1, 10]}", "fit: {alpha: .inf", "fit.alpha: input should be a finite number; got inf"),
         ("network: vgg,", "network: vg,", "unknown network 'vg'; did you mean 'vgg'?"),
         ("{conv1_1: 6}", "{conv1-1: 6}", "layer 'conv1-1'"),
         ("{conv1_1: 6}", "{conv3_1: 6}", "layer 'conv3_1' is not decoded"),
@@ -28,6 +31,8 @@ from hpc_recon.core.loading import load_study
         ("network: image}", "network: image, rois: [V2]}", "reconstruct.direct.rois: unknown name 'V2'"),
         ("network: image}", "network: image, datasets: [training]}", "reconstruct.direct.datasets: unknown name"),
         ("[conv1_1, conv2_1]", "[conv1_1, conv1_1]", "layers repeat: conv1_1"),
+        ("layer_weights: {conv1_1: 6}", "layers: [conv2_1, conv2_1]", "icnn.layers: layers repeat: conv2_1"),
+        ("method: pixels,", "method: retrieval, layers: [pixels, pixels],", "direct.layers: layers repeat: pixels"),
         ("name: small", "name: ../small", "name: a name has letters, digits and"),
     ],
 )

@@ -64,8 +64,9 @@ def test_candidates_of_penalties(alpha, candidates) -> None:
 
 
 def test_sections_may_be_given_as_objects() -> None:
-    fit = Fit(n_voxels=VoxelGrid(grid=(4, 12)), alpha=AlphaGrid(grid=(1.0, 2.0), per="unit"), ard=Ard(iterations=7))
-    assert fit == Fit(n_voxels=VOXELS, alpha={"grid": [1, 2], "per": "unit"}, ard={"iterations": 7})
+    fit = Fit(n_voxels=VoxelGrid(grid=(4, 12)), alpha=AlphaGrid(grid=(1.0, 2.0), per="unit"))
+    assert fit == Fit(n_voxels=VOXELS, alpha={"grid": [1, 2], "per": "unit"})
+    assert Fit(estimator="ard", ard=Ard(iterations=7)) == Fit(estimator="ard", ard={"iterations": 7})
     with pytest.raises(ValidationError, match="frozen"):
         fit.folds = 3
 
@@ -88,6 +89,10 @@ def test_sections_may_be_given_as_objects() -> None:
         ({"spatial_norm": "std1", "alpha": UNIT}, "spatial_norm needs one number each"),
         ({"spatial_norm": "std1", "out_of_fold": True}, "spatial_norm needs one number each"),
         ({"out_of_fold": True, "alpha": {"grid": [1, 2]}, "folds": 2}, "folds of 3 or more"),
+        ({"spatial_norm": "std1", "n_voxels": 1}, "spatial_norm: std1 has no meaning for n_voxels: 1"),
+        ({"ard": {"iterations": 2000}}, "ard holds options of estimator: ard, but the estimator is ridge"),
+        ({"gradient": {"epochs": 3}}, "gradient holds options of estimator: gradient, but the estimator is ridge"),
+        ({"estimator": "ard", "gradient": {"batch": 9}}, "gradient holds options of estimator: gradient"),
     ],
     ids=str,
 )

@@ -44,6 +44,18 @@ def test_paths_start_at_the_study_file(write, good, tmp_path: Path) -> None:
     assert study.networks["image"].weights == "random:0"
 
 
+def test_weights_in_the_home_folder_and_files_that_begin_like_a_word(write, good, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    content = yaml.safe_load(good)
+    content["networks"]["vgg"]["weights"] = "~/vgg.pt"
+    content["reconstruct"]["icnn"] |= {"latent": {"generator": "relu7", "weights": "own_relu7.pt"}}
+    content["train"] = {"e": {"method": "end_to_end", "profile": "tiny", "comparator": {"weights": "owner/alex.pt"}}}
+    study = load_study(write(yaml.safe_dump(content)))
+    assert study.networks["vgg"].weights == str(tmp_path / "home/vgg.pt")
+    assert study.reconstruct["icnn"].latent.weights == tmp_path / "own_relu7.pt"
+    assert study.train["e"].comparator.weights == tmp_path / "owner/alex.pt"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -22,11 +22,20 @@ def test_a_part_is_frozen_and_knows_its_keys():
         Part(size=2)
 
 
+@pytest.mark.parametrize("rate", [float("inf"), float("-inf"), float("nan")])
+def test_numbers_are_finite(rate):
+    with pytest.raises(ValidationError, match="finite number"):
+        Whole(rate=rate)
+    with pytest.raises(ValidationError, match="finite number"):
+        Whole(rates=(1.0, rate))
+
+
 class Whole(Section):
     part: Part = Part()
     file: Path = Path("a")
     names: tuple[str, ...] = ()
     rate: float = 0.5
+    rates: tuple[float, ...] = ()
 
 
 def test_what_differs_from_its_default_in_words():

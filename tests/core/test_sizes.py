@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
 from hpc_recon.core.errors import MissingStore
 from hpc_recon.core.sizes import DatasetSize, Sizes
@@ -23,6 +24,12 @@ def test_what_is_not_declared_is_named_with_its_key() -> None:
         SIZES.n_voxels("V1")
     with pytest.raises(MissingStore, match=r"sizes\.datasets\.natural"):
         SIZES.dataset("natural")
+
+
+@pytest.mark.parametrize("wrong", [{"image_size": [500, 0]}, {"voxels": {"VC": -5}}], ids=str)
+def test_sizes_are_counts(wrong) -> None:
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        Sizes.model_validate({**SIZES.model_dump(), **wrong})
 
 
 def test_items_of_stimuli_and_conditions() -> None:

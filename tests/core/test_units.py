@@ -110,6 +110,14 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
         units.from_file(UnitFile(file=Path("units.npz")), "a", 100)
 
 
+def test_the_content_is_hashed_once_however_often_it_is_named(tmp_path: Path, monkeypatch) -> None:
+    hashed = []
+    plain = units.hashlib.sha256
+    monkeypatch.setattr(units.hashlib, "sha256", lambda *given: hashed.append(1) or plain(*given))
+    given = save(tmp_path, "json")
+    assert len({units.label(given) for _ in range(3)}) == len(hashed) == 1
+
+
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     given = save(tmp_path, "txt")
     assert len(units.from_file(given, "a", 100)) == 3

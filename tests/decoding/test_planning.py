@@ -146,7 +146,6 @@ CHANGES = [
     ({}, {"statistics_by": "session"}, {BRAIN}),
     ({}, {"folds": 4}, set()),
     ({}, {"choice_units": 7}, set()),
-    ({}, {"ard": {"iterations": 5}}, set()),
     ({"estimator": "ard"}, {"ard": {"iterations": 5}}, LAYERS),
     ({"estimator": "ard"}, {"alpha": 7.0}, set()),
     ({"alpha": LAYER}, {"folds": 4}, {FOLDS} | LAYERS),

@@ -151,7 +151,7 @@ def test_kernels_solve(cupy, k, dtype) -> None:
     voxel = np.sort(np.argsort(rng.random((n_units, k + 20)), axis=1)[:, :k], axis=1).astype(np.int32)
     rhs = rng.normal(size=(n_units, k)).astype(dtype)
     alpha = rng.choice([1.0, 30.0], n_units)
-    weight, status = cuda.solve(*[cupy.asarray(a) for a in (gram, voxel, rhs, alpha)], refine=True)
+    weight, status = cuda.solve(*[cupy.asarray(a) for a in (gram, voxel, rhs, alpha)], refine_below=np.inf)
     assert not status.get().any()
     for j in (0, 1, n_units // 2, n_units - 1):
         system = gram[np.ix_(voxel[j], voxel[j])].astype(np.float64) + alpha[j] * np.eye(k)

@@ -7,6 +7,7 @@ import pytest
 
 from hpc_recon.core.errors import DataError
 from hpc_recon.numerics import converter, decoder, scores
+from hpc_recon.numerics.stats import brain_statistics
 
 SHAPES = {"N>D": (60, 20, 13), "N<D": (18, 31, 9)}
 
@@ -165,6 +166,21 @@ def test_the_penalty_is_that_of_a_loop_over_folds_that_hold_out_stimuli(n_voxels
         assert found == pytest.approx(1 - errors / total, abs=1e-9)
     assert chosen.alphas == (1.0, 10.0, 100.0)
     assert chosen.alpha == chosen.alphas[int(np.argmax(chosen.explained_variance))]
+
+
+def test_source_samples_are_looked_at_once_a_fold_however_many_penalties(monkeypatch) -> None:
+    X, Y = pairs(60, 20, 13)
+    seen = []
+    monkeypatch.setattr(converter, "brain_statistics", lambda X: seen.append(len(X)) or brain_statistics(X))
+    converter.choose_alpha(X, Y, np.arange(60), alphas=[1.0, 10.0, 100.0], n_folds=3, seed=4, n_voxels=6)
+    assert seen == [40, 40, 40]
+
+
+def test_too_many_folds_name_the_option_of_converters() -> None:
+    X, Y = pairs(60, 20, 13)
+    for n_stimuli, remedy in ((12, "set convert.folds to at most 6"), (3, "give four training stimuli or more")):
+        with pytest.raises(DataError, match=f"got {n_stimuli} training stimuli for 7 folds; {remedy}"):
+            converter.choose_alpha(X, Y, np.arange(60) % n_stimuli, alphas=[1.0], n_folds=7, seed=4)
 
 
 def test_published_penalties_have_an_entry_for_each_published_number_of_samples() -> None:

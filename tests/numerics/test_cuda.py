@@ -29,6 +29,7 @@ SHIM = Path(__file__).with_name("cuda_on_cpu.h")
 MULTIPROCESSORS = 1
 #: C type of a parameter: numpy type, ctypes type.
 NUMBERS = {"int": (np.int32, ctypes.c_int), "long long": (np.int64, ctypes.c_longlong)}
+NUMBERS["double"] = (np.float64, ctypes.c_double)
 ARRAYS = {"float*": np.float32, "double*": np.float64, "int*": np.int32, "unsigned char*": np.uint8}
 
 
@@ -74,7 +75,7 @@ def launcher(library: ctypes.CDLL):
             if kind in NUMBERS:
                 expected, to_c = NUMBERS[kind]
                 assert type(value) is expected, f"{name}: {variable} must be {expected}, is {type(value)}"
-                converted.append(to_c(int(value)))
+                converted.append(to_c(value.item()))
             else:
                 assert isinstance(value, np.ndarray), f"{name}: {variable}"
                 assert value.dtype == ARRAYS[kind], f"{name}: {variable} is {value.dtype}"
@@ -250,7 +251,7 @@ def test_solve_against_dense_solutions(on_cpu, k, dtype) -> None:
 def test_the_largest_system(on_cpu) -> None:
     k = cuda.MAX_VOXELS
     gram, voxel, rhs = systems(1, k, n_samples=3 * k, dtype=np.float32, n_voxels=k + 1)
-    weight, status = cuda.solve(gram, voxel, rhs, np.array([100.0]), refine=True)
+    weight, status = cuda.solve(gram, voxel, rhs, np.array([100.0]), refine_below=np.inf)
     assert status[0] == cuda.SOLVED
     assert worst(weight, solutions(gram, voxel, rhs, [100.0])) < 1e-6
 
@@ -261,10 +262,20 @@ def test_refinement_gives_the_digits_back(on_cpu, k) -> None:
     alpha = np.full(3, 0.3)
     expected = solutions(gram, voxel, rhs, alpha)
     rough, _ = cuda.solve(gram, voxel, rhs, alpha)
-    fine, status = cuda.solve(gram, voxel, rhs, alpha, refine=True)
+    fine, status = cuda.solve(gram, voxel, rhs, alpha, refine_below=np.inf)
     assert status.tolist() == [cuda.SOLVED] * 3
     assert worst(rough, expected) > 2e-6  # else this tests nothing
     assert worst(fine, expected) < 2e-7  # rounding of the result to float32: 6e-8 a number
+
+
+def test_each_system_is_refined_by_its_own_penalty(on_cpu) -> None:
+    gram, voxel, rhs = systems(4, 40, n_samples=50, dtype=np.float32)
+    alpha = np.array([0.3, 100.0, 0.4, 1.0])
+    rough, fine = (cuda.solve(gram, voxel, rhs, alpha, refine_below=below)[0] for below in (0.0, np.inf))
+    mixed, status = cuda.solve(gram, voxel, rhs, alpha, refine_below=1.0)
+    assert status.tolist() == [cuda.SOLVED] * 4
+    np.testing.assert_array_equal(mixed, np.where((alpha < 1.0)[:, None], fine, rough))
+    assert (rough != fine).any(axis=1).all()  # else this tests nothing
 
 
 @pytest.mark.parametrize("k", [33, 70])
@@ -279,7 +290,7 @@ def test_failing_pivots_are_solved_in_double(on_cpu, k) -> None:
     rhs[1, k // 2 + 1] = rhs[1, k // 2]
     alpha = np.full(5, 1e-7)
     for refine in (False, True):
-        weight, status = cuda.solve(gram, voxel, rhs, alpha, refine=refine)
+        weight, status = cuda.solve(gram, voxel, rhs, alpha, refine_below=np.inf if refine else 0.0)
         assert status.tolist() == [cuda.SOLVED, cuda.REDONE, *[cuda.SOLVED] * 3]
         # float64 keeps 16 digits less the 10 of the condition number.
         assert worst(weight, solutions(gram, voxel, rhs, alpha)) < 1e-4
@@ -304,7 +315,7 @@ def test_hopeless_systems_are_marked(on_cpu) -> None:
 def test_a_right_hand_side_of_zeros(on_cpu) -> None:
     gram, voxel, rhs = systems(2, 40, n_samples=100, dtype=np.float32)
     rhs[0] = 0
-    weight, status = cuda.solve(gram, voxel, rhs, np.ones(2), refine=True)
+    weight, status = cuda.solve(gram, voxel, rhs, np.ones(2), refine_below=np.inf)
     assert status.tolist() == [cuda.SOLVED] * 2
     assert not weight[0].any()
     assert weight[1].all()
@@ -313,14 +324,14 @@ def test_a_right_hand_side_of_zeros(on_cpu) -> None:
 def test_results_do_not_depend_on_the_schedule_or_the_grid(on_cpu) -> None:
     gram, voxel, rhs = systems(5, 70, n_samples=100, dtype=np.float32)
     alpha = np.full(5, 2.0)
-    weight, _ = cuda.solve(gram, voxel, rhs, alpha, refine=True)
+    weight, _ = cuda.solve(gram, voxel, rhs, alpha, refine_below=np.inf)
     chosen, products = cuda.select(np.tile(gram[:5], 4), np.ones(4 * len(gram), np.uint8), 50)
     for seed in range(1, 4):
         on_cpu.set_seed(seed)
         size = cuda.workspace_bytes(70, multiprocessors=seed)
-        again, _ = cuda.solve(gram, voxel, rhs, alpha, refine=True, workspace=np.empty(size, np.uint8))
+        again, _ = cuda.solve(gram, voxel, rhs, alpha, refine_below=np.inf, workspace=np.empty(size, np.uint8))
         np.testing.assert_array_equal(again, weight)
-        one, _ = cuda.solve(gram, voxel[seed - 1 : seed], rhs[seed - 1 : seed], alpha[:1], refine=True)
+        one, _ = cuda.solve(gram, voxel[seed - 1 : seed], rhs[seed - 1 : seed], alpha[:1], refine_below=np.inf)
         np.testing.assert_array_equal(one[0], weight[seed - 1])
         same = cuda.select(np.tile(gram[:5], 4), np.ones(4 * len(gram), np.uint8), 50)
         np.testing.assert_array_equal(same[0], chosen)
@@ -479,7 +490,7 @@ cuda._multiprocessors = lambda xp: 1
 gram, voxel, rhs = test_cuda.systems(2, 70, n_samples=200, dtype=np.float32)
 odd = np.setdiff1d(voxel[1], voxel[0])[0]
 gram[odd, odd] = -1
-status = cuda.solve(gram, voxel, rhs, np.ones(2), refine=True)[1]
+status = cuda.solve(gram, voxel, rhs, np.ones(2), refine_below=np.inf)[1]
 assert set(status.tolist()) == {{0, 2}}, status
 chosen, products = cuda.select(np.tile(gram[:1], 9), np.ones(9 * len(gram), np.uint8), 50)
 units = decoder.UnitDecoders(voxel, rhs, rhs[:, 0].copy(), np.ones(2), np.ones(2), 0)

@@ -82,6 +82,17 @@ def test_bits_of_a_unit_depend_on_nothing_else(dtype, n_stimuli, repeats) -> Non
                 raise AssertionError(f"{name}, {what}: {difference}") from difference
 
 
+def test_bits_of_a_unit_do_not_depend_on_the_penalties_of_others() -> None:
+    """A penalty near rounding is refined; whether that is done must not be asked of all units of a tile together."""
+    _, Y, _, brain, _ = ingredients(np.float32, 300, 1, n_units=12)
+    alpha = np.full(12, 3.0)
+    alone = decoder.fit_units(brain, Y, n_voxels=40, alpha=alpha)
+    alpha[4] = 1e-2
+    beside = decoder.fit_units(brain, Y, n_voxels=40, alpha=alpha)
+    others = np.arange(12) != 4
+    assert_same_bytes(of(alone, others), of(beside, others))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n_items", [1, 7])
 def test_bits_of_a_prediction_depend_on_nothing_else(dtype, n_items) -> None:

@@ -32,14 +32,15 @@ def test_profile_of_one_item_is_undefined():
     assert np.isnan(scores.profile_correlation(np.ones((1, 3)), np.ones((1, 3)))).all()
 
 
-def test_pattern_correlation_is_corrcoef_after_training_z_scores(rng):
+def test_patterns_correlate_as_corrcoef_after_training_z_scores(rng):
     decoded, true = rng.normal(size=(5, 40)), rng.normal(size=(5, 40))
     mean, scale = rng.normal(size=40), rng.uniform(0.5, 2, size=40)
     scale[[3, 17]] = 0  # constant units in training are dropped
     keep = np.delete(np.arange(40), [3, 17])
     z = [((x - mean) / np.where(scale > 0, scale, 1))[:, keep] for x in (decoded, true)]
     oracle = [np.corrcoef(a, b)[0, 1] for a, b in zip(*z, strict=True)]
-    np.testing.assert_allclose(scores.pattern_correlation(decoded, true, mean=mean, scale=scale), oracle, atol=1e-12)
+    found = scores.products(*(scores.standardise(x, mean=mean, scale=scale) for x in (decoded, true)))
+    np.testing.assert_allclose(np.diagonal(found.correlation()), oracle, atol=1e-12)
 
 
 def test_products_of_blocks_add_up_to_cdist(rng):

@@ -60,6 +60,14 @@ def test_lost_mask_of_vc_is_damage_and_not_all_voxels(study, finish):
         shapes.read(study).n_voxels("S1", "VC")
 
 
+def test_lost_mask_of_a_control_is_damage_too(study, finish):
+    made_by = "control/S1"
+    finish(study.workspace, made_by, brain.write_roi(study.workspace, "S1", "VC", np.arange(7) < 2, made_by=made_by))
+    shutil.rmtree(study.workspace / "brain.zarr" / "S1" / "roi" / "VC")
+    with pytest.raises(DamagedStore, match=r"roi/VC was written but is gone .* --redo --only 'control/S1/'"):
+        brain.read_roi(study.workspace, "S1", "VC")
+
+
 def test_unknown_region_or_split_is_missing_and_names_the_command(study):
     with pytest.raises(MissingStore, match=r"brain\.zarr/S1/roi/V2 does not exist .*hpc_recon\.ingest"):
         brain.read_brain(study.workspace, "S1", "natural", "V2")

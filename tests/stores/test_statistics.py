@@ -115,6 +115,17 @@ def test_damage_is_found(tmp_path, part) -> None:
         statistics.read(tmp_path, "S1", "VC", "mean", part=part)
 
 
+@pytest.mark.parametrize(("mapped", "at"), [(False, -1), (False, 0), (True, 0)])
+def test_other_bytes_of_the_same_length_are_damage(tmp_path, mapped, at) -> None:
+    """Of a mapped array, which may be hundreds of MB, the header alone."""
+    path = next(path for path in finish(tmp_path, arrays()) if path.stem == "mean")
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DamagedStore, match=r"mean\.npy has the length .* but other bytes .*--redo --only 'fit/S1/VC"):
+        statistics.read(tmp_path, "S1", "VC", "mean", mapped=mapped)
+
+
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch) -> None:
     def fail(*args, **kwargs):
         raise OSError("disk full")
