@@ -13,6 +13,7 @@ import numpy as np
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
+from hpc_recon.core.errors import DataError
 from hpc_recon.core.memory import array_bytes, shard_bytes
 from hpc_recon.core.retrieval_options import RetrievalOptions
 from hpc_recon.core.sampling import unit_sample
@@ -57,16 +58,25 @@ def plan(study: Study, shapes: Shapes, variant: str) -> list[Tile]:
 
 
 def prepare(study: Study, variants: Sequence[str]) -> None:
-    """Look whether features were decoded from what is there now.
+    """Look whether features were decoded from what is there now, and whether there are images enough.
 
     Raises
     ------
     ChangedStudy
         If they were made from an earlier version of something.
+    DataError
+        If the mean of more training images is asked for than there are.
     """
     look = provenance.Provenance(layout.workspace_of(study))
     for variant in variants:
         look.require_decoded(study, variant)
+        wanted = _options(study, variant).mean_of
+        for split in dict.fromkeys(split for split, _, _ in study.image_sets(variant)):
+            if wanted > (n := len(items.training_rows(study, split))):
+                raise DataError(
+                    f"reconstruct.{variant}.mean_of averages {wanted} training images, but {split} has {n}; give "
+                    f"{n} or fewer"
+                )
 
 
 def work(study: Study, tile: Tile) -> list[Path]:

@@ -12,7 +12,7 @@ from sklearn.metrics import pairwise_distances
 from hpc_recon import evaluate, reconstruct
 from hpc_recon.core import receipts
 from hpc_recon.core.config import Study
-from hpc_recon.core.errors import ChangedStudy
+from hpc_recon.core.errors import ChangedStudy, DataError
 from hpc_recon.core.files import write_json
 from hpc_recon.core.tiles import Group
 from hpc_recon.reconstruction import retrieval
@@ -90,3 +90,15 @@ def test_features_decoded_from_an_earlier_version_are_refused(study: Study, fini
     write_json(path, {"digest": "x", "upstream": {"extract/vgg/conv2_1": "another"}})
     with pytest.raises(ChangedStudy):
         reconstruct.prepare(study)
+
+
+def test_the_mean_of_more_images_than_there_are_is_refused(study: Study) -> None:
+    n = len(items.training_rows(study, "S1"))
+    for wanted, allowed in ((n, True), (n + 1, False)):
+        entry = study.reconstruct["three"].model_copy(update={"mean_of": wanted})
+        made = study.model_copy(update={"reconstruct": {"three": entry}})
+        if allowed:
+            retrieval.prepare(made, ["three"])
+        else:
+            with pytest.raises(DataError, match=rf"three.mean_of averages {wanted} training images, but S1 has {n};"):
+                retrieval.prepare(made, ["three"])
