@@ -107,6 +107,16 @@ class Place:
         return Jobs(most, most)
 
     @property
+    def workers_per_job(self) -> int:
+        """Worker processes of a job: one, or one for each of its GPUs; on this machine a worker is a job."""
+        return 1 if self.file.kind in HERE else max(1, self.file.cluster.gpus)
+
+    @property
+    def n_workers(self) -> int:
+        """Worker processes that there may be at once."""
+        return self.wanted.most * self.workers_per_job
+
+    @property
     def most_submissions(self) -> int | None:
         """Jobs that may be submitted altogether: `--max-jobs`, else the cluster file's; None without limit."""
         return self.max_jobs or self.file.cluster.max_jobs
@@ -121,7 +131,7 @@ class Place:
         if self.file.kind in HERE:
             return available_memory() // self.wanted.most
         settings = jobqueue.job_settings(self.file)
-        return parse_bytes(str(settings["memory"])) // max(1, self.file.cluster.gpus)
+        return parse_bytes(str(settings["memory"])) // self.workers_per_job
 
     @property
     def device_budget(self) -> int | None:
@@ -194,7 +204,7 @@ def open_pool(place: Place, *, workspace: Path, lease: Lease) -> Iterator[Pool]:
     # dask makes a temporary folder for every process and lets Python import from it; in a folder of a stranger's below
     # /tmp, he could put his own modules there.
     settings = {**DASK, "temporary-directory": str(private_folder())}
-    if warning := raise_limit(place.wanted.most * max(1, place.file.cluster.gpus)):
+    if warning := raise_limit(place.n_workers):
         say(warning)
     with dask.config.set(settings), opener(place, workspace=workspace, lease=lease) as pool:
         yield pool
@@ -348,7 +358,7 @@ def _open_jobs(place: Place, *, workspace: Path, lease: Lease) -> Iterator[Pool]
                     nodes=nodes,
                     poll_seconds=place.file.cluster.poll_seconds,
                     remember=lease.record_jobs,
-                    workers_per_job=max(1, place.file.cluster.gpus),
+                    workers_per_job=place.workers_per_job,
                     max_jobs=place.most_submissions,
                     start_within=place.start_within,
                 )

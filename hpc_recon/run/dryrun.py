@@ -190,7 +190,7 @@ def rate_lines(forecasts: Sequence[Forecast], *, n_threads: int) -> list[str]:
 def print_forecasts(forecasts: Sequence[Forecast], *, title: str, place: Place, n_threads: int) -> None:
     """Print title, table and the source of its times to standard output."""
     out = stdout()
-    workers = place.wanted.most
+    workers = place.n_workers
     shown, total = table(forecasts, workers=workers, gpu=place.xp == "cupy" or place.device_budget is not None)
     out.print(title, markup=False)
     out.print(shown)

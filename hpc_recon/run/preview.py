@@ -171,7 +171,7 @@ def worker_threads(place: Place) -> int:
     if place.file.kind in HERE:
         return local_threads(place)
     settings = jobqueue.job_settings(place.file)
-    return place.file.cluster.threads or int(settings["cores"]) // max(1, place.file.cluster.gpus)
+    return place.file.cluster.threads or int(settings["cores"]) // place.workers_per_job
 
 
 @contextlib.contextmanager

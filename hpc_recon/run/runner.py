@@ -44,7 +44,7 @@ ATTEMPTS_LOST_WORKER = 10
 ATTEMPTS_BLAMED = 100
 #: Seconds that the scheduler gets to say why a worker died, before the tile is tried again.
 VERDICT_WITHIN = 3.0
-#: Tiles that the scheduler holds at once; refilled when a quarter of it is free.
+#: Tiles that the scheduler holds at once, or twice as many as there may be workers; refilled when a quarter is free.
 WINDOW = 256
 #: Seconds between two looks at jobs, signals and the lease.
 TICK = 0.5
@@ -189,6 +189,8 @@ class StageRun:
     progress: StageProgress
     #: What is known of a worker that died, by its address.
     epitaph: Callable[[str], Epitaph | None] = no_epitaph
+    #: Worker processes that there may be: none must stand idle because too few tiles were submitted.
+    n_workers: int = 1
     outcome: Outcome = field(default_factory=Outcome)
     trials: dict[str, Trial] = field(default_factory=dict)
     #: Futures in flight by key, and their tiles.
@@ -204,15 +206,15 @@ class StageRun:
 
     def run(self, drain: Drain, tick: Callable[[int], str]) -> Outcome:
         """Submit, collect and retry until nothing is left, or until what flies has landed after a stop."""
-        waiting = list(reversed(self.tiles))
+        waiting, window = list(reversed(self.tiles)), max(WINDOW, 2 * self.n_workers)
         self.logged = {tile.id for tile in failures.failed(self.workspace, self.tiles)}
         with self._listening():
             while waiting or self.flying or self.mourning:
                 if drain.asked or self.outcome.is_full:
                     waiting.clear()
                     self._withdraw_queued()
-                elif waiting and len(self.flying) <= WINDOW * 3 // 4:
-                    self._submit([waiting.pop() for _ in range(min(len(waiting), WINDOW - len(self.flying)))])
+                elif waiting and len(self.flying) <= window * 3 // 4:
+                    self._submit([waiting.pop() for _ in range(min(len(waiting), window - len(self.flying)))])
                 self._collect()
                 self._hear()
                 self._judge()

@@ -147,7 +147,8 @@ class Session:
             verb.load().prepare(self.study)
             outcome = self._run_stages(planned, study_path)
         finally:
-            ledger.forget_empty(self.workspace, [entry.group for entry in planned.entries.values()])
+            if not self.lease.lost:  # else what there is of these groups is another controller's
+                ledger.forget_empty(self.workspace, [entry.group for entry in planned.entries.values()])
         code = conclude(planned, outcome, seconds=time.monotonic() - start, stopped=self.drain.asked > 0)
         if outcome.is_full:
             done = {tile.id for tile in outcome.done}
@@ -208,6 +209,7 @@ class Session:
                 tiles=tiles,
                 progress=progress,
                 epitaph=self.pool.epitaph,
+                n_workers=self.place.n_workers,
             )
             return run.run(self.drain, self._tick)
 

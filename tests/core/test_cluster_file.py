@@ -72,6 +72,12 @@ def test_all_mistakes_are_named_at_once(write):
     assert "lots" in text
 
 
+@pytest.mark.parametrize("text", ["8", "2:16", '"9:3"', '"0"', '"two"'])
+def test_numbers_of_jobs_are_text_and_a_range(write, text):
+    with pytest.raises(StudyError, match=r"cluster\.jobs: (must be text in quotes|is N or N:M with 1 <= N <= M)"):
+        load_cluster("local", write(f"cluster:\n  jobs: {text}\n"))
+
+
 @pytest.mark.parametrize(
     ("section", "word"),
     [

@@ -31,6 +31,8 @@ def test_budgets_come_from_the_option_the_file_the_job_or_the_machine():
     assert two.walltime is None
     gpus = {"cluster": {"gpus": 2}, **slurm}
     assert place(gpus).host_budget == 4 * 2**30, "a worker process has its part of the job's memory"
+    assert place(gpus, jobs=Jobs(1, 8)).n_workers == 16
+    assert two.n_workers == 2
     assert two.device_budget is None
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -252,3 +253,18 @@ def test_what_has_not_begun_is_withdrawn(flown):
     start(again, "a")
     again.run._withdraw_queued()
     assert len(flown.client.cancelled) == 1
+
+
+def test_there_are_tiles_for_every_worker_of_a_large_cluster(flown, monkeypatch):
+    tiles = [replace(flown.tile, start=start) for start in range(1500)]
+    run = replace(flown.run, tiles=tiles, n_workers=600, flying={}, trials={})
+    monkeypatch.setattr(flown.client, "subscribe_topic", lambda *_: None, raising=False)
+    monkeypatch.setattr(flown.client, "unsubscribe_topic", lambda *_: None, raising=False)
+
+    def enough(left):
+        raise StopIteration
+
+    monkeypatch.setattr(runner, "TICK", 0.0)
+    with pytest.raises(StopIteration):
+        run.run(SimpleNamespace(asked=0), enough)
+    assert len(run.flying) == 1200, "one that runs and one that waits, for each of 600 workers"

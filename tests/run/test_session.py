@@ -6,8 +6,9 @@ import pytest
 
 from hpc_recon.core import receipts
 from hpc_recon.core.errors import ChangedStudy, ClusterError, MemoryBudgetError
+from hpc_recon.run import outlook
 from hpc_recon.run.options import Jobs, Options
-from hpc_recon.run.session import BAD_INPUT, DONE, SOME_FAILED, run_verbs
+from hpc_recon.run.session import BAD_INPUT, DONE, SOME_FAILED, Session, run_verbs
 
 
 def files(workspace):
@@ -90,3 +91,22 @@ def test_tiles_too_large_for_memory_or_walltime_are_refused_before_anything_is_w
     with pytest.raises(ClusterError, match=r"projected to take 1 min 40 s.*longer walltime"):
         run_verbs([fake], Options(study=study, cluster_file=cluster))
     assert not (tmp_path / "ws").exists()
+
+
+def test_a_controller_that_lost_its_study_leaves_the_new_ones_groups_alone(run, write_study, tmp_path, monkeypatch):
+    def taken_over(self, planned, study_path):
+        self.lease.lost = True
+        raise ClusterError("another controller took the study over")
+
+    monkeypatch.setattr(Session, "_run_stages", taken_over)
+    with pytest.raises(ClusterError, match="took the study over"):
+        run(write_study())
+    group = tmp_path / "ws/receipts/fit/S1/VC/net/layer/group.json"
+    assert group.is_file(), "the other controller's tiles would have receipts without settings"
+
+
+def test_dry_runs_count_a_worker_for_each_gpu_of_a_job(fake, write_study, tmp_path, capsys):
+    cluster = tmp_path / "gpus.yaml"
+    cluster.write_text("{cluster: {gpus: 4, jobs: '2'}, jobqueue: {slurm: {cores: 8, memory: 8GiB}}}")
+    outlook.dry_run([fake], Options(study=write_study(need=80.0, n=8), cluster_file=cluster))
+    assert "In all 10.7 min of one worker's work, 1.3 min elapsed with 8 workers" in capsys.readouterr().out
