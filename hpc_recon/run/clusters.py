@@ -155,15 +155,11 @@ class Place:
 
 
 def available_memory() -> int:
-    """Return the bytes that this machine can give now, within the limit of its control group."""
-    found = []
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            found.append(int(line.split()[1]) * 1024)
-    limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.is_file() and (text := limit.read_text().strip()).isdigit():
-        found.append(int(text))
-    return min(found)
+    """Return the bytes that this machine can give now, within the limit of this process's control group (of a job)."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    limit = kernel.memory_limit()
+    return free if limit is None else min(free, limit)
 
 
 def require_scheduler(kind: str) -> None:

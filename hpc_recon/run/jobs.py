@@ -83,7 +83,8 @@ class Registry:
     def look(self) -> set[str]:
         """Take note of the workers that live now; return the names of their jobs."""
         live = set()
-        for worker in list(self.cluster.scheduler.workers.values()):
+        # The scheduler's thread adds and removes workers meanwhile: its mapping's own values() would look each key up.
+        for worker in list(dict.values(self.cluster.scheduler.workers)):
             job = job_of(worker.name)
             live.add(job)
             memory = worker.metrics.get("memory")

@@ -1,10 +1,12 @@
-"""What the kernel did for want of memory: it kills processes without a word, but it counts them."""
+"""What the kernel allows this process's control group, and whom it killed for want of memory: it says so nowhere else."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 _GROUPS = Path("/sys/fs/cgroup")
+#: Version one says "no limit" by a number near the largest of 64 bits.
+_UNLIMITED = 1 << 60
 
 
 def memory_kills(groups: Path = _GROUPS, proc: Path = Path("/proc")) -> int:
@@ -29,17 +31,42 @@ def memory_kills(groups: Path = _GROUPS, proc: Path = Path("/proc")) -> int:
     raise OSError(f"neither {groups} nor {proc / 'vmstat'} counts the processes killed for want of memory")
 
 
-def _counts(groups: Path, proc: Path) -> list[Path]:
-    """Return the files that may hold the count, the closest to this process first."""
+def memory_limit(groups: Path = _GROUPS, proc: Path = Path("/proc")) -> int | None:
+    """Return the bytes that this process's control group may use, by its own limit or one above it; None without any.
+
+    A batch job has such a limit, and in it only a part of the machine's memory is there.
+
+    Parameters
+    ----------
+    groups, proc
+        As for `memory_kills`.
+    """
+    found = []
+    for folder, is_new in _folders(groups, proc):
+        name = "memory.max" if is_new else "memory.limit_in_bytes"
+        for above in (folder, *folder.parents):
+            if above.is_relative_to(groups) and (above / name).is_file():
+                text = (above / name).read_text().strip()
+                found += [int(text)] if text.isdigit() and int(text) < _UNLIMITED else []
+    return min(found, default=None)
+
+
+def _folders(groups: Path, proc: Path) -> list[tuple[Path, bool]]:
+    """Return this process's folders that may speak of memory, and whether they are those of version two."""
     found = []
     for line in (proc / "self" / "cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
-        name = path.lstrip("/")
         if not controllers:
-            found.append(groups / name / "memory.events")
+            found.append((groups / path.lstrip("/"), True))
         elif "memory" in controllers.split(","):
-            found.append(groups / "memory" / name / "memory.oom_control")
-    return [*found, proc / "vmstat"]
+            found.append((groups / "memory" / path.lstrip("/"), False))
+    return found
+
+
+def _counts(groups: Path, proc: Path) -> list[Path]:
+    """Return the files that may hold the count, the closest to this process first."""
+    names = ("memory.oom_control", "memory.events")
+    return [*(folder / names[is_new] for folder, is_new in _folders(groups, proc)), proc / "vmstat"]
 
 
 def _field(text: str) -> int | None:

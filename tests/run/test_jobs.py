@@ -435,6 +435,17 @@ def test_a_worker_that_has_not_reported_again_keeps_its_memory(watcher):
     assert watcher.epitaph("tls://w-1").memory == 777
 
 
+def test_workers_may_leave_while_they_are_looked_at(watcher):
+    class Leaving(dict):  # as dask's sorted mapping does: each key is looked up again
+        def values(self):
+            raise KeyError("a worker that the scheduler's thread has just removed")
+
+    watcher.tick(9)
+    watcher.cluster.scheduler.workers = Leaving()
+    watcher.cluster.register("w-1")
+    assert watcher.tick(9) == ""
+
+
 def test_all_job_ids_are_remembered_for_whoever_takes_over(watcher):
     seen = []
     watcher.remember = seen.append
