@@ -52,7 +52,8 @@ TICK = 0.5
 DEADLINE = deadline.VARIABLE
 #: A tile starts only if this many times its projected seconds are left before the deadline.
 DEADLINE_FACTOR = 2.0
-#: Workers say here that a tile starts and what it took: `[tile id, address]`, `[tile id, peak bytes, warnings]`.
+#: Workers say here that a tile starts (`[tile id, address]`), or that they give it back unfinished (`[tile id, None]`),
+#: and what it took (`[tile id, peak bytes, warnings]`).
 STARTED_TOPIC = "hpc_recon-started"
 ENDED_TOPIC = "hpc_recon-ended"
 
@@ -96,6 +97,7 @@ def call(module: str, study_path: str, tile: Tile, xp: str = "auto") -> None:
         except Unfinished:
             if worker is None:
                 raise
+            worker.log_event(STARTED_TOPIC, [tile.id, None])
             _leave(worker)
         except Exception as error:
             if is_out_of_memory(error):
@@ -166,7 +168,7 @@ class Trial:
     errors: int = 0
     losses: int = 0
     blames: int = 0
-    #: Address of the worker that started it, None if none has since it was submitted.
+    #: Address of the worker that started it, None if none has since it was submitted or given back.
     worker: str | None = None
 
 
@@ -304,7 +306,7 @@ class StageRun:
             trial = self.trials.get(tile_id)
             if trial is None:
                 continue  # started a second time after it was done: its worker died with the result
-            if trial.worker is not None:
+            if trial.worker is not None and address is not None:
                 self._count_move(trial)
             trial.worker = address
         while not self.ended.empty():

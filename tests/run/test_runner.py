@@ -99,7 +99,10 @@ def test_a_tile_that_stops_unfinished_is_placed_elsewhere(tile_of, write_study, 
     with pytest.raises(runner.Reschedule):
         runner.call("fake_verb", str(path), tile)
     assert len(worker.asked) == 1
-    assert [topic for topic, _ in worker.said] == [runner.STARTED_TOPIC]
+    assert worker.said == [
+        (runner.STARTED_TOPIC, [tile.id, "tls://a:1"]),
+        (runner.STARTED_TOPIC, [tile.id, None]),
+    ]
     assert not receipts.receipt_path(workspace, tile).exists()
 
 
@@ -227,6 +230,15 @@ def test_a_tile_that_is_moved_too_often_is_given_up(flown):
     assert flown.client.cancelled == [f"fit-{flown.tile.id}"]
     assert not flown.run.flying
     assert "10 workers died" in flown.run.outcome.failed[0][1]
+
+
+def test_a_tile_given_back_unfinished_goes_on_however_many_jobs_it_takes(flown):
+    for _ in range(ATTEMPTS_LOST_WORKER + 2):
+        start(flown, "a")
+        start(flown, None)
+    assert flown.trial.losses == 0
+    assert flown.trial.worker is None, "it waits for the next worker"
+    assert flown.run.flying
 
 
 def test_a_tile_that_raised_is_tried_on_another_worker(flown):
