@@ -1,4 +1,4 @@
-"""What the kernel allows this process's control group, and whom it killed for want of memory: it says so nowhere else."""
+"""What the kernel allows this process, and whom it killed for want of memory: without a word, but it keeps count."""
 
 from __future__ import annotations
 

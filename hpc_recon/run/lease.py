@@ -165,18 +165,18 @@ def is_alive(workspace: Path, owner: Owner, *, patience: float = PATIENCE) -> bo
     if (found := runs_here(workspace, owner)) is not None:
         return found
     end = time.monotonic() + patience
-    touched = _touched(workspace)
+    touched = touched_at(workspace)
     while time.monotonic() < end:
         time.sleep(min(0.5, patience / 4))
         now = read(workspace)
         if now is None or now.nonce != owner.nonce:
             return now is not None
-        if now.beat != owner.beat or _touched(workspace) != touched:
+        if now.beat != owner.beat or touched_at(workspace) != touched:
             return True
     return False
 
 
-def _touched(workspace: Path) -> int | None:
+def touched_at(workspace: Path) -> int | None:
     """Return when the lease was last changed, by the clock of whoever did: good for comparing with itself only."""
     try:
         return lease_path(workspace).stat().st_mtime_ns
