@@ -286,7 +286,7 @@ def load_cluster(name: str, file: Path | None = None) -> ClusterFile:
     """
     path = file or next((p for f in folders() if (p := f / f"{name}.yaml").is_file()), None)
     if path is not None:
-        found = validate(ClusterFile, read_yaml(path), where=str(path))
+        found = validate(ClusterFile, read_yaml(path, option="--cluster-file"), where=str(path))
         where = str(path)
     elif name in SUPPORTED:
         found, where = ClusterFile(cluster=Where(kind=name)), "--cluster"

@@ -16,7 +16,7 @@ from pathlib import Path
 from hpc_recon.core import receipts, storage
 from hpc_recon.core.cluster_file import WALLTIME_MARGIN, load_cluster
 from hpc_recon.core.config import Study
-from hpc_recon.core.errors import ClusterError, ReconError
+from hpc_recon.core.errors import ClusterError, ReconError, StudyError
 from hpc_recon.core.files import require_possible, require_writable, write_atomic
 from hpc_recon.core.loading import load_study, save_study
 from hpc_recon.core.memory import require_fit
@@ -81,6 +81,16 @@ def workspace_of(study: Study) -> Path:
     """Return the workspace, which `load_study` always sets."""
     assert study.workspace is not None
     return study.workspace
+
+
+def require_chosen(planned: Planned, options: Options) -> None:
+    """Raise `StudyError` if `--only` matches no tile of a command that has some: a name was misspelt."""
+    tiles = planned.tiles
+    if tiles and not select(tiles, only=options.only, limit=None):
+        raise StudyError(
+            "--only",
+            [f"{options.only!r} matches none of the {len(tiles):,} tiles of {planned.verb.name}, as {tiles[0].id}"],
+        )
 
 
 def require_room(todo: Sequence[Tile], place: Place) -> None:
@@ -299,6 +309,8 @@ def run_verbs(verbs: Sequence[Verb], options: Options) -> int:
     require_possible(workspace)
     storage.check(workspace, study.arrays)
     first = make_plan(verbs[0], study, options)
+    if len(verbs) == 1:
+        require_chosen(first, options)
     require_room(first.todo, place)
     if not first.todo and len(verbs) == 1 and not options.verify:
         say(f"{first.verb.name}: nothing to do, {_done_of(first)}")

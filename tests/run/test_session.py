@@ -5,7 +5,7 @@ import json
 import pytest
 
 from hpc_recon.core import receipts
-from hpc_recon.core.errors import ChangedStudy, ClusterError, MemoryBudgetError
+from hpc_recon.core.errors import ChangedStudy, ClusterError, MemoryBudgetError, StudyError
 from hpc_recon.run import outlook
 from hpc_recon.run.options import Jobs, Options
 from hpc_recon.run.session import BAD_INPUT, DONE, SOME_FAILED, Session, run_verbs
@@ -103,6 +103,12 @@ def test_a_controller_that_lost_its_study_leaves_the_new_ones_groups_alone(run, 
         run(write_study())
     group = tmp_path / "ws/receipts/fit/S1/VC/net/layer/group.json"
     assert group.is_file(), "the other controller's tiles would have receipts without settings"
+
+
+def test_a_pattern_that_matches_no_tile_is_no_success(run, write_study, tmp_path):
+    with pytest.raises(StudyError, match=r"'S2' matches none of the 10 tiles of fit, as fit/S1/VC/net/layer/fit-"):
+        run(write_study(), only="S2")
+    assert not (tmp_path / "ws").exists()
 
 
 def test_dry_runs_count_a_worker_for_each_gpu_of_a_job(fake, write_study, tmp_path, capsys):
