@@ -87,10 +87,8 @@ def require_chosen(planned: Planned, options: Options) -> None:
     """Raise `StudyError` if `--only` matches no tile of a command that has some: a name was misspelt."""
     tiles = planned.tiles
     if tiles and not select(tiles, only=options.only, limit=None):
-        raise StudyError(
-            "--only",
-            [f"{options.only!r} matches none of the {len(tiles):,} tiles of {planned.verb.name}, as {tiles[0].id}"],
-        )
+        rule = f"{options.only!r} matches none of the {len(tiles):,} tiles of {planned.verb.name}"
+        raise StudyError("--only", [f"{rule}, which are called as {tiles[0].id}; correct the pattern"])
 
 
 def require_room(todo: Sequence[Tile], place: Place) -> None:
