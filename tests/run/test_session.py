@@ -107,7 +107,7 @@ def test_a_controller_that_lost_its_study_leaves_the_new_ones_groups_alone(run, 
 
 def test_a_pattern_that_matches_no_tile_is_no_success(run, write_study, tmp_path):
     with pytest.raises(
-        StudyError, match=r"'S2' matches none of the 10 tiles of fit, which are called as fit/S1/VC/net/layer/fit-"
+        StudyError, match=r"'S2' matches none of the 10 tiles of fit, which are called as fit/S1/VC/"
     ):
         run(write_study(), only="S2")
     assert not (tmp_path / "ws").exists()
