@@ -154,9 +154,11 @@ class Session:
         try:
             verb.load().prepare(self.study)
             outcome = self._run_stages(planned, study_path)
-        finally:
+        except Exception:
             if not self.lease.lost:  # else what there is of these groups is another controller's
-                ledger.forget_empty(self.workspace, [entry.group for entry in planned.entries.values()])
+                self._forget_empty(planned)
+            raise  # after a second Ctrl-C workers still compute: what they finish shall be known by its settings
+        self._forget_empty(planned)
         code = conclude(planned, outcome, seconds=time.monotonic() - start, stopped=self.drain.asked > 0)
         if outcome.is_full:
             done = {tile.id for tile in outcome.done}
@@ -166,6 +168,9 @@ class Session:
         else:
             ledger.compact_finished(self.workspace, planned.entries)
         return code
+
+    def _forget_empty(self, planned: Planned) -> None:
+        ledger.forget_empty(self.workspace, [entry.group for entry in planned.entries.values()])
 
     def _verified(self, planned: Planned) -> Planned:
         """Compare every finished tile with its receipt; plan anew with the damaged ones to be computed again.
@@ -341,6 +346,8 @@ def _tidy(workspace: Path) -> Iterator[None]:
         yield
     finally:
         if is_new and _is_bare(workspace):
+            place = storage.of(workspace).holder(RECEIPTS)
+            place.delete(list(place.walk(RECEIPTS)))
             storage.release(workspace)
             for path in (workspace / "jobs").glob("study-*.yaml"):
                 path.unlink()

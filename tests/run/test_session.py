@@ -1,12 +1,15 @@
 """Whole runs of a fake verb on a local cluster."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
 from hpc_recon.core import receipts
 from hpc_recon.core.errors import ChangedStudy, ClusterError, MemoryBudgetError, StudyError
-from hpc_recon.run import outlook
+from hpc_recon.core.files import write_json
+from hpc_recon.run import lease, outlook
+from hpc_recon.run.draining import Stop
 from hpc_recon.run.options import Jobs, Options
 from hpc_recon.run.session import BAD_INPUT, DONE, SOME_FAILED, Session, run_verbs
 
@@ -95,6 +98,8 @@ def test_tiles_too_large_for_memory_or_walltime_are_refused_before_anything_is_w
 
 def test_a_controller_that_lost_its_study_leaves_the_new_ones_groups_alone(run, write_study, tmp_path, monkeypatch):
     def taken_over(self, planned, study_path):
+        other = lease.Owner("far", 1, 1, "abc", "slurm", "hpc_recon-tiny-abc")
+        write_json(lease.lease_path(self.workspace), asdict(other))
         self.lease.lost = True
         raise ClusterError("another controller took the study over")
 
@@ -105,10 +110,23 @@ def test_a_controller_that_lost_its_study_leaves_the_new_ones_groups_alone(run, 
     assert group.is_file(), "the other controller's tiles would have receipts without settings"
 
 
+def test_a_second_ctrl_c_keeps_the_settings_of_what_workers_may_still_finish(run, write_study, tmp_path, monkeypatch):
+    def stopped(self, planned, study_path):
+        raise Stop
+
+    monkeypatch.setattr(Session, "_run_stages", stopped)
+    with pytest.raises(Stop):
+        run(write_study())
+    workspace = tmp_path / "ws"
+    assert not workspace.exists(), "nothing was computed"
+    workspace.mkdir()
+    with pytest.raises(Stop):
+        run(write_study())
+    assert (workspace / "receipts/fit/S1/VC/net/layer/group.json").is_file()
+
+
 def test_a_pattern_that_matches_no_tile_is_no_success(run, write_study, tmp_path):
-    with pytest.raises(
-        StudyError, match=r"'S2' matches none of the 10 tiles of fit, which are called as fit/S1/VC/"
-    ):
+    with pytest.raises(StudyError, match=r"'S2' matches none of the 10 tiles of fit, which are called as fit/S1/VC/"):
         run(write_study(), only="S2")
     assert not (tmp_path / "ws").exists()
 
