@@ -9,6 +9,7 @@ with open_pool(place, workspace=..., lease=...) as pool:
 from __future__ import annotations
 
 import contextlib
+import functools
 import platform
 import shutil
 import time
@@ -95,7 +96,7 @@ class Place:
     max_jobs: int | None = None
     strict_device: bool = False
 
-    @property
+    @functools.cached_property  # nvidia-smi takes up to seconds to answer
     def wanted(self) -> Jobs:
         """Jobs: the command line's, else the cluster file's, else one; for `cuda` one for each GPU, at most."""
         text = self.file.cluster.jobs
