@@ -228,8 +228,8 @@ class LocalWatcher:
     cluster: Any
     alive: float = field(default_factory=time.monotonic)
     registry: Registry = field(init=False)
-    #: Processes that the kernel had killed for want of memory when it was last asked.
-    kills: int = field(default_factory=kernel.memory_kills)
+    #: Processes that the kernel had killed for want of memory when it was last asked; None where it does not count.
+    kills: int | None = field(default_factory=kernel.memory_kills)
 
     def __post_init__(self) -> None:
         self.registry = Registry(self.cluster)
@@ -258,7 +258,8 @@ class LocalWatcher:
         if address not in self.registry.workers:
             return None
         before, self.kills = self.kills, kernel.memory_kills()
-        return Epitaph(self.registry.workers[address].memory, self.kills > before, None, platform.node())
+        is_full = None if before is None or self.kills is None else self.kills > before
+        return Epitaph(self.registry.workers[address].memory, is_full, None, platform.node())
 
 
 @contextlib.contextmanager

@@ -9,26 +9,22 @@ _GROUPS = Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 60
 
 
-def memory_kills(groups: Path = _GROUPS, proc: Path = Path("/proc")) -> int:
+def memory_kills(groups: Path = _GROUPS, proc: Path = Path("/proc")) -> int | None:
     """Return how many processes the kernel has killed for want of memory, where it could have been one of ours.
 
     That is in the control group of this process, in which the workers that it starts are too; where its count cannot
-    be seen, on the whole machine. Only differences between two calls say anything.
+    be seen, on the whole machine. Only differences between two calls say anything. None where the kernel does not count
+    (before Linux 4.13, as in CentOS 7).
 
     Parameters
     ----------
     groups, proc
         Where control groups and processes are mounted.
-
-    Raises
-    ------
-    OSError
-        If neither count is there; the kernel has the second one since Linux 4.13.
     """
     for path in _counts(groups, proc):
         if path.is_file() and (found := _field(path.read_text())) is not None:
             return found
-    raise OSError(f"neither {groups} nor {proc / 'vmstat'} counts the processes killed for want of memory")
+    return None
 
 
 def memory_limit(groups: Path = _GROUPS, proc: Path = Path("/proc")) -> int | None:
@@ -53,8 +49,8 @@ def memory_limit(groups: Path = _GROUPS, proc: Path = Path("/proc")) -> int | No
 
 def _folders(groups: Path, proc: Path) -> list[tuple[Path, bool]]:
     """Return this process's folders that may speak of memory, and whether they are those of version two."""
-    found = []
-    for line in (proc / "self" / "cgroup").read_text().splitlines():
+    found, own = [], proc / "self" / "cgroup"
+    for line in own.read_text().splitlines() if own.is_file() else ():
         _, controllers, path = line.split(":", 2)
         if not controllers:
             found.append((groups / path.lstrip("/"), True))

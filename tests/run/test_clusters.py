@@ -122,6 +122,8 @@ def test_a_machine_without_workers_stops_the_run(monkeypatch):
     with pytest.raises(ClusterError, match="no worker on this machine"):
         watcher.tick(3)
     assert watcher.epitaph(worker.address).memory == 5, "remembered after its death"
+    watcher.kills = None
+    assert watcher.epitaph(worker.address).out_of_memory is None, "the kernel does not count"
 
 
 def test_strict_device_on_this_machine_is_checked_before_workers_start(monkeypatch, tmp_path):

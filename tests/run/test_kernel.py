@@ -49,9 +49,13 @@ def test_else_on_the_whole_machine(machine):
     assert machine(proc__self__cgroup="0::/\n", proc__vmstat=VMSTAT) == 9
 
 
-def test_no_count_is_an_error(machine):
-    with pytest.raises(OSError, match="neither"):
-        machine(proc__self__cgroup="0::/\n", proc__vmstat="nr_free_pages 7\n")
+def test_old_kernels_do_not_count(machine):
+    assert machine(proc__self__cgroup="0::/\n", proc__vmstat="nr_free_pages 7\n") is None
+
+
+def test_without_control_groups_the_whole_machine_counts_and_nothing_is_limited(machine):
+    assert machine(proc__vmstat=VMSTAT) == 9
+    assert machine(memory_limit) is None
 
 
 def test_a_job_is_limited_by_its_own_group_and_those_above(machine):
