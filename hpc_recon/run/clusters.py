@@ -23,7 +23,7 @@ from distributed import Client
 
 from hpc_recon.core import threads
 from hpc_recon.core.cluster_file import ClusterFile, walltime_seconds
-from hpc_recon.core.errors import ClusterError
+from hpc_recon.core.errors import ClusterError, ReconError
 from hpc_recon.core.paths import private_folder
 from hpc_recon.core.text import parse_bytes
 from hpc_recon.run import cuda, here, jobqueue, kernel, security
@@ -116,6 +116,15 @@ class Place:
     def n_workers(self) -> int:
         """Worker processes that there may be at once."""
         return self.wanted.most * self.workers_per_job
+
+    @functools.cached_property  # also asked where plans are made for other numbers of threads
+    def worker_threads(self) -> int:
+        """Threads of a worker: the cluster file's, else its share of the job's cores, or of those of this process."""
+        if self.file.cluster.threads is not None:
+            return self.file.cluster.threads
+        if self.file.kind in HERE:
+            return max(1, threads.available() // self.wanted.most)
+        return int(jobqueue.job_settings(self.file)["cores"]) // self.workers_per_job
 
     @property
     def most_submissions(self) -> int | None:
@@ -216,11 +225,6 @@ def _client(cluster: Any) -> Iterator[Client]:
         client.close()
 
 
-def local_threads(place: Place) -> int:
-    """Return the threads of each local worker: this process's cores shared among the workers."""
-    return place.file.cluster.threads or max(1, threads.available() // place.wanted.most)
-
-
 @dataclass
 class LocalWatcher:
     """Notices that all workers on this machine are gone for good; a nanny replaces a single one that dies."""
@@ -264,7 +268,7 @@ class LocalWatcher:
 
 @contextlib.contextmanager
 def _open_local(place: Place, *, workspace: Path, lease: Lease) -> Iterator[Pool]:
-    n_threads = local_threads(place)
+    n_threads = place.worker_threads
     environments = [_worker_environment(place, n_threads)] * place.wanted.most
     with _opened_here(environments, place, workspace=workspace, lease=lease) as (cluster, client):
         noun = "worker" if len(environments) == 1 else "workers"
@@ -292,7 +296,7 @@ def _worker_environment(place: Place, n_threads: int) -> dict[str, str]:
 @contextlib.contextmanager
 def _open_cuda(place: Place, *, workspace: Path, lease: Lease) -> Iterator[Pool]:
     names = cuda.gpus()[: place.wanted.most]
-    n_threads = local_threads(place)
+    n_threads = place.worker_threads
     environments = [{**_worker_environment(place, n_threads), VISIBLE: name} for name in names]
     with _opened_here(environments, place, workspace=workspace, lease=lease) as (cluster, client):
         watcher = LocalWatcher(cluster)
@@ -305,8 +309,13 @@ def _leaving_nothing_that_writes(owner: Owner, queue: Queue) -> Iterator[None]:
     """After an error or a second Ctrl-C, return only when the jobs, which may still write, have left the queue."""
     try:
         yield
-    except BaseException:
-        cancel_jobs_of(owner, queue)
+    except BaseException as cause:
+        try:
+            cancel_jobs_of(owner, queue)
+        except ClusterError as error:
+            if isinstance(cause, ReconError):
+                raise ClusterError(f"{cause}\nBesides, its jobs may still run and write: {error}") from cause
+            raise
         raise
 
 

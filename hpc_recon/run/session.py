@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hpc_recon.core import receipts, storage
+from hpc_recon.core import receipts, storage, threads
 from hpc_recon.core.cluster_file import WALLTIME_MARGIN, load_cluster
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import ClusterError, ReconError, StudyError
@@ -77,6 +77,12 @@ def make_plan(verb: Verb, study: Study, options: Options) -> Planned:
     return Planned(verb, tiles, selected, todo, entries)
 
 
+def plan_for(verb: Verb, study: Study, options: Options, place: Place) -> Planned:
+    """Plan a verb as `make_plan` does, for the workers of a place: what a tile takes depends on their threads."""
+    with threads.planned_for(place.worker_threads):
+        return make_plan(verb, study, options)
+
+
 def workspace_of(study: Study) -> Path:
     """Return the workspace, which `load_study` always sets."""
     assert study.workspace is not None
@@ -134,7 +140,7 @@ class Session:
 
     def run(self, verb: Verb) -> int:
         """Run one verb; return its exit code."""
-        planned = make_plan(verb, self.study, self.options)
+        planned = plan_for(verb, self.study, self.options, self.place)
         if self.options.verify:
             planned = self._verified(planned)
         if not planned.todo:
@@ -186,7 +192,7 @@ class Session:
         if damaged:
             say(f"{planned.verb.name}: {verifying.summary(damaged, n_tiles=len(planned.selected))}")
             ledger.redo(self.workspace, [tile for tile in planned.selected if tile.id in damaged])
-            planned = make_plan(planned.verb, self.study, self.options)
+            planned = plan_for(planned.verb, self.study, self.options, self.place)
         verifying.require_sound_inputs(self.workspace, planned.todo, verified=self.verified)
         return planned
 
@@ -311,7 +317,7 @@ def run_verbs(verbs: Sequence[Verb], options: Options) -> int:
         jobqueue.plan_jobs(place.file, folder=workspace / "jobs", job_name="check", xp=options.xp)
     require_possible(workspace)
     storage.check(workspace, study.arrays)
-    first = make_plan(verbs[0], study, options)
+    first = plan_for(verbs[0], study, options, place)
     if len(verbs) == 1:
         require_chosen(first, options)
     require_room(first.todo, place)

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from hpc_recon.core.cluster_file import ClusterFile, load_cluster
-from hpc_recon.core.errors import ClusterError
+from hpc_recon.core.errors import ClusterError, DataError
 from hpc_recon.run import clusters, lease
 from hpc_recon.run.clusters import Place
 from hpc_recon.run.options import Jobs
@@ -137,3 +137,15 @@ def test_strict_device_on_this_machine_is_checked_before_workers_start(monkeypat
         clusters.open_pool(where, workspace=tmp_path, lease=None),
     ):
         pytest.fail("opened")
+
+
+def test_jobs_that_cannot_be_cancelled_do_not_hide_why_the_run_stopped(monkeypatch):
+    def silent(owner, queue):
+        raise ClusterError("`squeue` failed: no answer within 60 s")
+
+    monkeypatch.setattr(clusters, "cancel_jobs_of", silent)
+    said = r"(?s)voxels are NaN.*may still run and write: `squeue` failed"
+    with pytest.raises(ClusterError, match=said), clusters._leaving_nothing_that_writes(None, None):
+        raise DataError("voxels are NaN")
+    with pytest.raises(ClusterError, match=r"^`squeue` failed"), clusters._leaving_nothing_that_writes(None, None):
+        raise KeyboardInterrupt

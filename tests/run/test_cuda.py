@@ -37,7 +37,7 @@ def test_a_place_asks_once_for_the_gpus_of_this_machine(monkeypatch):
     asked = []
     monkeypatch.setattr(cuda, "gpus", lambda: asked.append(1) or ["0", "1"])
     where = place()
-    assert (where.wanted, where.n_workers, clusters.local_threads(where) > 0) == (Jobs(2, 2), 2, True)
+    assert (where.wanted, where.n_workers, where.worker_threads > 0) == (Jobs(2, 2), 2, True)
     assert where.host_budget > 0
     assert len(asked) == 1
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from hpc_recon.core import receipts
+from hpc_recon.core import receipts, threads
 from hpc_recon.core.errors import ChangedStudy, ClusterError, MemoryBudgetError, StudyError
 from hpc_recon.core.files import write_json
 from hpc_recon.run import lease, outlook
@@ -123,6 +123,15 @@ def test_a_second_ctrl_c_keeps_the_settings_of_what_workers_may_still_finish(run
     with pytest.raises(Stop):
         run(write_study())
     assert (workspace / "receipts/fit/S1/VC/net/layer/group.json").is_file()
+
+
+def test_tiles_are_planned_for_the_threads_of_their_workers(run, fake, write_study, tmp_path, monkeypatch, in_threads):
+    asked, plan = [], fake.load().plan
+    monkeypatch.setattr("fake_verb.plan", lambda *given: asked.append(threads.available()) or plan(*given))
+    cluster = tmp_path / "many.yaml"
+    cluster.write_text("cluster: {kind: local, threads: 77}")
+    assert run(write_study(n=1), cluster_file=cluster) == DONE
+    assert set(asked) == {77}, "the controller's own number says nothing of a tile's memory and seconds"
 
 
 def test_a_pattern_that_matches_no_tile_is_no_success(run, write_study, tmp_path):
