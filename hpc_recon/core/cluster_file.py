@@ -312,6 +312,10 @@ def _check(found: ClusterFile) -> list[str]:
         return [f"the cluster {kind!r} is this machine and has no jobs; leave `jobqueue:` out (it has {there})"]
     if found.jobqueue and kind not in found.jobqueue:
         return [f"cluster.kind is {kind!r} but jobqueue: has {', '.join(found.jobqueue)}"]
+    of_jobs = sorted({"gpus", "max_jobs", "start_within"} & found.cluster.model_fields_set)
+    if of_jobs and kind in ON_THIS_MACHINE:
+        listed = ", ".join(f"cluster.{name}" for name in of_jobs)
+        return [f"the cluster {kind!r} is this machine and has no jobs, of which {listed} would be; leave it out"]
     problems = _check_keys(found.job, kind) if found.jobqueue else []
     for name, text in (("cluster.start_within", found.cluster.start_within), ("walltime", found.job.walltime)):
         if text is not None:

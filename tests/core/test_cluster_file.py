@@ -72,6 +72,11 @@ def test_all_mistakes_are_named_at_once(write):
     assert "lots" in text
 
 
+def test_what_only_jobs_have_is_refused_on_this_machine(write):
+    with pytest.raises(StudyError, match=r"'cuda' is this machine .* cluster\.gpus, cluster\.max_jobs would be"):
+        load_cluster("cuda", write("cluster: {kind: cuda, gpus: 2, max_jobs: 9}\n"))
+
+
 def test_a_file_that_is_not_there_names_its_option(tmp_path):
     with pytest.raises(StudyError, match=r"cannot be read .*; give a file with --cluster-file"):
         load_cluster("local", tmp_path / "nowhere.yaml")
