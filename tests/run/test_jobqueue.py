@@ -264,6 +264,6 @@ if __name__ == "__main__":
 
 
 def test_a_python_that_no_script_survives_is_refused(monkeypatch):
-    monkeypatch.setattr(jobqueue.sys, "executable", "/home/me/my envs/a/bin/python")
-    with pytest.raises(StudyError, match="'/home/me/my envs/a/bin/python' has white space"):
+    monkeypatch.setattr(jobqueue.sys, "executable", "/opt/my envs/a/bin/python")
+    with pytest.raises(StudyError, match="'/opt/my envs/a/bin/python' has white space"):
         script(ClusterFile.model_validate({"jobqueue": {"lsf": {"cores": 1, "memory": "1GiB"}}}))
