@@ -144,7 +144,7 @@ class Session:
         if self.options.verify:
             planned = self._verified(planned)
         if not planned.todo:
-            say(f"{verb.name}: nothing to do, {_done_of(planned)}")
+            say(f"{verb.name}: nothing to do, {_done_of(planned, self.options)}")
             return DONE
         require_room(planned.todo, self.place)
         # In an object store there is always room.
@@ -249,10 +249,14 @@ def _depends_on(tile: Tile, bad: set[str]) -> bool:
     return tile.group.key in bad or any(ledger.is_below(key, up) for key in bad for up in tile.group.upstream)
 
 
-def _done_of(planned: Planned) -> str:
+def _done_of(planned: Planned, options: Options) -> str:
     n = len(planned.selected)
     if not planned.tiles:
         return "the study asks for none of it"
+    if options.retry_failed and not n:
+        return (
+            "no tile has a traceback file in logs; tiles that bad input stopped have none: run without --retry-failed"
+        )
     return f"all {n:,} tiles are done" if n else "no tile is selected"
 
 
@@ -322,7 +326,7 @@ def run_verbs(verbs: Sequence[Verb], options: Options) -> int:
         require_chosen(first, options)
     require_room(first.todo, place)
     if not first.todo and len(verbs) == 1 and not options.verify:
-        say(f"{first.verb.name}: nothing to do, {_done_of(first)}")
+        say(f"{first.verb.name}: nothing to do, {_done_of(first, options)}")
         return DONE
     require_writable(workspace)
     require_folders(workspace)

@@ -83,6 +83,8 @@ def test_bad_data_are_the_users_to_correct_and_leave_nothing(run, write_study, t
     assert run(study) == BAD_INPUT
     assert "fit: voxels are NaN; correct the data" in capfd.readouterr().err
     assert not (tmp_path / "ws" / "receipts").exists()
+    assert run(study, retry_failed=True) == DONE
+    assert "tiles that bad input stopped have none: run without --retry-failed" in capfd.readouterr().err
 
 
 def test_tiles_too_large_for_memory_or_walltime_are_refused_before_anything_is_written(fake, write_study, tmp_path):
