@@ -254,9 +254,7 @@ def _done_of(planned: Planned, options: Options) -> str:
     if not planned.tiles:
         return "the study asks for none of it"
     if options.retry_failed and not n:
-        return (
-            "no tile has a traceback file in logs; tiles that bad input stopped have none: run without --retry-failed"
-        )
+        return "no tile has a traceback in logs; tiles that bad input stopped have none: run without --retry-failed"
     return f"all {n:,} tiles are done" if n else "no tile is selected"
 
 
