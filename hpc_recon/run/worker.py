@@ -155,7 +155,7 @@ def agree(folder: Path, nonce: str, own: Mapping[str, str]) -> list[str]:
 
 
 def _set_in_place(path: Path, text: str) -> str:
-    """Create a file where there are no hard links, and return what it holds: another node's text, if that was faster."""
+    """Create a file where there are no hard links, and return what it holds: the text of whichever node was faster."""
     try:
         with open(path, "x") as stream:
             stream.write(text)
