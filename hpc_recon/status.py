@@ -115,10 +115,16 @@ def _show(study_file: str | None, assignments: Sequence[str], *, watch: bool) ->
 
     study, workspace = _load(study_file, assignments)
     out = Console(highlight=False)
+    pulse, since = None, time.monotonic()
     while True:
         storage.look_again()  # the workspace may have been made since
         owner = lease.read(workspace)
         running = f"computed by {owner}, cluster {owner.cluster}" if owner else "no controller runs"
+        if owner is not None:
+            before, pulse = pulse, (owner.nonce, owner.beat, lease.touched_at(workspace))
+            since = since if pulse == before else time.monotonic()
+            if lease.runs_here(workspace, owner) is False or time.monotonic() - since > lease.PATIENCE:
+                running, owner = f"the controller ({owner}) has died; run the same command again to go on", None
         rows = [row for row in survey(workspace) if row.verb not in _other_sources(study.source_verb)]
         out.print(f"{workspace}: {running}", markup=False, soft_wrap=True)
         out.print(table(rows))

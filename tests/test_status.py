@@ -1,12 +1,17 @@
 """Status, from receipts alone."""
 
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
 import pytest
 import yaml
 
 from hpc_recon import status
 from hpc_recon.core import receipts, storage
+from hpc_recon.core.files import write_json
 from hpc_recon.core.tiles import Group, Tile
-from hpc_recon.run import failures, ledger
+from hpc_recon.run import failures, lease, ledger
 
 
 def write_study(folder, **changes):
@@ -43,6 +48,29 @@ def test_counts(tmp_path, capsys):
     assert (row.groups, row.total, row.done, row.failed, row.left) == (2, 8, 5, 1, 2)
     assert status.main(["--study", write_study(tmp_path)]) == 1
     assert "fit" in capsys.readouterr().out
+
+
+def test_a_controller_that_was_killed_is_not_said_to_compute(tmp_path, capsys):
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    process.wait()
+    with lease.hold(tmp_path / "ws", cluster="local", study_name="tiny", cancel=print, say=print) as held:
+        assert status.main(["--study", write_study(tmp_path)]) == 0
+        assert f"computed by {held.owner}, cluster local" in capsys.readouterr().out
+        dead = replace(held.owner, pid=process.pid)
+    write_json(lease.lease_path(tmp_path / "ws"), asdict(dead))
+    assert status.main(["--study", write_study(tmp_path), "--watch"]) == 0, "it does not wait for a dead one"
+    assert f"the controller ({dead}) has died; run the same command again" in capsys.readouterr().out
+
+
+def test_a_controller_elsewhere_without_heartbeat_ends_the_watch(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(status, "WATCH_EVERY", 0.01)
+    monkeypatch.setattr(lease, "PATIENCE", 0.1)
+    elsewhere = lease.Owner("far", 1, 1, "abc", "slurm", "hpc_recon-tiny-abc")
+    write_json(lease.lease_path(tmp_path / "ws"), asdict(elsewhere))
+    assert status.main(["--study", write_study(tmp_path), "--watch"]) == 0
+    printed = capsys.readouterr().out
+    assert "computed by process 1 on far" in printed
+    assert printed.count("has died") == 1
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ class Samples:
     constant_voxels
         (n_voxels,) bool: constant in at least one run. Their samples of that run are 0.
     counts
-        `repetitions` dropped, windows `truncated` and `overlapping`, values `despiked`.
+        `repetitions` dropped, windows `truncated` and `overlapping`, events that begin `in_rest`, values `despiked`.
     session_variance
         Eta squared of the session before normalisation, mean over voxels.
     is_transductive
@@ -98,6 +98,8 @@ class _Plan:
     n_baseline: int
     windows: list[Window]
     n_repetitions: int
+    #: Events that begin before the initial rest ends: what it is compared with is then no rest.
+    n_in_rest: int
 
 
 def _plan(run: BoldRun, options: SampleOptions) -> _Plan:
@@ -123,7 +125,8 @@ def _plan(run: BoldRun, options: SampleOptions) -> _Plan:
     )
     repeated = repetitions(run.events)
     kept = [w for w, again in zip(windows, repeated, strict=True) if not (again and options.drop_repetitions)]
-    return _Plan(counted["drop_s"], counted["baseline_s"], kept, len(windows) - len(kept))
+    n_in_rest = sum(window.start - counted["shift_s"] < counted["baseline_s"] for window in windows)
+    return _Plan(counted["drop_s"], counted["baseline_s"], kept, len(windows) - len(kept), n_in_rest)
 
 
 @dataclass(frozen=True)
@@ -186,6 +189,11 @@ def _notes(
         notes.append(
             f"{counts['overlapping']} of {n_samples} windows overlap the window before, as published for tests"
         )
+    if counts["in_rest"]:
+        notes.append(
+            f"{counts['in_rest']} events begin within the initial rest, whose mean is 100 percent; correct drop_s or"
+            " baseline_s"
+        )
     if constant.any():
         notes.append(f"{int(constant.sum())} of {constant.size} voxels are constant in at least one run (0 there)")
     if eta > normalisation.SESSION_VARIANCE_LIMIT:
@@ -246,6 +254,7 @@ def _outline(runs: Sequence[BoldRun], plans: Sequence[_Plan]) -> Outline:
         "repetitions": sum(plan.n_repetitions for plan in plans),
         "truncated": sum(window.is_truncated for window in windows),
         "overlapping": sum(count_overlaps(plan.windows) for plan in plans),
+        "in_rest": sum(plan.n_in_rest for plan in plans),
     }
     return Outline(tuple(window.event.label for window in windows), _columns(runs, plans), counts)
 

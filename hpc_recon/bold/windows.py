@@ -21,7 +21,7 @@ from hpc_recon.core.errors import DataError
 WINDOWS_S = {"training": 8.0, "natural": 12.0, "artificial": 12.0, "letters": 12.0, "imagery": 16.0}
 #: Part of a TR that an onset may lie away from a volume; scanners and stimulus computers differ by milliseconds.
 ONSET_TOLERANCE = 0.25
-#: Part of a volume that a duration may differ from a whole number: rounding of a TR to milliseconds, e.g. 0.8 as 0.799.
+#: Part of a volume that a duration may differ from a whole number: headers store the TR in float32, or round it.
 _WHOLE_TOLERANCE = 0.01
 #: The least part of a window that must lie within the run.
 _LEAST_PART = 0.5

@@ -218,7 +218,7 @@ class Where(Section):
     """Our own section of a cluster file."""
 
     kind: str | None = Field(None, description="scheduler; default: the one under `jobqueue:`, else local")
-    jobs: str | None = Field(None, pattern=r"^\d+(:\d+)?$", description="N or N:M jobs (workers); --jobs overrides")
+    jobs: str | None = Field(None, description="N or N:M jobs (workers); --jobs overrides")
     threads: int | None = Field(None, ge=1, description="threads of a tile; default: cores of the job or machine")
     memory: Size | None = Field(None, description="memory of a worker; default: the job's, or what is free")
     device_memory: Size | None = Field(None, description="memory of a worker's GPU; checked if given")
@@ -231,6 +231,20 @@ class Where(Section):
     )
     poll_seconds: float = Field(15.0, gt=0, description="seconds between two looks at the queue")
     dashboard: bool = Field(True, description="dask's dashboard, on this machine only (127.0.0.1)")
+
+    @field_validator("jobs", mode="before")
+    @classmethod
+    def _jobs_are_a_range(cls, value: Any) -> Any:
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise ValueError(
+                f"must be text in quotes ('8' or '2:16'): YAML reads an unquoted 2:16 as the number 136; got {value}"
+            )
+        match = re.fullmatch(r"(\d+)(?::(\d+))?", value)
+        if match is None or not 1 <= int(match[1]) <= int(match[2] or match[1]):
+            raise ValueError(f"is N or N:M with 1 <= N <= M, for example '4' or '1:16'; got {value!r}")
+        return value
 
 
 class ClusterFile(Section):
@@ -272,7 +286,7 @@ def load_cluster(name: str, file: Path | None = None) -> ClusterFile:
     """
     path = file or next((p for f in folders() if (p := f / f"{name}.yaml").is_file()), None)
     if path is not None:
-        found = validate(ClusterFile, read_yaml(path), where=str(path))
+        found = validate(ClusterFile, read_yaml(path, option="--cluster-file"), where=str(path))
         where = str(path)
     elif name in SUPPORTED:
         found, where = ClusterFile(cluster=Where(kind=name)), "--cluster"
@@ -298,6 +312,10 @@ def _check(found: ClusterFile) -> list[str]:
         return [f"the cluster {kind!r} is this machine and has no jobs; leave `jobqueue:` out (it has {there})"]
     if found.jobqueue and kind not in found.jobqueue:
         return [f"cluster.kind is {kind!r} but jobqueue: has {', '.join(found.jobqueue)}"]
+    of_jobs = sorted({"gpus", "max_jobs", "start_within"} & found.cluster.model_fields_set)
+    if of_jobs and kind in ON_THIS_MACHINE:
+        listed = ", ".join(f"cluster.{name}" for name in of_jobs)
+        return [f"the cluster {kind!r} is this machine and has no jobs, of which {listed} would be; leave it out"]
     problems = _check_keys(found.job, kind) if found.jobqueue else []
     for name, text in (("cluster.start_within", found.cluster.start_within), ("walltime", found.job.walltime)):
         if text is not None:

@@ -47,8 +47,8 @@ def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode, deep: bool
 _UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping.
+def read_yaml(path: Path, *, option: str = "--study") -> dict[str, Any]:
+    """Read a YAML mapping; `option` of the command line names the file, for messages.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(str(path), [f"cannot be read ({error}); give a file with --study"]) from error
+        raise StudyError(str(path), [f"cannot be read ({error}); give a file with {option}"]) from error
     try:
         content = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a subclass of SafeLoader
     except yaml.YAMLError as error:

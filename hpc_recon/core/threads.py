@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 from hpc_recon.core.errors import StudyError
 
@@ -32,3 +34,17 @@ def available() -> int:
     if not text.isdigit() or int(text) < 1:
         raise StudyError(VARIABLE, [f"must be a positive whole number, got {text!r}"])
     return int(text)
+
+
+@contextlib.contextmanager
+def planned_for(n_threads: int) -> Iterator[None]:
+    """Within the block plans are made for workers of so many threads, whatever this process may use."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = str(n_threads)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before

@@ -174,6 +174,9 @@ def read_pair(pair: tuple[Path, Path], *, start: int = 0) -> tuple[DecoderRows, 
         place, value = _placed(weights)
         del weights, values  # coordinates of every axis: most of what is in memory
         voxel, weight = _sparse_rows(place, value, shape, w_path)
+    if not np.isfinite(weight).all():
+        n_large = np.count_nonzero(~np.isfinite(weight))
+        raise DataError(f"{w_path} has {n_large} weights too large for float32; fit it again")
     return DecoderRows(start, voxel, weight, bias.reshape(-1).astype(np.float32)), shape
 
 
@@ -241,10 +244,11 @@ def _dense_rows(weights: Array) -> tuple[Array, Array]:
     shape = (n_units, int(counts.max(initial=0)))
     voxels, kept = np.full(shape, UNUSED, dtype=np.uint32), np.zeros(shape, dtype=np.float32)
     for begin in range(0, n_units, _UNITS_AT_ONCE):
-        block = np.ascontiguousarray(weights[:, begin : begin + _UNITS_AT_ONCE].T, dtype=np.float32)
+        block = np.ascontiguousarray(weights[:, begin : begin + _UNITS_AT_ONCE].T)  # what float32 makes 0 was counted
         unit, voxel = np.nonzero(block)
         slot = _slots(counts[begin : begin + _UNITS_AT_ONCE])
-        voxels[begin + unit, slot], kept[begin + unit, slot] = voxel, block[unit, voxel]
+        with np.errstate(over="ignore"):  # told by whoever asked
+            voxels[begin + unit, slot], kept[begin + unit, slot] = voxel, block[unit, voxel]
     return voxels, kept
 
 
@@ -278,7 +282,8 @@ def _sparse_rows(place: Array, value: Array, shape: Sequence[int], path: Path) -
     slot = _slots(counts)
     wide = (n_units, int(counts.max(initial=0)))
     voxels, rows = np.full(wide, UNUSED, dtype=np.uint32), np.zeros(wide, dtype=np.float32)
-    voxels[unit, slot], rows[unit, slot] = voxel, value
+    with np.errstate(over="ignore"):  # told by whoever asked
+        voxels[unit, slot], rows[unit, slot] = voxel, value
     return voxels, rows
 
 
@@ -309,7 +314,8 @@ def pairs(folder: Path) -> list[tuple[Path, Path]]:
     found = {}
     for name in ("W", "b"):
         inner, single = folder / name, folder / f"{name}.mat"
-        found[name] = sorted(inner.glob("*.mat")) if inner.is_dir() else [single] if single.is_file() else []
+        channels = sorted(path for path in inner.glob("*.mat") if not path.name.startswith("."))
+        found[name] = channels if inner.is_dir() else [single] if single.is_file() else []
         if not found[name]:
             raise DataError(
                 f"{folder} has neither {name}/*.mat nor {name}.mat; name the folder that holds them (`model`)"

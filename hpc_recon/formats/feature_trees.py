@@ -151,6 +151,8 @@ class DecodedTree:
             raise DataError(f"{self.root} does not exist, or is not a folder; correct the path")
         found = set()
         for path in self.root.glob("*/*/*/**/*.mat"):
+            if path.name.startswith("."):
+                continue
             parts = [part for part in path.relative_to(self.root).parts[:-1] if part != _DECODED]
             if len(parts) not in (3, 4):
                 raise DataError(f"{path} is not at <layer>/<subject>/<roi>/[<fold>/]; name the folder of the layers")
@@ -241,8 +243,8 @@ def read_index(path: Path) -> dict[str, Array]:
         raise DataError(f"index in {path} must be a structure with a field for each layer")
     found = {}
     for layer, numbers in value.items():
-        units = np.ravel(numbers)
-        whole = units.dtype.kind in "biuf" and (units.astype(np.int64) == units).all()
+        units = np.ravel(numbers) if isinstance(numbers, np.ndarray) else np.array([""])
+        whole = units.dtype.kind in "biuf" and np.equal(units, np.rint(units)).all() and np.isfinite(units).all()
         if not whole or (units < 0).any() or np.unique(units).size != units.size:
             raise DataError(f"index.{layer} in {path} must hold distinct whole numbers from 0; write it again")
         found[layer.replace(":", "/")] = units.astype(np.int64)

@@ -28,8 +28,8 @@ _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f
 _TEXTS = {1: "latin-1", 2: "utf-8", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
 #: Array classes of numbers.
 _CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
-_CELL, _STRUCT, _CHAR, _SPARSE = 1, 2, 4, 5
-_REFUSED = {3: "an object", 16: "a function", 17: "an object"}
+_CELL, _STRUCT, _CHAR, _SPARSE, _OPAQUE = 1, 2, 4, 5, 17
+_REFUSED = {3: "an object", 16: "a function"}
 #: A sparse matrix becomes dense if it takes no more than this, or than as many times its bytes.
 _DENSE_BYTES, _DENSE_TIMES = 1 << 26, 1024
 #: Enough of a compressed variable to read its name.
@@ -162,8 +162,10 @@ def _head(reader: _Reader) -> tuple[int, int, tuple[int, ...], str]:
     if kind != 6 or len(flags) != 8:
         raise _Damaged("a variable has no array flags")
     word = struct.unpack(f"{reader.order}I", flags[:4])[0]
+    if word & 0xFF == _OPAQUE:  # has no dimensions: its name, "MCOS" and the name of its class follow
+        return _OPAQUE, 0, (), bytes(reader.element()[1]).decode("utf-8")
     kind, dimensions = reader.element()
-    if kind != 5 or len(dimensions) % 4 or not 8 <= len(dimensions) <= 128:
+    if kind not in (5, 6) or len(dimensions) % 4 or not 8 <= len(dimensions) <= 128:
         raise _Damaged("a variable has no dimensions")
     shape = tuple(int(n) for n in np.frombuffer(dimensions, f"{reader.order}i4"))
     if min(shape) < 0:
@@ -182,6 +184,9 @@ def _value(reader: _Reader, name: str, path: Path, depth: int, fields: tuple[str
     kind, flags, shape, _ = _head(reader)
     if kind == _STRUCT and math.prod(shape) == 1:
         return _structure(reader, name, path, depth, fields)
+    if kind == _OPAQUE:
+        reader.element()
+        raise object_refused(where, bytes(reader.element()[1]).decode("utf-8"))
     if fields:
         raise _no_structure(where, fields[0])
     if kind in _CLASSES:
@@ -196,6 +201,14 @@ def _value(reader: _Reader, name: str, path: Path, depth: int, fields: tuple[str
     if kind == _STRUCT:
         raise DataError(f"{where} is a structure array {shape}; save a single structure")
     raise DataError(f"{where} is {_REFUSED.get(kind, f'of the unknown class {kind}')}; save it as an array of numbers")
+
+
+def object_refused(where: str, name: str) -> DataError:
+    """Return the error for an object of MATLAB's, such as a string array or a table, whose values lie elsewhere."""
+    return DataError(
+        f"{where} is a MATLAB object of class {name!r}, not an array of numbers; save numbers as such, and text as a "
+        "cell array of character vectors: cellstr(x)"
+    )
 
 
 def _structure(reader: _Reader, name: str, path: Path, depth: int, fields: tuple[str, ...]) -> Any:
@@ -240,9 +253,11 @@ def _numbers(reader: _Reader, kind: int, flags: int, shape: tuple[int, ...], whe
         return np.array(values, dtype=_CLASSES[kind], order="C")  # one copy, not two: it may be large
 
 
-def _stored(reader: _Reader, where: str) -> Array:
-    """Return the numbers of the next element, as they are stored."""
+def _stored(reader: _Reader, where: str, *, n_bytes: int | None = None) -> Array:
+    """Return the numbers of the next element, as they are stored; bytes, whatever it says, if it has `n_bytes`."""
     stored, data = reader.element()
+    if len(data) == n_bytes:
+        return np.frombuffer(data, np.uint8)
     if stored not in _NUMBERS:
         raise _Damaged(f"{where} holds numbers of the unknown type {stored}")
     dtype = np.dtype(_NUMBERS[stored]).newbyteorder(reader.order)  # type: ignore[arg-type]
@@ -258,11 +273,13 @@ def _sparse(reader: _Reader, flags: int, shape: tuple[int, ...], where: str) -> 
     size = 8 * math.prod(shape)
     if size > max(_DENSE_BYTES, _DENSE_TIMES * len(reader.data)):
         raise DataError(f"{where} is sparse, and takes {format_bytes(size)} if dense; save the part that is needed")
-    rows, begins, values = (_stored(reader, where) for _ in range(3))
+    rows, begins = _stored(reader, where), _stored(reader, where)
     if len(shape) != 2 or rows.dtype.kind not in "iu" or begins.dtype.kind not in "iu" or begins.size != shape[1] + 1:
         raise _Damaged(f"{where} is a sparse matrix {shape} with {begins.size} columns of type {begins.dtype}")
     begin = begins.astype(np.int64)
     counts, n_values = begin[1:] - begin[:-1], int(begin[-1])
+    # MATLAB says of the bytes of a logical sparse matrix that they are doubles.
+    values = _stored(reader, where, n_bytes=n_values if flags & 0x02 else None)
     if begin[0] != 0 or (counts < 0).any() or n_values > min(rows.size, values.size):
         raise _Damaged(f"{where} is a sparse matrix whose columns have {counts[:10].tolist()} values of {rows.size}")
     row = rows[:n_values].astype(np.int64)

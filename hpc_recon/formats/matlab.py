@@ -173,6 +173,8 @@ def from_node(item: h5py.Group | h5py.Dataset, depth: int = 0) -> Value:
     where = place(item)
     if depth > _DEEPEST:
         raise DataError(f"{where} lies more than {_DEEPEST} structures or cells deep; save it flat")
+    if attribute(item, "MATLAB_object_decode") is not None:
+        raise mat5.object_refused(where, _class(item))
     if isinstance(item, h5py.Group):
         if attribute(item, "MATLAB_sparse") is not None:
             raise DataError(f"{where} is a sparse matrix of v7.3; save full(x)")
@@ -254,7 +256,7 @@ def _text(codes: Array, where: str) -> str | CharacterRows:
     return text if is_row else mat5.text_rows(np.array(list(text)), codes.shape, where)
 
 
-def _class(item: h5py.Dataset) -> str:
+def _class(item: h5py.Group | h5py.Dataset) -> str:
     value = attribute(item, "MATLAB_class")
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else ""
 

@@ -63,6 +63,6 @@ def _print_projected(steps: Sequence[Verb], options: Options, *, title: str) -> 
     planner = preview.forecaster(load_study(options.study), options, place=place)
     forecasts, notes = preview.forecast_all(steps, planner)
     session.require_room([tile for forecast in forecasts for tile in forecast.todo], place)
-    dryrun.print_forecasts(forecasts, title=title, place=place, n_threads=preview.worker_threads(place))
+    dryrun.print_forecasts(forecasts, title=title, place=place, n_threads=place.worker_threads)
     for note in notes:
         dryrun.print_prose(note)

@@ -9,6 +9,7 @@ with open_pool(place, workspace=..., lease=...) as pool:
 from __future__ import annotations
 
 import contextlib
+import functools
 import platform
 import shutil
 import time
@@ -22,7 +23,7 @@ from distributed import Client
 
 from hpc_recon.core import threads
 from hpc_recon.core.cluster_file import ClusterFile, walltime_seconds
-from hpc_recon.core.errors import ClusterError
+from hpc_recon.core.errors import ClusterError, ReconError
 from hpc_recon.core.paths import private_folder
 from hpc_recon.core.text import parse_bytes
 from hpc_recon.run import cuda, here, jobqueue, kernel, security
@@ -95,7 +96,7 @@ class Place:
     max_jobs: int | None = None
     strict_device: bool = False
 
-    @property
+    @functools.cached_property  # nvidia-smi takes up to seconds to answer
     def wanted(self) -> Jobs:
         """Jobs: the command line's, else the cluster file's, else one; for `cuda` one for each GPU, at most."""
         text = self.file.cluster.jobs
@@ -105,6 +106,25 @@ class Place:
         n_gpus = len(cuda.gpus())
         most = n_gpus if asked is None else min(n_gpus, asked.most)
         return Jobs(most, most)
+
+    @property
+    def workers_per_job(self) -> int:
+        """Worker processes of a job: one, or one for each of its GPUs; on this machine a worker is a job."""
+        return 1 if self.file.kind in HERE else max(1, self.file.cluster.gpus)
+
+    @property
+    def n_workers(self) -> int:
+        """Worker processes that there may be at once."""
+        return self.wanted.most * self.workers_per_job
+
+    @functools.cached_property  # also asked where plans are made for other numbers of threads
+    def worker_threads(self) -> int:
+        """Threads of a worker: the cluster file's, else its share of the job's cores, or of those of this process."""
+        if self.file.cluster.threads is not None:
+            return self.file.cluster.threads
+        if self.file.kind in HERE:
+            return max(1, threads.available() // self.wanted.most)
+        return int(jobqueue.job_settings(self.file)["cores"]) // self.workers_per_job
 
     @property
     def most_submissions(self) -> int | None:
@@ -121,7 +141,7 @@ class Place:
         if self.file.kind in HERE:
             return available_memory() // self.wanted.most
         settings = jobqueue.job_settings(self.file)
-        return parse_bytes(str(settings["memory"])) // max(1, self.file.cluster.gpus)
+        return parse_bytes(str(settings["memory"])) // self.workers_per_job
 
     @property
     def device_budget(self) -> int | None:
@@ -145,15 +165,11 @@ class Place:
 
 
 def available_memory() -> int:
-    """Return the bytes that this machine can give now, within the limit of its control group."""
-    found = []
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            found.append(int(line.split()[1]) * 1024)
-    limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.is_file() and (text := limit.read_text().strip()).isdigit():
-        found.append(int(text))
-    return min(found)
+    """Return the bytes that this machine can give now, within the limit of this process's control group (of a job)."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    limit = kernel.memory_limit()
+    return free if limit is None else min(free, limit)
 
 
 def require_scheduler(kind: str) -> None:
@@ -194,7 +210,7 @@ def open_pool(place: Place, *, workspace: Path, lease: Lease) -> Iterator[Pool]:
     # dask makes a temporary folder for every process and lets Python import from it; in a folder of a stranger's below
     # /tmp, he could put his own modules there.
     settings = {**DASK, "temporary-directory": str(private_folder())}
-    if warning := raise_limit(place.wanted.most * max(1, place.file.cluster.gpus)):
+    if warning := raise_limit(place.n_workers):
         say(warning)
     with dask.config.set(settings), opener(place, workspace=workspace, lease=lease) as pool:
         yield pool
@@ -209,11 +225,6 @@ def _client(cluster: Any) -> Iterator[Client]:
         client.close()
 
 
-def local_threads(place: Place) -> int:
-    """Return the threads of each local worker: this process's cores shared among the workers."""
-    return place.file.cluster.threads or max(1, threads.available() // place.wanted.most)
-
-
 @dataclass
 class LocalWatcher:
     """Notices that all workers on this machine are gone for good; a nanny replaces a single one that dies."""
@@ -221,8 +232,8 @@ class LocalWatcher:
     cluster: Any
     alive: float = field(default_factory=time.monotonic)
     registry: Registry = field(init=False)
-    #: Processes that the kernel had killed for want of memory when it was last asked.
-    kills: int = field(default_factory=kernel.memory_kills)
+    #: Processes that the kernel had killed for want of memory when it was last asked; None where it does not count.
+    kills: int | None = field(default_factory=kernel.memory_kills)
 
     def __post_init__(self) -> None:
         self.registry = Registry(self.cluster)
@@ -251,12 +262,13 @@ class LocalWatcher:
         if address not in self.registry.workers:
             return None
         before, self.kills = self.kills, kernel.memory_kills()
-        return Epitaph(self.registry.workers[address].memory, self.kills > before, None, platform.node())
+        is_full = None if before is None or self.kills is None else self.kills > before
+        return Epitaph(self.registry.workers[address].memory, is_full, None, platform.node())
 
 
 @contextlib.contextmanager
 def _open_local(place: Place, *, workspace: Path, lease: Lease) -> Iterator[Pool]:
-    n_threads = local_threads(place)
+    n_threads = place.worker_threads
     environments = [_worker_environment(place, n_threads)] * place.wanted.most
     with _opened_here(environments, place, workspace=workspace, lease=lease) as (cluster, client):
         noun = "worker" if len(environments) == 1 else "workers"
@@ -284,7 +296,7 @@ def _worker_environment(place: Place, n_threads: int) -> dict[str, str]:
 @contextlib.contextmanager
 def _open_cuda(place: Place, *, workspace: Path, lease: Lease) -> Iterator[Pool]:
     names = cuda.gpus()[: place.wanted.most]
-    n_threads = local_threads(place)
+    n_threads = place.worker_threads
     environments = [{**_worker_environment(place, n_threads), VISIBLE: name} for name in names]
     with _opened_here(environments, place, workspace=workspace, lease=lease) as (cluster, client):
         watcher = LocalWatcher(cluster)
@@ -297,8 +309,13 @@ def _leaving_nothing_that_writes(owner: Owner, queue: Queue) -> Iterator[None]:
     """After an error or a second Ctrl-C, return only when the jobs, which may still write, have left the queue."""
     try:
         yield
-    except BaseException:
-        cancel_jobs_of(owner, queue)
+    except BaseException as cause:
+        try:
+            cancel_jobs_of(owner, queue)
+        except ClusterError as error:
+            if isinstance(cause, ReconError):
+                raise ClusterError(f"{cause}\nBesides, its jobs may still run and write: {error}") from cause
+            raise
         raise
 
 
@@ -348,7 +365,7 @@ def _open_jobs(place: Place, *, workspace: Path, lease: Lease) -> Iterator[Pool]
                     nodes=nodes,
                     poll_seconds=place.file.cluster.poll_seconds,
                     remember=lease.record_jobs,
-                    workers_per_job=max(1, place.file.cluster.gpus),
+                    workers_per_job=place.workers_per_job,
                     max_jobs=place.most_submissions,
                     start_within=place.start_within,
                 )

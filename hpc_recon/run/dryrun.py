@@ -14,7 +14,7 @@ from hpc_recon.core.memory import WORKER_BASE
 from hpc_recon.core.text import format_bytes
 from hpc_recon.core.tiles import Tile, stages
 from hpc_recon.run import jobqueue, security
-from hpc_recon.run.clusters import HERE, Place, local_threads
+from hpc_recon.run.clusters import HERE, Place
 from hpc_recon.run.lease import certificate_folder
 from hpc_recon.run.rates import Rate
 
@@ -190,7 +190,7 @@ def rate_lines(forecasts: Sequence[Forecast], *, n_threads: int) -> list[str]:
 def print_forecasts(forecasts: Sequence[Forecast], *, title: str, place: Place, n_threads: int) -> None:
     """Print title, table and the source of its times to standard output."""
     out = stdout()
-    workers = place.wanted.most
+    workers = place.n_workers
     shown, total = table(forecasts, workers=workers, gpu=place.xp == "cupy" or place.device_budget is not None)
     out.print(title, markup=False)
     out.print(shown)
@@ -229,7 +229,7 @@ def print_place(place: Place, *, workspace: Path, job_name: str, nonce: str) -> 
     budget = f"memory of a worker: at most {format_bytes(place.host_budget)}"
     jobs = place.wanted
     if place.file.kind in HERE:
-        print_prose(f"cluster: {place.file.kind}, {jobs.most} worker(s) of {local_threads(place)} threads; {budget}")
+        print_prose(f"cluster: {place.file.kind}, {jobs.most} worker(s) of {place.worker_threads} threads; {budget}")
         return
     each = f" of {place.file.cluster.gpus} GPUs" if place.file.cluster.gpus > 1 else ""
     print_prose(f"cluster: {place.file.kind}, {jobs.least} to {jobs.most} jobs{each}; {budget}; job script:")

@@ -220,6 +220,10 @@ def plan_jobs(
     """
     _require_plain(folder, cluster.kind)
     settings = job_settings(cluster)
+    python = settings["python"] or sys.executable
+    if re.search(r"\s", python):
+        problem = f"python: {python!r} has white space, which job scripts do not survive; name one without, of an "
+        raise StudyError("cluster", [f"{problem}environment elsewhere"])
     n_gpus = cluster.cluster.gpus
     n_threads = cluster.cluster.threads or int(settings["cores"]) // max(1, n_gpus)
     # HTCondor gets all lines as one: a comment would swallow those after it.
@@ -240,7 +244,7 @@ def plan_jobs(
     settings.update(
         shebang=settings["shebang"] or "#!/usr/bin/env bash",
         # In place of the shell, so that the scheduler's signals reach the worker.
-        python=f"exec {settings['python'] or sys.executable}",
+        python=f"exec {python}",
         job_script_prologue=prologue,
         job_name=job_name,
         worker_command=WORKER,

@@ -22,7 +22,7 @@ from hpc_recon.run.failures import Epitaph
 from hpc_recon.run.lease import Owner
 from hpc_recon.run.nodes import Nodes, log_tail
 from hpc_recon.run.options import Jobs
-from hpc_recon.run.queues import JobState, Queue
+from hpc_recon.run.queues import ANSWER_WITHIN, JobState, Queue
 from hpc_recon.run.worker import job_of
 
 #: Jobs that may die, one after the other, before their workers register; then the run stops with the reason.
@@ -83,7 +83,8 @@ class Registry:
     def look(self) -> set[str]:
         """Take note of the workers that live now; return the names of their jobs."""
         live = set()
-        for worker in list(self.cluster.scheduler.workers.values()):
+        # The scheduler's thread adds and removes workers meanwhile: its mapping's own values() would look each key up.
+        for worker in list(dict.values(self.cluster.scheduler.workers)):
             job = job_of(worker.name)
             live.add(job)
             memory = worker.metrics.get("memory")
@@ -131,6 +132,7 @@ class Watcher:
     _quiet_since: float = field(default_factory=time.monotonic)
     _looked: float = -math.inf
     _pause_until: float = -math.inf
+    _silent_until: float = -math.inf
     _excess_since: float | None = None
     #: Times: not in the queue since, running or live (the last sign of life), held or hopeless since.
     _missing: dict[str, float] = field(default_factory=dict)
@@ -171,8 +173,18 @@ class Watcher:
             return None
         seen = self._registry.workers[address]
         job = self._ids.get(seen.job)
-        is_full = job is not None and self.queue.out_of_memory(job)
+        is_full = job is not None and self._was_full(job)
         return Epitaph(seen.memory, is_full or None, job, self.nodes.host(seen.job))
+
+    def _was_full(self, job: str) -> bool:
+        """Ask why a job ended; not while the scheduler is silent: many workers may be lost at once."""
+        now = time.monotonic()
+        if now < self._silent_until:
+            return False
+        found = self.queue.out_of_memory(job)
+        if time.monotonic() - now >= ANSWER_WITHIN:
+            self._silent_until = time.monotonic() + PAUSE
+        return found
 
     def _jobs(self) -> Mapping[str, Any]:
         return dict(self.cluster.workers)

@@ -142,23 +142,41 @@ def read(workspace: Path) -> Owner | None:
     raise AssertionError("the last attempt returns or raises")
 
 
+def runs_here(workspace: Path, owner: Owner) -> bool | None:
+    """Return whether the owner's process runs on this machine; None if that cannot be told from here."""
+    if owner.host != socket.gethostname() or owner.machine != _machine():
+        return None
+    started = _process_start(owner.pid)
+    if started is None and not _is_own(lease_path(workspace)):
+        return None  # systems may hide the processes of others (`hidepid`)
+    return started == owner.started
+
+
+def _is_own(path: Path) -> bool:
+    """Return whether a file is of this process's user; of one that has gone it does not matter."""
+    try:
+        return path.stat().st_uid == os.geteuid()
+    except FileNotFoundError:
+        return True
+
+
 def is_alive(workspace: Path, owner: Owner, *, patience: float = PATIENCE) -> bool:
     """Return whether the owner still runs: at once on its own machine, else by watching its heartbeat."""
-    if owner.host == socket.gethostname() and owner.machine == _machine():
-        return _process_start(owner.pid) == owner.started
+    if (found := runs_here(workspace, owner)) is not None:
+        return found
     end = time.monotonic() + patience
-    touched = _touched(workspace)
+    touched = touched_at(workspace)
     while time.monotonic() < end:
         time.sleep(min(0.5, patience / 4))
         now = read(workspace)
         if now is None or now.nonce != owner.nonce:
             return now is not None
-        if now.beat != owner.beat or _touched(workspace) != touched:
+        if now.beat != owner.beat or touched_at(workspace) != touched:
             return True
     return False
 
 
-def _touched(workspace: Path) -> int | None:
+def touched_at(workspace: Path) -> int | None:
     """Return when the lease was last changed, by the clock of whoever did: good for comparing with itself only."""
     try:
         return lease_path(workspace).stat().st_mtime_ns
@@ -207,10 +225,9 @@ class Lease:
     def _is_ours(self) -> bool:
         """Return whether the lease names us; a damaged one counts: another controller would have made a whole one."""
         try:
-            now = read(self.workspace)
+            return _is_held_by(self.workspace, self.owner)
         except ClusterError:
             return True
-        return now is not None and now.nonce == self.owner.nonce
 
     def _touch(self) -> None:
         """Show a sign of life on a disk that takes no more."""
@@ -238,8 +255,9 @@ def _create(workspace: Path, owner: Owner) -> bool:
     try:
         os.link(write_json(draft, _content(owner)), path)
     except (FileExistsError, FileNotFoundError):
-        # Another was faster: its lease is there, or it has just cleared away all partial files, ours included.
-        return False
+        # Another was faster: its lease is there, or it has just cleared away all partial files, ours included. Or NFS
+        # asked its server a second time, because the first answer was lost.
+        return _is_held_by(workspace, owner)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
@@ -248,6 +266,11 @@ def _create(workspace: Path, owner: Owner) -> bool:
         draft.unlink(missing_ok=True)
     sync_folder(path.parent)
     return True
+
+
+def _is_held_by(workspace: Path, owner: Owner) -> bool:
+    found = read(workspace)
+    return found is not None and found.nonce == owner.nonce
 
 
 def _create_in_place(path: Path, content: bytes) -> bool:

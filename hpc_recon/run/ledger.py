@@ -25,7 +25,7 @@ METADATA = "zarr.json"
 
 @dataclass(frozen=True)
 class GroupEntry:
-    """A group of the plan: its fingerprint now, the stored one (None: new), and which tiles have receipts."""
+    """A group of the plan: its fingerprint now, the stored one (None: new), and which tiles have receipts that hold."""
 
     group: Group
     fingerprint: dict[str, Any]
@@ -34,6 +34,8 @@ class GroupEntry:
     done: frozenset[str]
     #: Names of the tiles that the plan has in this group.
     planned: frozenset[str] = frozenset()
+    #: Whether there are receipts without a stored fingerprint: nothing says with what settings these tiles were made.
+    is_unknown: bool = False
 
     @property
     def digest(self) -> str:
@@ -112,13 +114,15 @@ def survey(workspace: Path, plan: Sequence[Tile]) -> dict[str, GroupEntry]:
         for tile in tiles:
             counts[tile.stage] = counts.get(tile.stage, 0) + 1
         listing = look.at(key)
+        stored, done = listing.fingerprint(key), listing.done(key)
         found[key] = GroupEntry(
             group,
             group.fingerprint(digests),
-            listing.fingerprint(key),
+            stored,
             counts,
-            listing.done(key),
+            done if stored is not None else frozenset(),
             frozenset(tile.name for tile in tiles),
+            is_unknown=stored is None and bool(done),
         )
         insort(known, key)
     return found
@@ -196,12 +200,12 @@ def require_inputs(tiles: Sequence[Tile], entries: Mapping[str, GroupEntry]) -> 
 def commit(workspace: Path, tiles: Iterable[Tile], entries: Mapping[str, GroupEntry]) -> None:
     """Write `group.json` of every group that is about to be computed.
 
-    Receipts of a group whose fingerprint changed are removed first: none of them counts any more.
+    Receipts of a group whose fingerprint changed, or that has none, are removed first: none of them counts any more.
     """
     for key in dict.fromkeys(tile.group.key for tile in tiles):
         entry = entries[key]
         content = {**entry.fingerprint, "digest": entry.digest, "tiles": entry.n_tiles}
-        if entry.differences():
+        if entry.differences() or entry.is_unknown:
             discard(workspace, entry.group)
         if entry.stored != content:
             storage.of(workspace).write_atomic(

@@ -68,6 +68,21 @@ class Options:
     dry_run: bool = False
 
 
+def _absolute(text: str, option: str) -> Path:
+    """Return a path of the command line, which starts at the current folder.
+
+    Raises
+    ------
+    StudyError
+        If it names the home folder of an unknown user.
+    """
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        problem = f"{text!r} begins with a home folder that this machine does not know; write the path out"
+        raise StudyError(option, [problem]) from error
+
+
 def default_study() -> Path:
     """Return `$HPC_RECON_STUDY`, else `study.yaml`."""
     return Path(os.environ.get("HPC_RECON_STUDY", "study.yaml"))
@@ -75,8 +90,6 @@ def default_study() -> Path:
 
 def units_assignment(text: str) -> str:
     """Turn `--units N/layer`, `--units every:N` or `--units file:PATH` into an override of the study.
-
-    A path starts at the current folder, as paths on a command line do.
 
     >>> units_assignment("1000/layer"), units_assignment("every:16"), units_assignment("file:/data/units.npz")
     ('units=1000', 'units={every: 16}', 'units={file: "/data/units.npz"}')
@@ -92,35 +105,33 @@ def units_assignment(text: str) -> str:
     if match := re.fullmatch(r"every:(\d+)", text):
         return f"units={{every: {match.group(1)}}}"
     if match := re.fullmatch(r"file:(\S.*)", text):
-        path = Path(match.group(1)).expanduser().absolute()
+        path = _absolute(match.group(1), "--units")
         return f"units={{file: {json.dumps(str(path), ensure_ascii=False)}}}"
     forms = "1000/layer (a random sample), every:16 (every 16th) or file:PATH (your own)"
     raise StudyError("--units", [f"is one of {forms}; got {text!r}"])
 
 
 def publishable_assignment(path: str) -> str:
-    """Turn `--publishable LIST` into an override of the study. A path starts at the current folder.
+    """Turn `--publishable LIST` into an override of the study.
 
     >>> publishable_assignment("/data/list.txt")
     'report.publishable="/data/list.txt"'
     """
-    return f"report.publishable={json.dumps(str(Path(path).expanduser().absolute()), ensure_ascii=False)}"
+    return f"report.publishable={json.dumps(str(_absolute(path, '--publishable')), ensure_ascii=False)}"
 
 
 def ratings_assignment(paths: Sequence[str]) -> str:
-    """Turn `--ratings PATH` into an override of the study. A path starts at the current folder.
+    """Turn `--ratings PATH` into an override of the study.
 
     >>> ratings_assignment(["/data/ratings"])
     'evaluate.ratings=["/data/ratings"]'
     """
-    absolute = [str(Path(path).expanduser().absolute()) for path in paths]
+    absolute = [str(_absolute(path, "--ratings")) for path in paths]
     return f"evaluate.ratings={json.dumps(absolute, ensure_ascii=False)}"
 
 
 def reference_assignments(text: str, study: Path) -> tuple[str, ...]:
     """Turn `--reference PATH` into an override of each network of a study that has weights.
-
-    A path starts at the current folder, as paths on a command line do.
 
     Raises
     ------
@@ -130,7 +141,7 @@ def reference_assignments(text: str, study: Path) -> tuple[str, ...]:
     from hpc_recon.core.loading import read_yaml
     from hpc_recon.core.network_options import PIXEL_ARCHITECTURES, SHAPE_ARCHITECTURES
 
-    path = Path(text).expanduser().absolute()
+    path = _absolute(text, "--reference")
     if not path.exists():
         raise StudyError("--reference", [f"is a folder of images or a .mat file, but {path} does not exist"])
     kind = "folder" if path.is_dir() else "file"

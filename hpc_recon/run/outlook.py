@@ -43,7 +43,7 @@ def dry_run(verbs: Sequence[Verb], options: Options) -> int:
     groups = {tile.group.key for forecast in forecasts for tile in forecast.selected}
     name = verbs[0].name if len(verbs) == 1 else study.name
     title = f"{name}: {todo:,} of {selected:,} tiles in {len(groups):,} groups"
-    n_threads = preview.worker_threads(place)
+    n_threads = place.worker_threads
     dryrun.print_forecasts(forecasts, title=title, place=place, n_threads=n_threads)
     for note in (*notes, *_origins(planner)):
         dryrun.print_prose(note)
@@ -113,7 +113,7 @@ def _print_whole(verbs: Sequence[Verb], study: Study, options: Options, *, place
     forecasts, notes = preview.forecast_all(verbs, planner)
     dryrun.stdout().print()
     title = f"All units instead of {in_words(study.units)}: what {', '.join(v.name for v in verbs)} would take"
-    dryrun.print_forecasts(forecasts, title=title, place=place, n_threads=preview.worker_threads(place))
+    dryrun.print_forecasts(forecasts, title=title, place=place, n_threads=place.worker_threads)
     for note in (*notes, *_origins(planner)):
         dryrun.print_prose(note)
 

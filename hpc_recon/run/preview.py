@@ -6,11 +6,9 @@ from the networks' architectures. So a study can be projected before there are a
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -20,8 +18,8 @@ from hpc_recon.core.config import Study
 from hpc_recon.core.errors import MissingStore, ReconError, StudyError
 from hpc_recon.core.tiles import Shapes, Tile, select
 from hpc_recon.core.units import EveryNth, Units
-from hpc_recon.run import jobqueue, rates, session
-from hpc_recon.run.clusters import HERE, Place, local_threads
+from hpc_recon.run import rates, session
+from hpc_recon.run.clusters import Place
 from hpc_recon.run.dryrun import Forecast
 from hpc_recon.run.verbs import Verb, read_shapes
 
@@ -116,7 +114,7 @@ class Forecaster:
         ReconError
             If a size is neither stored nor declared, or the study is wrong.
         """
-        with planned_for(worker_threads(self.place)):
+        with threads.planned_for(self.place.worker_threads):
             selected, todo = self._tiles(verb)
         return Forecast(verb.name, selected, todo, self._rates(verb))
 
@@ -139,7 +137,7 @@ class Forecaster:
 
         def planner(study: Study) -> rates.PlanFor:
             def plan(n_threads: int) -> list[Tile]:
-                with planned_for(n_threads):
+                with threads.planned_for(n_threads):
                     return verb.load().plan(study, self.shapes)
 
             return plan
@@ -147,7 +145,7 @@ class Forecaster:
         studies = [self.study.model_copy(update={"units": units}) for units in chosen]
         if not receipts.Listing(workspace, verb.name).below():
             return {}
-        return rates.measure(workspace, map(planner, studies), n_threads=worker_threads(self.place))
+        return rates.measure(workspace, map(planner, studies), n_threads=self.place.worker_threads)
 
 
 def forecaster(study: Study, options: Options, *, place: Place) -> Forecaster:
@@ -164,28 +162,6 @@ def _sizes(study: Study) -> Sizes | None:
     if study.sizes is not None or study.simulate is None:
         return study.sizes
     return cast("Sizes", _bound(SIMULATED)(study.simulate, list(study.datasets)))
-
-
-def worker_threads(place: Place) -> int:
-    """Return the threads of one worker of a place: the cores of its job, or its share of this machine."""
-    if place.file.kind in HERE:
-        return local_threads(place)
-    settings = jobqueue.job_settings(place.file)
-    return place.file.cluster.threads or int(settings["cores"]) // max(1, place.file.cluster.gpus)
-
-
-@contextlib.contextmanager
-def planned_for(n_threads: int) -> Iterator[None]:
-    """Within the block plans are made for workers of so many threads."""
-    before = os.environ.get(threads.VARIABLE)
-    os.environ[threads.VARIABLE] = str(n_threads)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[threads.VARIABLE]
-        else:
-            os.environ[threads.VARIABLE] = before
 
 
 def units_on_disk(workspace: Path, verb: str) -> list[Units]:

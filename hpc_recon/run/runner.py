@@ -44,7 +44,7 @@ ATTEMPTS_LOST_WORKER = 10
 ATTEMPTS_BLAMED = 100
 #: Seconds that the scheduler gets to say why a worker died, before the tile is tried again.
 VERDICT_WITHIN = 3.0
-#: Tiles that the scheduler holds at once; refilled when a quarter of it is free.
+#: Tiles that the scheduler holds at once, or twice as many as there may be workers; refilled when a quarter is free.
 WINDOW = 256
 #: Seconds between two looks at jobs, signals and the lease.
 TICK = 0.5
@@ -52,7 +52,8 @@ TICK = 0.5
 DEADLINE = deadline.VARIABLE
 #: A tile starts only if this many times its projected seconds are left before the deadline.
 DEADLINE_FACTOR = 2.0
-#: Workers say here that a tile starts and what it took: `[tile id, address]`, `[tile id, peak bytes, warnings]`.
+#: Workers say here that a tile starts (`[tile id, address]`), or that they give it back unfinished (`[tile id, None]`),
+#: and what it took (`[tile id, peak bytes, warnings]`).
 STARTED_TOPIC = "hpc_recon-started"
 ENDED_TOPIC = "hpc_recon-ended"
 
@@ -96,6 +97,7 @@ def call(module: str, study_path: str, tile: Tile, xp: str = "auto") -> None:
         except Unfinished:
             if worker is None:
                 raise
+            worker.log_event(STARTED_TOPIC, [tile.id, None])
             _leave(worker)
         except Exception as error:
             if is_out_of_memory(error):
@@ -166,7 +168,7 @@ class Trial:
     errors: int = 0
     losses: int = 0
     blames: int = 0
-    #: Address of the worker that started it, None if none has since it was submitted.
+    #: Address of the worker that started it, None if none has since it was submitted or given back.
     worker: str | None = None
 
 
@@ -189,6 +191,8 @@ class StageRun:
     progress: StageProgress
     #: What is known of a worker that died, by its address.
     epitaph: Callable[[str], Epitaph | None] = no_epitaph
+    #: Worker processes that there may be: none must stand idle because too few tiles were submitted.
+    n_workers: int = 1
     outcome: Outcome = field(default_factory=Outcome)
     trials: dict[str, Trial] = field(default_factory=dict)
     #: Futures in flight by key, and their tiles.
@@ -204,15 +208,15 @@ class StageRun:
 
     def run(self, drain: Drain, tick: Callable[[int], str]) -> Outcome:
         """Submit, collect and retry until nothing is left, or until what flies has landed after a stop."""
-        waiting = list(reversed(self.tiles))
+        waiting, window = list(reversed(self.tiles)), max(WINDOW, 2 * self.n_workers)
         self.logged = {tile.id for tile in failures.failed(self.workspace, self.tiles)}
         with self._listening():
             while waiting or self.flying or self.mourning:
                 if drain.asked or self.outcome.is_full:
                     waiting.clear()
                     self._withdraw_queued()
-                elif waiting and len(self.flying) <= WINDOW * 3 // 4:
-                    self._submit([waiting.pop() for _ in range(min(len(waiting), WINDOW - len(self.flying)))])
+                elif waiting and len(self.flying) <= window * 3 // 4:
+                    self._submit([waiting.pop() for _ in range(min(len(waiting), window - len(self.flying)))])
                 self._collect()
                 self._hear()
                 self._judge()
@@ -302,7 +306,7 @@ class StageRun:
             trial = self.trials.get(tile_id)
             if trial is None:
                 continue  # started a second time after it was done: its worker died with the result
-            if trial.worker is not None:
+            if trial.worker is not None and address is not None:
                 self._count_move(trial)
             trial.worker = address
         while not self.ended.empty():

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hpc_recon.core import receipts, storage
+from hpc_recon.core import receipts, storage, threads
 from hpc_recon.core.cluster_file import WALLTIME_MARGIN, load_cluster
 from hpc_recon.core.config import Study
-from hpc_recon.core.errors import ClusterError, ReconError
+from hpc_recon.core.errors import ClusterError, ReconError, StudyError
 from hpc_recon.core.files import require_possible, require_writable, write_atomic
 from hpc_recon.core.loading import load_study, save_study
 from hpc_recon.core.memory import require_fit
@@ -77,10 +77,24 @@ def make_plan(verb: Verb, study: Study, options: Options) -> Planned:
     return Planned(verb, tiles, selected, todo, entries)
 
 
+def plan_for(verb: Verb, study: Study, options: Options, place: Place) -> Planned:
+    """Plan a verb as `make_plan` does, for the workers of a place: what a tile takes depends on their threads."""
+    with threads.planned_for(place.worker_threads):
+        return make_plan(verb, study, options)
+
+
 def workspace_of(study: Study) -> Path:
     """Return the workspace, which `load_study` always sets."""
     assert study.workspace is not None
     return study.workspace
+
+
+def require_chosen(planned: Planned, options: Options) -> None:
+    """Raise `StudyError` if `--only` matches no tile of a command that has some: a name was misspelt."""
+    tiles = planned.tiles
+    if tiles and not select(tiles, only=options.only, limit=None):
+        rule = f"{options.only!r} matches none of the {len(tiles):,} tiles of {planned.verb.name}"
+        raise StudyError("--only", [f"{rule}, which are called as {tiles[0].id}; correct the pattern"])
 
 
 def require_room(todo: Sequence[Tile], place: Place) -> None:
@@ -126,11 +140,11 @@ class Session:
 
     def run(self, verb: Verb) -> int:
         """Run one verb; return its exit code."""
-        planned = make_plan(verb, self.study, self.options)
+        planned = plan_for(verb, self.study, self.options, self.place)
         if self.options.verify:
             planned = self._verified(planned)
         if not planned.todo:
-            say(f"{verb.name}: nothing to do, {_done_of(planned)}")
+            say(f"{verb.name}: nothing to do, {_done_of(planned, self.options)}")
             return DONE
         require_room(planned.todo, self.place)
         # In an object store there is always room.
@@ -146,8 +160,11 @@ class Session:
         try:
             verb.load().prepare(self.study)
             outcome = self._run_stages(planned, study_path)
-        finally:
-            ledger.forget_empty(self.workspace, [entry.group for entry in planned.entries.values()])
+        except Exception:
+            if not self.lease.lost:  # else what there is of these groups is another controller's
+                self._forget_empty(planned)
+            raise  # after a second Ctrl-C workers still compute: what they finish shall be known by its settings
+        self._forget_empty(planned)
         code = conclude(planned, outcome, seconds=time.monotonic() - start, stopped=self.drain.asked > 0)
         if outcome.is_full:
             done = {tile.id for tile in outcome.done}
@@ -157,6 +174,9 @@ class Session:
         else:
             ledger.compact_finished(self.workspace, planned.entries)
         return code
+
+    def _forget_empty(self, planned: Planned) -> None:
+        ledger.forget_empty(self.workspace, [entry.group for entry in planned.entries.values()])
 
     def _verified(self, planned: Planned) -> Planned:
         """Compare every finished tile with its receipt; plan anew with the damaged ones to be computed again.
@@ -172,7 +192,7 @@ class Session:
         if damaged:
             say(f"{planned.verb.name}: {verifying.summary(damaged, n_tiles=len(planned.selected))}")
             ledger.redo(self.workspace, [tile for tile in planned.selected if tile.id in damaged])
-            planned = make_plan(planned.verb, self.study, self.options)
+            planned = plan_for(planned.verb, self.study, self.options, self.place)
         verifying.require_sound_inputs(self.workspace, planned.todo, verified=self.verified)
         return planned
 
@@ -208,6 +228,7 @@ class Session:
                 tiles=tiles,
                 progress=progress,
                 epitaph=self.pool.epitaph,
+                n_workers=self.place.n_workers,
             )
             return run.run(self.drain, self._tick)
 
@@ -228,10 +249,12 @@ def _depends_on(tile: Tile, bad: set[str]) -> bool:
     return tile.group.key in bad or any(ledger.is_below(key, up) for key in bad for up in tile.group.upstream)
 
 
-def _done_of(planned: Planned) -> str:
+def _done_of(planned: Planned, options: Options) -> str:
     n = len(planned.selected)
     if not planned.tiles:
         return "the study asks for none of it"
+    if options.retry_failed and not n:
+        return "no tile has a traceback in logs; tiles that bad input stopped have none: run without --retry-failed"
     return f"all {n:,} tiles are done" if n else "no tile is selected"
 
 
@@ -296,10 +319,12 @@ def run_verbs(verbs: Sequence[Verb], options: Options) -> int:
         jobqueue.plan_jobs(place.file, folder=workspace / "jobs", job_name="check", xp=options.xp)
     require_possible(workspace)
     storage.check(workspace, study.arrays)
-    first = make_plan(verbs[0], study, options)
+    first = plan_for(verbs[0], study, options, place)
+    if len(verbs) == 1:
+        require_chosen(first, options)
     require_room(first.todo, place)
     if not first.todo and len(verbs) == 1 and not options.verify:
-        say(f"{first.verb.name}: nothing to do, {_done_of(first)}")
+        say(f"{first.verb.name}: nothing to do, {_done_of(first, options)}")
         return DONE
     require_writable(workspace)
     require_folders(workspace)
@@ -329,6 +354,8 @@ def _tidy(workspace: Path) -> Iterator[None]:
         yield
     finally:
         if is_new and _is_bare(workspace):
+            place = storage.of(workspace).holder(RECEIPTS)
+            place.delete(list(place.walk(RECEIPTS)))
             storage.release(workspace)
             for path in (workspace / "jobs").glob("study-*.yaml"):
                 path.unlink()

@@ -23,6 +23,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -141,11 +142,29 @@ def agree(folder: Path, nonce: str, own: Mapping[str, str]) -> list[str]:
         try:
             os.link(partial, path)
         except FileExistsError:
-            if (required := path.read_text()) != text:
-                return [f"{key}: {text} (the results so far: {required})"]
+            required = path.read_text()
+        except OSError:
+            required = _set_in_place(path, text)
+        else:
+            required = text
         finally:
             partial.unlink()
+        if required != text:
+            return [f"{key}: {text} (the results so far: {required})"]
     return []
+
+
+def _set_in_place(path: Path, text: str) -> str:
+    """Create a file where there are no hard links, and return what it holds: the text of whichever node was faster."""
+    try:
+        with open(path, "x") as stream:
+            stream.write(text)
+    except FileExistsError:
+        for _ in range(10):  # it may be between creating and filling it
+            if found := path.read_text():
+                return found
+            time.sleep(0.1)
+    return text
 
 
 def gpu_problems(n_gpus: int, environment: Mapping[str, str]) -> tuple[list[str], list[str]]:

@@ -21,7 +21,7 @@ import zarr
 from zarr.codecs import Crc32cCodec
 from zarr.storage import LocalStore, MemoryStore, ObjectStore
 
-from hpc_recon.core import storage
+from hpc_recon.core import receipts, storage
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import ChangedStudy, DamagedStore, DataError, StoreUnreachable
 from hpc_recon.core.objects import Objects
@@ -49,6 +49,9 @@ def create(
 ) -> None:
     """Create an array without shards; nothing happens if an identical one exists.
 
+    One that differs is replaced if no tile of its maker is finished: a run that was stopped before that, or a redo that
+    was killed between removing receipts and files, leaves such arrays.
+
     Parameters
     ----------
     made_by
@@ -59,7 +62,7 @@ def create(
     Raises
     ------
     ChangedStudy
-        If an array that differs in anything exists; nothing is overwritten.
+        If an array that differs in anything exists, with finished tiles; nothing is overwritten.
     """
     wanted = Description(
         tuple(int(n) for n in shape),
@@ -72,8 +75,7 @@ def create(
     _require_sound(wanted, ref)
     require_inside(workspace, workspace / ref.path)
     place, name = storage.of(workspace), f"{ref.path}/{METADATA}"
-    if place.exists(name):
-        _require_same(describe(workspace, ref), wanted, place.where(ref.path))
+    if place.exists(name) and _is_kept(workspace, ref, wanted):
         return
     create_groups(workspace, ref.path.rpartition("/")[0])
     # Made in memory and then written whole: zarr itself neither flushes nor renames with care.
@@ -361,6 +363,18 @@ def _require_same(found: Description, wanted: Description, folder: str) -> None:
             f"{folder} exists and differs ({'; '.join(changed)}); it is not overwritten. Remove the folder, or give "
             f"the study another workspace"
         )
+
+
+def _is_kept(workspace: Path, ref: Ref, wanted: Description) -> bool:
+    """Return whether the array that exists is the one wanted; another one is removed where nothing in it counts."""
+    place, found = storage.of(workspace), describe(workspace, ref)
+    if record(found) == record(wanted):
+        return True
+    if receipts.Listing(workspace, found.made_by).any_done(found.made_by):
+        _require_same(found, wanted, place.where(ref.path))
+    metadata = f"{ref.path}/{METADATA}"
+    place.delete([*(name for name in place.walk(ref.path) if name != metadata), metadata])
+    return False
 
 
 def _fill(dtype: np.dtype[Any]) -> Any:

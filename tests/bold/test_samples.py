@@ -241,3 +241,12 @@ def test_the_outline_is_that_of_the_samples_and_reads_nothing() -> None:
         np.testing.assert_array_equal(found.columns[name], values)
     with pytest.raises(DataError, match="there is no stimulus event"):
         outline_of_runs([replace(runs[0], events=[])], SampleOptions())
+
+
+def test_events_within_the_initial_rest_are_said(caplog) -> None:
+    run = make_run()
+    assert samples_of_runs([run], EXACT).counts["in_rest"] == 0, "the first event follows the rest at once"
+    with caplog.at_level(logging.WARNING):
+        found = samples_of_runs([run], replace(EXACT, baseline_s=50.0))
+    assert found.counts["in_rest"] == 4, "those at 32, 40, 48 and 56 s, of a rest from 8 to 58 s"
+    assert "4 events begin within the initial rest" in caplog.text

@@ -72,6 +72,22 @@ def test_all_mistakes_are_named_at_once(write):
     assert "lots" in text
 
 
+def test_what_only_jobs_have_is_refused_on_this_machine(write):
+    with pytest.raises(StudyError, match=r"'cuda' is this machine .* cluster\.gpus, cluster\.max_jobs would be"):
+        load_cluster("cuda", write("cluster: {kind: cuda, gpus: 2, max_jobs: 9}\n"))
+
+
+def test_a_file_that_is_not_there_names_its_option(tmp_path):
+    with pytest.raises(StudyError, match=r"cannot be read .*; give a file with --cluster-file"):
+        load_cluster("local", tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize("text", ["8", "2:16", '"9:3"', '"0"', '"two"'])
+def test_numbers_of_jobs_are_text_and_a_range(write, text):
+    with pytest.raises(StudyError, match=r"cluster\.jobs: (must be text in quotes|is N or N:M with 1 <= N <= M)"):
+        load_cluster("local", write(f"cluster:\n  jobs: {text}\n"))
+
+
 @pytest.mark.parametrize(
     ("section", "word"),
     [

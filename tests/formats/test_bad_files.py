@@ -137,6 +137,14 @@ def structure(root):
     labfiles.read_array(root / "S1.mat", "s")
 
 
+def string_array(root):
+    def fill(stream):
+        item = stream.create_dataset("labels", data=np.array([[3707764736, 2, 1, 1, 1, 1]], dtype=np.uint32))
+        item.attrs["MATLAB_class"], item.attrs["MATLAB_object_decode"] = np.bytes_("string"), np.int32(3)
+
+    labfiles.read_array(matlab.write_hdf5(root / "S1.mat", fill), "labels")
+
+
 def truncated_mat(root):
     scipy.io.savemat(root / "S1.mat", {"x": np.arange(1000.0)})
     labfiles.read_array(cut(root / "S1.mat", 0.5), "x")
@@ -273,6 +281,7 @@ CASES = {
     "`stimulus_id` that went through float32": float32_ids,
     "a v7.3 `.mat` whose axes were not reversed": unreversed_axes,
     "a structure where an array is meant": structure,
+    "a string array (text in double quotes) or a table of MATLAB": string_array,
     "a `.mat` file that was cut": truncated_mat,
     "a layer with other labels": unlike_layers,
     "a feature that is NaN": nan_feature,

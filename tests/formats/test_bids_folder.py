@@ -122,3 +122,10 @@ def test_what_is_missing_is_named(tree):
         find_runs(*folders, Wanted("01", kind="cifti"))
     tree(confounds, events)
     assert len(find_runs(*folders, T1W)) == 1
+
+
+def test_what_macos_leaves_beside_files_is_none_of_them(tree):
+    names = run(1)
+    hidden = [f"{folder}/._{name}" for folder, _, name in (path.rpartition("/") for path in names)]
+    (found,) = find_runs(*tree(*names, *hidden), T1W)
+    assert not any(path.name.startswith(".") for path in (*found.images, found.confounds, found.events))

@@ -114,3 +114,28 @@ def test_weights_that_are_there_twice_and_norms_below_0(tmp_path):
     np.testing.assert_array_equal([mean, norm], np.ones((2, N_VOXELS)))
     with pytest.raises(DataError, match=r"y_norm in .* has 7 values below 0"):
         decoder_trees.read_scaling(tmp_path)
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_weights_beyond_the_range_of_float32(tmp_path, dense):
+    weights = np.array([[1.0, 0.0], [1e-60, 0.0], [0.0, 2.0]])
+
+    def written(found):
+        matlab.write_v73(tmp_path / "b.mat", {"b": np.zeros((1, 2))})
+        if dense:
+            matlab.write_v73(tmp_path / "W.mat", {"W": found})
+        else:
+            sparse.write_sparse(tmp_path / "W.mat", "W", sparse.from_dense(found))
+        return tmp_path / "W.mat", tmp_path / "b.mat"
+
+    found, _ = decoder_trees.read_pair(written(weights))
+    np.testing.assert_array_equal(found.weight, [[1, 0], [2, 0]])
+    with pytest.raises(DataError, match="1 weights too large for float32"):
+        decoder_trees.read_pair(written(weights * np.array([[1], [1e120], [1]])))
+
+
+def test_what_macos_leaves_beside_files_is_none_of_them(tmp_path):
+    files = decoder_trees.write_rows(tmp_path, rows(30), N_VOXELS, (3, 2, 5))
+    for path in files:
+        path.with_name(f"._{path.name}").write_bytes(b"resource fork")
+    assert sum(len(part.bias) for part in decoder_trees.read_rows(tmp_path)) == 30

@@ -89,6 +89,9 @@ def test_decoded_features_in_each_pattern(tmp_path, values, inner):
         for label, row in zip(LABELS, rows, strict=True):
             folder = tmp_path / layer.replace("/", ":") / "S1" / "VC" / inner
             matlab.write_v73(folder / f"{label}.mat", {"feat": row[None]})
+    other = tmp_path / "fc9" / "S1" / "VC" / "._Img1.mat"  # macOS's, beside a file that has gone
+    other.parent.mkdir(parents=True)
+    other.touch()
     group = ("inception/3a", "S1", "VC") + (("fold1",) if "fold" in inner else ())
     tree = DecodedTree(tmp_path)
     assert group in tree.groups()
@@ -135,7 +138,9 @@ def test_files_of_units(tmp_path):
     scipy.io.savemat(path, {"index": {"conv1_1": np.array([5, 0, 3]), "fc8": np.array([1.0, 2.0])}})
     found = feature_trees.read_index(path)
     assert {layer: units.tolist() for layer, units in found.items()} == {"conv1_1": [5, 0, 3], "fc8": [1, 2]}
-    for wrong in ([1, 1], [-1, 2], [0.5, 2]):
-        scipy.io.savemat(path, {"index": {"fc8": np.array(wrong)}})
+    cells = np.empty((1, 2), dtype=object)
+    cells[0] = [np.array([1, 2]), np.array([1, 2, 3])]
+    for wrong in ([1, 1], [-1, 2], [0.5, 2], [np.nan, 2], cells, {"a": 1}, "two"):
+        scipy.io.savemat(path, {"index": {"fc8": wrong}})
         with pytest.raises(DataError, match="distinct whole numbers"):
             feature_trees.read_index(path)

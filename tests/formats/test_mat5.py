@@ -2,10 +2,12 @@
 
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.io
+import scipy.sparse
 
 from hpc_recon.core.errors import DataError
 from hpc_recon.formats import mat5
@@ -73,6 +75,21 @@ def test_what_breaks_the_format_is_named(tmp_path, content, rule):
         mat5.read(path, "x")
 
 
+def test_string_arrays_and_tables_are_refused_and_their_neighbours_read(tmp_path):
+    numbers = element("<", 6, struct.pack("<II", 13, 0)) + element("<", 5, struct.pack("<2i", 1, 1))
+    numbers += element("<", 1, b"") + element("<", 6, struct.pack("<I", 3707764736))
+    parts = element("<", 6, struct.pack("<II", 17, 0))
+    parts += b"".join(element("<", 1, text) for text in (b"labels", b"MCOS", b"string")) + element("<", 14, numbers)
+    path = tmp_path / "a.mat"
+    path.write_bytes(HEADER + b"\x00\x01IM" + element("<", 14, parts) + variable("<"))
+    np.testing.assert_array_equal(mat5.read(path, "x"), [[1, 2, 3]])
+    assert scipy.io.loadmat(path)["None"]["s2"].item() == b"string", "as scipy reads these bytes"
+    assert mat5.names(path) == ["labels", "x"]
+    for fields in ((), ("a",)):
+        with pytest.raises(DataError, match=r"labels in .* is a MATLAB object of class 'string', .* cellstr\(x\)"):
+            mat5.read(path, "labels", fields)
+
+
 def test_a_million_cells_in_a_small_file_are_refused(tmp_path):
     head = element("<", 6, struct.pack("<II", 1, 0)) + element("<", 5, struct.pack("<2i", 1, 1 << 30))
     path = tmp_path / "a.mat"
@@ -95,6 +112,20 @@ def test_sparse_matrices_become_dense_and_spare_room_is_not_read(tmp_path):
         found = mat5.read(path, "x")
         assert found.dtype == dtype
         np.testing.assert_array_equal(found, np.array([[0, 0, 2, 0], [0, 0, 3, 0], [1, 0, 0, 0]], dtype))
+
+
+@pytest.mark.parametrize("name", ["logical_sparse", "miuint32_for_miint32", "testsparse_7.4_GLNX86"])
+def test_what_matlab_and_others_wrote_against_their_own_rules(name):
+    """Files of scipy's: bytes of a logical matrix that are said to be doubles, sizes without a sign."""
+    path = Path(scipy.io.matlab.__file__).parent / "tests" / "data" / f"{name}.mat"
+    if not path.is_file():
+        pytest.skip(f"{path} is not installed")
+    expected = scipy.io.loadmat(path)
+    (key,) = mat5.names(path)
+    found = mat5.read(path, key)
+    np.testing.assert_array_equal(
+        found, expected[key].toarray() if scipy.sparse.issparse(expected[key]) else expected[key]
+    )
 
 
 @pytest.mark.parametrize(

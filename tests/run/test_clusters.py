@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from hpc_recon.core.cluster_file import ClusterFile, load_cluster
-from hpc_recon.core.errors import ClusterError
+from hpc_recon.core.errors import ClusterError, DataError
 from hpc_recon.run import clusters, lease
 from hpc_recon.run.clusters import Place
 from hpc_recon.run.options import Jobs
@@ -31,6 +31,8 @@ def test_budgets_come_from_the_option_the_file_the_job_or_the_machine():
     assert two.walltime is None
     gpus = {"cluster": {"gpus": 2}, **slurm}
     assert place(gpus).host_budget == 4 * 2**30, "a worker process has its part of the job's memory"
+    assert place(gpus, jobs=Jobs(1, 8)).n_workers == 16
+    assert two.n_workers == 2
     assert two.device_budget is None
 
 
@@ -120,6 +122,8 @@ def test_a_machine_without_workers_stops_the_run(monkeypatch):
     with pytest.raises(ClusterError, match="no worker on this machine"):
         watcher.tick(3)
     assert watcher.epitaph(worker.address).memory == 5, "remembered after its death"
+    watcher.kills = None
+    assert watcher.epitaph(worker.address).out_of_memory is None, "the kernel does not count"
 
 
 def test_strict_device_on_this_machine_is_checked_before_workers_start(monkeypatch, tmp_path):
@@ -133,3 +137,15 @@ def test_strict_device_on_this_machine_is_checked_before_workers_start(monkeypat
         clusters.open_pool(where, workspace=tmp_path, lease=None),
     ):
         pytest.fail("opened")
+
+
+def test_jobs_that_cannot_be_cancelled_do_not_hide_why_the_run_stopped(monkeypatch):
+    def silent(owner, queue):
+        raise ClusterError("`squeue` failed: no answer within 60 s")
+
+    monkeypatch.setattr(clusters, "cancel_jobs_of", silent)
+    said = r"(?s)voxels are NaN.*may still run and write: `squeue` failed"
+    with pytest.raises(ClusterError, match=said), clusters._leaving_nothing_that_writes(None, None):
+        raise DataError("voxels are NaN")
+    with pytest.raises(ClusterError, match=r"^`squeue` failed"), clusters._leaving_nothing_that_writes(None, None):
+        raise KeyboardInterrupt

@@ -33,6 +33,15 @@ def test_gpus_are_those_that_the_variable_names_else_all(no_tool, monkeypatch):
     assert cuda.gpus() == ["2", "GPU-0a1b"]
 
 
+def test_a_place_asks_once_for_the_gpus_of_this_machine(monkeypatch):
+    asked = []
+    monkeypatch.setattr(cuda, "gpus", lambda: asked.append(1) or ["0", "1"])
+    where = place()
+    assert (where.wanted, where.n_workers, where.worker_threads > 0) == (Jobs(2, 2), 2, True)
+    assert where.host_budget > 0
+    assert len(asked) == 1
+
+
 def test_without_a_gpu_the_message_says_what_to_do(no_tool, monkeypatch):
     with pytest.raises(ClusterError, match=r"needs an NVIDIA GPU.*nvidia-smi is not there.*--cluster local"):
         clusters.require_scheduler("cuda")

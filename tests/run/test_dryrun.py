@@ -8,7 +8,7 @@ import pytest
 
 from hpc_recon.core.cluster_file import ClusterFile, load_cluster
 from hpc_recon.core.tiles import Group, Need, Tile
-from hpc_recon.run import dryrun, preview
+from hpc_recon.run import dryrun
 from hpc_recon.run.clusters import Place
 from hpc_recon.run.dryrun import Forecast
 from hpc_recon.run.options import Jobs
@@ -105,4 +105,4 @@ def test_several_gpus_of_a_job_are_said_and_share_its_cores(capsys):
     assert "cluster: slurm, 1 to 3 jobs of 2 GPUs; memory of a worker: at most 32.0 GiB" in printed
     assert "export HPC_RECON_THREADS=4" in printed
     assert "--gpus 2" in printed
-    assert preview.worker_threads(place) == 4
+    assert place.worker_threads == 4

@@ -261,3 +261,9 @@ if __name__ == "__main__":
     for golden in SECTIONS:
         (GOLDEN / f"job_script.{golden}.sh").write_text(script(cluster_of(golden)))
     sys.stdout.write(f"wrote {len(SECTIONS)} files\n")
+
+
+def test_a_python_that_no_script_survives_is_refused(monkeypatch):
+    monkeypatch.setattr(jobqueue.sys, "executable", "/opt/my envs/a/bin/python")
+    with pytest.raises(StudyError, match="'/opt/my envs/a/bin/python' has white space"):
+        script(ClusterFile.model_validate({"jobqueue": {"lsf": {"cores": 1, "memory": "1GiB"}}}))

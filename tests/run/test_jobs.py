@@ -426,6 +426,29 @@ def test_what_is_known_of_a_worker_after_its_death(watcher, tmp_path):
     assert watcher.epitaph("tls://nobody") is None
 
 
+def test_a_silent_scheduler_is_not_asked_about_each_of_many_lost_workers(watcher, monkeypatch):
+    clock, asked = [1000.0], []
+
+    def silent(job):
+        asked.append(job)
+        clock[0] += jobs.ANSWER_WITHIN
+        return False
+
+    watcher.jobs = Jobs(3, 3)
+    watcher.tick(9)
+    for name in ("w-1", "w-2", "w-3"):
+        watcher.cluster.register(name)
+    watcher.tick(9)
+    monkeypatch.setattr(watcher.queue, "out_of_memory", silent)
+    monkeypatch.setattr(jobs.time, "monotonic", lambda: clock[0])
+    for _ in range(2):
+        assert all(watcher.epitaph(f"tls://w-{n}").out_of_memory is None for n in (1, 2, 3))
+    assert len(asked) == 1
+    clock[0] += jobs.PAUSE
+    watcher.epitaph("tls://w-2")
+    assert asked == ["101", "102"], "asked again after a while"
+
+
 def test_a_worker_that_has_not_reported_again_keeps_its_memory(watcher):
     watcher.tick(9)
     watcher.cluster.register("w-1", memory=777)
@@ -433,6 +456,17 @@ def test_a_worker_that_has_not_reported_again_keeps_its_memory(watcher):
     watcher.cluster.scheduler.workers["tls://w-1"].metrics = {}
     watcher.tick(9)
     assert watcher.epitaph("tls://w-1").memory == 777
+
+
+def test_workers_may_leave_while_they_are_looked_at(watcher):
+    class Leaving(dict):  # as dask's sorted mapping does: each key is looked up again
+        def values(self):
+            raise KeyError("a worker that the scheduler's thread has just removed")
+
+    watcher.tick(9)
+    watcher.cluster.scheduler.workers = Leaving()
+    watcher.cluster.register("w-1")
+    assert watcher.tick(9) == ""
 
 
 def test_all_job_ids_are_remembered_for_whoever_takes_over(watcher):

@@ -71,6 +71,39 @@ def test_a_dead_one_on_this_host_is_taken_over_at_once(tmp_path, dead_process):
     assert not list(lease.lease_path(tmp_path).parent.iterdir())
 
 
+def test_a_process_that_the_system_hides_is_judged_by_its_heartbeat(tmp_path, dead_process, monkeypatch):
+    store(tmp_path, replace(lease._new_owner("local", "tiny"), pid=dead_process, nonce="colleague"))
+    monkeypatch.setattr(lease.os, "geteuid", lambda: os.getuid() + 1)  # the lease is another user's
+    path, stop = lease.lease_path(tmp_path), threading.Event()
+
+    def beat():
+        while not stop.wait(0.05):
+            os.utime(path)
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        with pytest.raises(ClusterError, match="another controller"), take(tmp_path):
+            pass
+    finally:
+        stop.set()
+        thread.join()
+    with take(tmp_path, patience=0.2) as held:
+        assert held.owner.nonce != "colleague", "its heart has stopped"
+
+
+def test_a_link_whose_answer_was_lost_is_ours(tmp_path, monkeypatch):
+    link = os.link
+
+    def link_twice(source, target):
+        link(source, target)
+        link(source, target)
+
+    monkeypatch.setattr(lease.os, "link", link_twice)
+    with take(tmp_path) as held:
+        assert lease.read(tmp_path) == held.owner
+
+
 def test_a_process_id_in_use_again_is_not_the_old_controller(tmp_path):
     store(tmp_path, replace(lease._new_owner("local", "tiny"), started=1, nonce="old"))
     with take(tmp_path) as held:

@@ -69,6 +69,17 @@ def test_commit_after_a_change_discards_the_old_receipts_and_files(tmp_path):
     assert not list(array.iterdir()), "its array may have another shape now"
 
 
+def test_tiles_of_unknown_settings_are_computed_again(tmp_path):
+    plan = tiles(group(alpha=1))
+    finish(tmp_path, plan)
+    (tmp_path / "receipts/fit/a/group.json").unlink()  # as after a run that was stopped at once, in its first tiles
+    entries = ledger.survey(tmp_path, tiles(group(alpha=2)))
+    ledger.require_unchanged(entries.values(), verb="fit")
+    assert ledger.missing(plan, entries) == plan
+    ledger.commit(tmp_path, plan[:1], entries)
+    assert ledger.missing(plan, ledger.survey(tmp_path, tiles(group(alpha=2)))) == plan, "of those not chosen too"
+
+
 def test_upstream_on_disk_must_exist_and_its_change_is_noticed(tmp_path):
     below = group("b", "decode", ("fit/a",))
     with pytest.raises(MissingStore, match=r"python -m hpc_recon\.fit"):

@@ -1,9 +1,12 @@
 """Options: ranges of jobs and samples of units."""
 
+from pathlib import Path
+
 import pytest
 
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.loading import override
+from hpc_recon.run import options
 from hpc_recon.run.options import Jobs, reference_assignments, units_assignment
 
 
@@ -57,3 +60,17 @@ def test_a_reference_that_is_not_there_or_for_nothing(tmp_path, monkeypatch, net
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StudyError, match=message):
         reference_assignments(path, tmp_path / "study.yaml")
+
+
+@pytest.mark.parametrize(
+    ("make", "option"),
+    [
+        (lambda path: options.units_assignment(f"file:{path}"), "--units"),
+        (options.publishable_assignment, "--publishable"),
+        (lambda path: options.ratings_assignment([path]), "--ratings"),
+        (lambda path: options.reference_assignments(path, Path("study.yaml")), "--reference"),
+    ],
+)
+def test_the_home_of_an_unknown_user(make, option):
+    with pytest.raises(StudyError, match=f"{option}.*\n.*'~nobody_of_that_name/x' begins with a home folder"):
+        make("~nobody_of_that_name/x")

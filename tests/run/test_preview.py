@@ -108,12 +108,12 @@ def test_a_verb_of_a_chain_whose_sizes_are_unknown_is_named(make_study):
 
 def test_plans_are_for_the_threads_of_a_worker(make_study, monkeypatch):
     study = make_study()
-    assert preview.worker_threads(place("slurm")) == 8
+    assert place("slurm").worker_threads == 8
     here, there = (planner(study, where).forecast(step("fit")) for where in ("local", "slurm"))
     need = {forecast.todo[-1].need.host_bytes for forecast in (here, there)}
     assert len(need) == 2
     monkeypatch.setenv(threads.VARIABLE, "3")
-    with preview.planned_for(5):
+    with threads.planned_for(5):
         assert threads.available() == 5
     assert os.environ[threads.VARIABLE] == "3"
 

@@ -2,6 +2,7 @@
 
 import errno
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -98,7 +99,10 @@ def test_a_tile_that_stops_unfinished_is_placed_elsewhere(tile_of, write_study, 
     with pytest.raises(runner.Reschedule):
         runner.call("fake_verb", str(path), tile)
     assert len(worker.asked) == 1
-    assert [topic for topic, _ in worker.said] == [runner.STARTED_TOPIC]
+    assert worker.said == [
+        (runner.STARTED_TOPIC, [tile.id, "tls://a:1"]),
+        (runner.STARTED_TOPIC, [tile.id, None]),
+    ]
     assert not receipts.receipt_path(workspace, tile).exists()
 
 
@@ -228,6 +232,15 @@ def test_a_tile_that_is_moved_too_often_is_given_up(flown):
     assert "10 workers died" in flown.run.outcome.failed[0][1]
 
 
+def test_a_tile_given_back_unfinished_goes_on_however_many_jobs_it_takes(flown):
+    for _ in range(ATTEMPTS_LOST_WORKER + 2):
+        start(flown, "a")
+        start(flown, None)
+    assert flown.trial.losses == 0
+    assert flown.trial.worker is None, "it waits for the next worker"
+    assert flown.run.flying
+
+
 def test_a_tile_that_raised_is_tried_on_another_worker(flown):
     start(flown, "a")
     flown.run._fail(flown.trial, RuntimeError("no"), None)
@@ -252,3 +265,18 @@ def test_what_has_not_begun_is_withdrawn(flown):
     start(again, "a")
     again.run._withdraw_queued()
     assert len(flown.client.cancelled) == 1
+
+
+def test_there_are_tiles_for_every_worker_of_a_large_cluster(flown, monkeypatch):
+    tiles = [replace(flown.tile, start=start) for start in range(1500)]
+    run = replace(flown.run, tiles=tiles, n_workers=600, flying={}, trials={})
+    monkeypatch.setattr(flown.client, "subscribe_topic", lambda *_: None, raising=False)
+    monkeypatch.setattr(flown.client, "unsubscribe_topic", lambda *_: None, raising=False)
+
+    def enough(left):
+        raise StopIteration
+
+    monkeypatch.setattr(runner, "TICK", 0.0)
+    with pytest.raises(StopIteration):
+        run.run(SimpleNamespace(asked=0), enough)
+    assert len(run.flying) == 1200, "one that runs and one that waits, for each of 600 workers"

@@ -1,13 +1,17 @@
 """Whole runs of a fake verb on a local cluster."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
-from hpc_recon.core import receipts
-from hpc_recon.core.errors import ChangedStudy, ClusterError, MemoryBudgetError
+from hpc_recon.core import receipts, threads
+from hpc_recon.core.errors import ChangedStudy, ClusterError, MemoryBudgetError, StudyError
+from hpc_recon.core.files import write_json
+from hpc_recon.run import lease, outlook
+from hpc_recon.run.draining import Stop
 from hpc_recon.run.options import Jobs, Options
-from hpc_recon.run.session import BAD_INPUT, DONE, SOME_FAILED, run_verbs
+from hpc_recon.run.session import BAD_INPUT, DONE, SOME_FAILED, Session, run_verbs
 
 
 def files(workspace):
@@ -79,6 +83,8 @@ def test_bad_data_are_the_users_to_correct_and_leave_nothing(run, write_study, t
     assert run(study) == BAD_INPUT
     assert "fit: voxels are NaN; correct the data" in capfd.readouterr().err
     assert not (tmp_path / "ws" / "receipts").exists()
+    assert run(study, retry_failed=True) == DONE
+    assert "tiles that bad input stopped have none: run without --retry-failed" in capfd.readouterr().err
 
 
 def test_tiles_too_large_for_memory_or_walltime_are_refused_before_anything_is_written(fake, write_study, tmp_path):
@@ -90,3 +96,54 @@ def test_tiles_too_large_for_memory_or_walltime_are_refused_before_anything_is_w
     with pytest.raises(ClusterError, match=r"projected to take 1 min 40 s.*longer walltime"):
         run_verbs([fake], Options(study=study, cluster_file=cluster))
     assert not (tmp_path / "ws").exists()
+
+
+def test_a_controller_that_lost_its_study_leaves_the_new_ones_groups_alone(run, write_study, tmp_path, monkeypatch):
+    def taken_over(self, planned, study_path):
+        other = lease.Owner("far", 1, 1, "abc", "slurm", "hpc_recon-tiny-abc")
+        write_json(lease.lease_path(self.workspace), asdict(other))
+        self.lease.lost = True
+        raise ClusterError("another controller took the study over")
+
+    monkeypatch.setattr(Session, "_run_stages", taken_over)
+    with pytest.raises(ClusterError, match="took the study over"):
+        run(write_study())
+    group = tmp_path / "ws/receipts/fit/S1/VC/net/layer/group.json"
+    assert group.is_file(), "the other controller's tiles would have receipts without settings"
+
+
+def test_a_second_ctrl_c_keeps_the_settings_of_what_workers_may_still_finish(run, write_study, tmp_path, monkeypatch):
+    def stopped(self, planned, study_path):
+        raise Stop
+
+    monkeypatch.setattr(Session, "_run_stages", stopped)
+    with pytest.raises(Stop):
+        run(write_study())
+    workspace = tmp_path / "ws"
+    assert not workspace.exists(), "nothing was computed"
+    workspace.mkdir()
+    with pytest.raises(Stop):
+        run(write_study())
+    assert (workspace / "receipts/fit/S1/VC/net/layer/group.json").is_file()
+
+
+def test_tiles_are_planned_for_the_threads_of_their_workers(run, fake, write_study, tmp_path, monkeypatch, in_threads):
+    asked, plan = [], fake.load().plan
+    monkeypatch.setattr("fake_verb.plan", lambda *given: asked.append(threads.available()) or plan(*given))
+    cluster = tmp_path / "many.yaml"
+    cluster.write_text("cluster: {kind: local, threads: 77}")
+    assert run(write_study(n=1), cluster_file=cluster) == DONE
+    assert set(asked) == {77}, "the controller's own number says nothing of a tile's memory and seconds"
+
+
+def test_a_pattern_that_matches_no_tile_is_no_success(run, write_study, tmp_path):
+    with pytest.raises(StudyError, match=r"'S2' matches none of the 10 tiles of fit, which are called as fit/S1/VC/"):
+        run(write_study(), only="S2")
+    assert not (tmp_path / "ws").exists()
+
+
+def test_dry_runs_count_a_worker_for_each_gpu_of_a_job(fake, write_study, tmp_path, capsys):
+    cluster = tmp_path / "gpus.yaml"
+    cluster.write_text("{cluster: {gpus: 4, jobs: '2'}, jobqueue: {slurm: {cores: 8, memory: 8GiB}}}")
+    outlook.dry_run([fake], Options(study=write_study(need=80.0, n=8), cluster_file=cluster))
+    assert "In all 10.7 min of one worker's work, 1.3 min elapsed with 8 workers" in capsys.readouterr().out

@@ -203,7 +203,13 @@ def test_a_module_that_the_controller_has_must_be_there(monkeypatch):
     assert worker.import_problems({"version of no_such_module": "1"}) == ["no_such_module is not installed"]
 
 
-def test_the_first_node_sets_what_strict_nodes_must_have(tmp_path):
+@pytest.mark.parametrize("has_links", [True, False])
+def test_the_first_node_sets_what_strict_nodes_must_have(tmp_path, monkeypatch, has_links):
+    def link(source, target):
+        raise PermissionError(1, "Operation not permitted")
+
+    if not has_links:
+        monkeypatch.setattr(worker.os, "link", link)
     first = {"BLAS kernels": "SkylakeX", "GPU": "none"}
     assert worker.agree(tmp_path, "abc", first) == []
     assert worker.agree(tmp_path, "abc", first) == []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -291,6 +292,13 @@ def test_create_with_other_properties_is_refused(stored, change, text):
     with pytest.raises(ChangedStudy, match=f"exists and differs .*{text}.*not overwritten"):
         stored.create(**change)
     np.testing.assert_array_equal(stored.read(), stored.values)
+
+
+def test_an_array_of_which_no_tile_was_finished_is_made_anew(stored):
+    shutil.rmtree(stored.workspace / "receipts")  # as a redo removes them, before it is killed
+    stored.create(shape=(10, 24))
+    assert arrays.describe(stored.workspace, stored.ref).shape == (10, 24)
+    assert not any(path.exists() for path in stored.files), "shards of the old shape"
 
 
 def test_impossible_shapes_are_refused(tmp_path):
