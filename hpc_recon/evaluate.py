@@ -53,7 +53,7 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         "evaluate": study.evaluate.intervals,
         "seed": study.seed,
         "holds": (
-            *("tests", "validity", "winning", "anova", "warnings", "preset", "columns"),
+            *("tests", "validity", "winning by split", "anova", "warnings", "preset", "columns"),
             *(("converters", "converted") if study.convert else ()),
         ),
         **_as_parquet(study),

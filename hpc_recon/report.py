@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _CONTROLS = "evaluate/controls"
 #: The group that joins the curves of `power`; there is none where it was not run.
 _POWER = "power/tables"
+#: Groups of scores that the page shows and that the tables do not rest on: what raters chose, and decoded latents.
+_HUMAN, _LATENTS = "evaluate/human", "evaluate/latents"
 #: What `power --images` found, in the workspace.
 _POWER_IMAGES = Path("power", "images.json")
 
@@ -48,7 +50,8 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     )
     upstream = ("evaluate/tables", *(("reconstruct",) if study.reconstruct else ()))
     assert study.workspace is not None
-    more = (key for key in (_CONTROLS, _POWER) if receipts.Listing(study.workspace, key).any_done(key))
+    shows = (_CONTROLS, _POWER, *((_HUMAN,) if study.evaluate.ratings else ()), _LATENTS)
+    more = (key for key in shows if receipts.Listing(study.workspace, key).any_done(key))
     upstream = (*upstream, *more)
     # The page prints the study file, so it depends on all of it.
     # Options that are not used are left out, so that older pages stay done.
@@ -190,15 +193,14 @@ def _figures(
 
 def _compared(study: Study) -> _Compared:
     """Return what people chose, and methods against each other, where there are such scores."""
-    import pandas as pd
-
+    from hpc_recon.evaluation import winning
+    from hpc_recon.reporting import tables
     from hpc_recon.stores import layout
 
     workspace = layout.workspace_of(study)
     human = _scores(workspace, "human.json") if study.evaluate.ratings else None
-    # Only text, shares and counts; absent in workspaces that an older version scored.
-    won = workspace / "scores" / "winning.csv"
-    return human, pd.read_csv(won, keep_default_na=False) if won.exists() else None
+    won = workspace / "scores" / winning.NAME  # absent in workspaces that an older version scored
+    return human, tables.read_frame(won, columns=winning.COLUMNS) if won.exists() else None
 
 
 def _more_tables(study: Study, summary: dict[str, Any], compared: _Compared, *, roi: str) -> list[Table]:

@@ -363,7 +363,7 @@ def test_settings_name_the_metrics_only_where_they_are_not_the_default(make_stud
     plain = settings()
     assert plain["images"] == {"identification": True}
     intervals = {"confidence": 0.95, "resamples": 2000}
-    holds = ["tests", "validity", "winning", "anova", "warnings", "preset", "columns"]
+    holds = ["tests", "validity", "winning by split", "anova", "warnings", "preset", "columns"]
     assert plain["tables"] == {"evaluate": intervals, "seed": 0, "holds": holds}
     weights = tmp_path / "alexnet.pth"
     with pytest.raises(StudyError, match=r"alexnet\.pth cannot be read"):

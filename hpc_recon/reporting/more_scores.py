@@ -132,7 +132,7 @@ def human(judged: Mapping[str, Any] | None, study: Study) -> Table | None:
 
 def winning(frame: pd.DataFrame, study: Study, *, roi: str) -> Table | None:
     """Return how often each variant's image is better than the others' (`scores/winning.csv`); None for one variant."""
-    means = frame[(frame["image"] == "") & (frame["roi"] == roi)]
+    means = frame[(frame["image"] == "") & (frame["roi"] == roi) & (frame["split"] == "all")]
     if means.empty:
         return None
     metrics = list(dict.fromkeys(means["metric"]))
