@@ -47,6 +47,6 @@ def test_subjects_that_differ_are_told_apart(make_study):
     own = {"natural": {"betas": betas, "exclude": {"trials": [3, 4]}, "average_groups_of": 3}}
     (found,) = recordings.sentences(_ingested(make_study, {"S1": {}, "S2": own}))
     assert found == (
-        "Samples of natural of S2: betas of single trials, stored values divided by 300; 2 samples excluded; samples of "
-        "a stimulus averaged 3 at a time."
+        "Samples of natural of S2: betas of single trials, stored values divided by 300; 2 samples excluded; samples "
+        "of a stimulus averaged 3 at a time."
     )
