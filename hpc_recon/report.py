@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +116,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         voxel_lines,
         words,
     )
-    from hpc_recon.stores import layout
+    from hpc_recon.stores import choices, layout
 
     workspace = layout.workspace_of(study)
     summary = _scores(workspace, "summary.json")
@@ -143,7 +143,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         panel_rows=by_roi[roi],
         other_rois=[(name, rows) for name, rows in by_roi.items() if name != roi],
         layer_table=score_tables.layer_table(summary, study, roi=roi),
-        choices=score_tables.choice_rows(_choices(workspace)),
+        choices=score_tables.choice_rows(choices.read(study)),
         run=run,
         warnings=facts.warnings(study, summary, run),
         study_yaml=loading.save_study(study.model_copy(update={"workspace": None})),
@@ -164,8 +164,10 @@ def work(study: Study, tile: Tile) -> list[Path]:
         more_tables=_more_tables(study, summary, compared, roi=roi),
         figures=figures,
         power=[part for part in (_power(study, tile, roi=roi), _power_images(study, tile, roi=roi)) if part],
-        trained=training.collect(workspace, with_pictures=not study.withholds),
-        staged=stages.collect(workspace, datasets=study.test_datasets(), with_pictures=not study.withholds),
+        trained=training.collect(workspace, tuple(study.train), with_pictures=not study.withholds),
+        staged=stages.collect(
+            workspace, tuple(study.reconstruct), datasets=study.test_datasets(), with_pictures=not study.withholds
+        ),
     )
     drawn = study_figures.write(workspace / "report" / "figures", list(by_roi.items()), [*figures, *curves])
     return [
@@ -279,16 +281,6 @@ def _scores(workspace: Path, name: str) -> dict[str, Any]:
         return dict(read_json(path))
     except ValueError as error:
         raise DamagedStore(f"{error}; make it anew with `python -m hpc_recon.evaluate --redo --only tables`") from error
-
-
-def _choices(workspace: Path) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """Yield (split, ROI, decoded name, layer) and content of every file that `fit` wrote about its choice."""
-    folder = workspace / "choices"
-    for path in sorted(folder.rglob("*.json")):
-        *outer, name = path.relative_to(folder).parts
-        if "_out_of_fold" in outer:  # a list of choices, one for each fold
-            continue
-        yield (*outer, name.removesuffix(".json")), dict(read_json(path))
 
 
 def _print_methods(options: Options) -> int:
