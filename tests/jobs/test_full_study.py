@@ -1,4 +1,4 @@
-"""The script that runs a study verb by verb: the order of the verbs, against a Python that only says what it is asked."""
+"""The script that runs a study verb by verb: the order of the verbs, by a Python that only says what it is asked."""
 
 from __future__ import annotations
 
