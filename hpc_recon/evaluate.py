@@ -53,7 +53,7 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
         "evaluate": study.evaluate.intervals,
         "seed": study.seed,
         "holds": (
-            *("tests", "validity", "winning", "anova", "warnings", "preset", "columns"),
+            *("tests", "validity", "winning by split", "anova", "warnings", "preset", "columns"),
             *(("converters", "converted") if study.convert else ()),
         ),
         **_as_parquet(study),
@@ -62,13 +62,14 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     more = {"evaluate/images": images, "evaluate/voxels": ceilings}
     upstream = ("evaluate/features", *(key for key, found in more.items() if found))
     voxel_bytes = sum(tile.need.bytes_out for tile in ceilings)
-    rows = 300 * (len(features) + len(images))
+    rows = planning.table_rows(study, shapes)
     need = Need(
-        host_bytes=max([planning.LIBRARIES, *(tile.need.host_bytes for tile in images)])
-        + 2000 * rows
+        # Images are judged, and samples compared with training, once more.
+        host_bytes=max([planning.LIBRARIES, *(tile.need.host_bytes for tile in (*images, *ceilings))])
+        + planning.ROW_BYTES * rows
         + 8 * voxel_bytes,
-        bytes_in=60 * rows + voxel_bytes + sum(tile.need.bytes_in for tile in images),
-        bytes_out=60 * rows,
+        bytes_in=100 * rows + voxel_bytes + sum(tile.need.bytes_in for tile in images),
+        bytes_out=100 * rows,
         files_out=9
         + 2 * study.evaluate.parquet
         + (study.units is not None)

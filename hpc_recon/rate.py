@@ -255,6 +255,7 @@ def _rate(task: str, values: Mapping[str, Any]) -> int:
         raise StudyError("--name", [f"is a name of {SAFE_NAME_RULE}; got {name!r}"])
     if values["attributes"] and task not in ("shape", "colour"):
         raise StudyError("command line", ["--attributes goes with shape and colour"])
+    page = _target(values, name)
     shown = _shown(study, place)
     groups = _groups(task, shown, Path(values["attributes"]) if values["attributes"] else None)
     seed = values["seed"] if values["seed"] is not None else seed_of(study.seed, "rate", name)
@@ -263,7 +264,29 @@ def _rate(task: str, values: Mapping[str, Any]) -> int:
     _announce(name, trials, everything)
     if values["dry_run"]:
         return 0
-    return _write(study, task, place, shown, name=name, seed=seed, trials=trials, values=values)
+    return _write(study, task, place, shown, name=name, seed=seed, trials=trials, values=values, page=page)
+
+
+def _target(values: Mapping[str, Any], name: str) -> Path | None:
+    """Return where `--to` puts the page of a set; None without it.
+
+    Raises
+    ------
+    DataError
+        If it is a folder, or a file that is no page of this set and `--overwrite` is not given.
+    """
+    from hpc_recon.core.errors import DataError
+
+    if not values["to"]:
+        return None
+    page = Path(values["to"]).expanduser().absolute()
+    if page.is_dir():
+        raise DataError(f"--to is the file of the page, but {page} is a folder; give {page / (name + '.html')}")
+    if page.exists() and not values["overwrite"] and f'"set":"{name}"'.encode() not in page.read_bytes():
+        raise DataError(
+            f"--to {page} is there already and is no page of the set {name}; give another file, or --overwrite it"
+        )
+    return page
 
 
 def _write(
@@ -276,8 +299,9 @@ def _write(
     seed: int,
     trials: Array,
     values: Mapping[str, Any],
+    page: Path | None,
 ) -> int:
-    """Write the page, then the design."""
+    """Write the page, beside the design without another place for it, then the design."""
     from hpc_recon import __version__
     from hpc_recon.core.errors import DataError
     from hpc_recon.core.files import write_atomic
@@ -302,7 +326,7 @@ def _write(
         )
     # Rows of the pictures: the stimuli, then the reconstructions, variant after variant.
     rows = [(i, n + n * a + i, n + n * b + i) if compare else (n + i, a, b) for i, a, b in design.trials]
-    page = Path(values["to"]).expanduser().absolute() if values["to"] else path.with_name("index.html")
+    page = page or path.with_name("index.html")
     html = rating_page.render(
         design, pictures, rows, title=study.report.title or study.name, label=words.label(study), version=__version__
     ).encode()
@@ -346,7 +370,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     @click.option("--attributes", metavar="FILE", default=None, help="CSV: label, shape, colour of each stimulus")
     @click.option("--name", metavar="NAME", default=None, help="of this set of trials  [default: from what is judged]")
     @click.option("--to", metavar="FILE", default=None, help="where the page goes  [default: rating/<set>/index.html]")
-    @click.option("--overwrite", is_flag=True, help="replace another set of this name")
+    @click.option("--overwrite", is_flag=True, help="replace another set of this name, or any file at --to")
     @click.option("--dry-run", is_flag=True, help="say how many trials there are; write nothing")
     def command(task: str, **values: Any) -> int:
         return cli.guarded(lambda: _rate(task, values))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _CONTROLS = "evaluate/controls"
 #: The group that joins the curves of `power`; there is none where it was not run.
 _POWER = "power/tables"
+#: Groups of scores that the page shows and that the tables do not rest on: what raters chose, and decoded latents.
+_HUMAN, _LATENTS = "evaluate/human", "evaluate/latents"
 #: What `power --images` found, in the workspace.
 _POWER_IMAGES = Path("power", "images.json")
 
@@ -48,7 +50,8 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     )
     upstream = ("evaluate/tables", *(("reconstruct",) if study.reconstruct else ()))
     assert study.workspace is not None
-    more = (key for key in (_CONTROLS, _POWER) if receipts.Listing(study.workspace, key).any_done(key))
+    shows = (_CONTROLS, _POWER, *((_HUMAN,) if study.evaluate.ratings else ()), _LATENTS)
+    more = (key for key in shows if receipts.Listing(study.workspace, key).any_done(key))
     upstream = (*upstream, *more)
     # The page prints the study file, so it depends on all of it.
     # Options that are not used are left out, so that older pages stay done.
@@ -113,7 +116,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         voxel_lines,
         words,
     )
-    from hpc_recon.stores import layout
+    from hpc_recon.stores import choices, layout
 
     workspace = layout.workspace_of(study)
     summary = _scores(workspace, "summary.json")
@@ -140,7 +143,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
         panel_rows=by_roi[roi],
         other_rois=[(name, rows) for name, rows in by_roi.items() if name != roi],
         layer_table=score_tables.layer_table(summary, study, roi=roi),
-        choices=score_tables.choice_rows(_choices(workspace)),
+        choices=score_tables.choice_rows(choices.read(study)),
         run=run,
         warnings=facts.warnings(study, summary, run),
         study_yaml=loading.save_study(study.model_copy(update={"workspace": None})),
@@ -161,8 +164,10 @@ def work(study: Study, tile: Tile) -> list[Path]:
         more_tables=_more_tables(study, summary, compared, roi=roi),
         figures=figures,
         power=[part for part in (_power(study, tile, roi=roi), _power_images(study, tile, roi=roi)) if part],
-        trained=training.collect(workspace, with_pictures=not study.withholds),
-        staged=stages.collect(workspace, datasets=study.test_datasets(), with_pictures=not study.withholds),
+        trained=training.collect(workspace, tuple(study.train), with_pictures=not study.withholds),
+        staged=stages.collect(
+            workspace, tuple(study.reconstruct), datasets=study.test_datasets(), with_pictures=not study.withholds
+        ),
     )
     drawn = study_figures.write(workspace / "report" / "figures", list(by_roi.items()), [*figures, *curves])
     return [
@@ -190,15 +195,14 @@ def _figures(
 
 def _compared(study: Study) -> _Compared:
     """Return what people chose, and methods against each other, where there are such scores."""
-    import pandas as pd
-
+    from hpc_recon.evaluation import winning
+    from hpc_recon.reporting import tables
     from hpc_recon.stores import layout
 
     workspace = layout.workspace_of(study)
     human = _scores(workspace, "human.json") if study.evaluate.ratings else None
-    # Only text, shares and counts; absent in workspaces that an older version scored.
-    won = workspace / "scores" / "winning.csv"
-    return human, pd.read_csv(won, keep_default_na=False) if won.exists() else None
+    won = workspace / "scores" / winning.NAME  # absent in workspaces that an older version scored
+    return human, tables.read_frame(won, columns=winning.COLUMNS) if won.exists() else None
 
 
 def _more_tables(study: Study, summary: dict[str, Any], compared: _Compared, *, roi: str) -> list[Table]:
@@ -277,16 +281,6 @@ def _scores(workspace: Path, name: str) -> dict[str, Any]:
         return dict(read_json(path))
     except ValueError as error:
         raise DamagedStore(f"{error}; make it anew with `python -m hpc_recon.evaluate --redo --only tables`") from error
-
-
-def _choices(workspace: Path) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """Yield (split, ROI, decoded name, layer) and content of every file that `fit` wrote about its choice."""
-    folder = workspace / "choices"
-    for path in sorted(folder.rglob("*.json")):
-        *outer, name = path.relative_to(folder).parts
-        if "_out_of_fold" in outer:  # a list of choices, one for each fold
-            continue
-        yield (*outer, name.removesuffix(".json")), dict(read_json(path))
 
 
 def _print_methods(options: Options) -> int:

@@ -13,13 +13,17 @@ run() {
     "$python" -m "hpc_recon.$verb" --study "$study" "$@"
 }
 has() { grep -q "^$1:" "$study"; } # whether the study has this section
+converts=no
+if has convert; then converts=before; fi
+if has convert && grep -q "method: *content_loss" "$study"; then converts=after; fi # these learn from decoders
 
 if has simulate; then run simulate --cluster local; else run ingest --cluster local; fi
 
 run extract "$@"
+if [[ $converts == before ]]; then run convert "$@"; fi
 run fit --dry-run "$@"    # what it will cost: tiles, files, bytes, memory, time, and the job script
-if has convert; then run convert "$@"; fi
 run fit "$@"
+if [[ $converts == after ]]; then run convert "$@"; fi
 run decode "$@"
 if has train; then run train "$@"; fi
 run reconstruct "$@"

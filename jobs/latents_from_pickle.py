@@ -79,6 +79,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("npz", type=Path)
     parser.add_argument("--names", nargs="+", default=["X_train", "T_train", "X_test", "T_test"])
     options = parser.parse_args(argv)
+    if options.npz.suffix != ".npz":
+        parser.error(f"{options.npz} does not end in .npz; give a name that does")
     if options.npz.exists():
         parser.error(f"{options.npz} exists already; give another name, or remove it")
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -363,7 +364,7 @@ def test_settings_name_the_metrics_only_where_they_are_not_the_default(make_stud
     plain = settings()
     assert plain["images"] == {"identification": True}
     intervals = {"confidence": 0.95, "resamples": 2000}
-    holds = ["tests", "validity", "winning", "anova", "warnings", "preset", "columns"]
+    holds = ["tests", "validity", "winning by split", "anova", "warnings", "preset", "columns"]
     assert plain["tables"] == {"evaluate": intervals, "seed": 0, "holds": holds}
     weights = tmp_path / "alexnet.pth"
     with pytest.raises(StudyError, match=r"alexnet\.pth cannot be read"):
@@ -375,6 +376,21 @@ def test_settings_name_the_metrics_only_where_they_are_not_the_default(make_stud
     assert chosen["images"] == {"identification": True, "presets": ["takagi"], "networks": expected}
     assert chosen["tables"] == {**plain["tables"], "presets": ["takagi"], "networks": expected}
     assert chosen["features"] == plain["features"]
+
+
+def test_joining_tables_is_projected_with_the_samples_that_warnings_read(make_study, fill_workspace):
+    from hpc_recon.stores import shapes
+
+    study = make_study()
+    fill_workspace(study)
+    known = shapes.read(study)
+    sizes = SimpleNamespace(
+        **{name: getattr(known, name) for name in ("n_units", "n_items", "n_stimuli", "image_size")},
+        n_samples=lambda subject, dataset: 3000,
+        n_voxels=lambda subject, roi: 15000,
+    )
+    found = {tile.stage: tile.need.host_bytes for tile in evaluate.plan(study, sizes)}
+    assert found["tables"] >= found["voxels"] > 8 * 3000 * 15000
 
 
 def test_scores_are_tested_against_chance_and_baselines(tables):

@@ -100,6 +100,22 @@ def test_the_same_command_makes_the_same_page(study, run, tmp_path):
     assert pages[0] == pages[1]
 
 
+def test_no_other_file_is_replaced_by_a_page(study, run, tmp_path):
+    mine = tmp_path / "mine.txt"
+    mine.write_text("precious")
+    place = (*PLACE, "--variant", "direct", "--name", "same", "--to")
+    code, _, error = run("identify", *place, str(mine))
+    assert (code, mine.read_text()) == (2, "precious")
+    assert "mine.txt is there already and is no page of the set same; give another file, or --overwrite it" in error
+    code, _, error = run("identify", *place, str(tmp_path))
+    assert code == 2
+    assert f"{tmp_path} is a folder; give {tmp_path / 'same.html'}" in error
+    for _ in range(2):  # its own page it replaces
+        assert run("identify", *place, str(tmp_path / "page.html"))[0] == 0
+    assert run("identify", *place, str(mine), "--overwrite")[0] == 0
+    assert mine.read_text().startswith("<!doctype html>")
+
+
 def test_the_page_shows_each_trial_with_its_own_pictures(study, run):
     """Against pictures embedded here from the stored images."""
     from hpc_recon.reporting.pictures import picture

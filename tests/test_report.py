@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from PIL import Image
 from hpc_recon import evaluate, report
 from hpc_recon.core.errors import DamagedStore, MissingStore
 from hpc_recon.core.files import write_json
+from hpc_recon.core.tiles import Group, Need, Tile
 from hpc_recon.reporting import study_figures
 from hpc_recon.stores import layout
 
@@ -202,6 +204,21 @@ def test_the_plan_reads_tables_and_images(reported):
     assert tile.group.upstream == ("evaluate/tables", "reconstruct")
     # The page; and twice three plots of each of two subjects and ROIs, and three that compare methods.
     assert tile.need.files_out == 1 + 2 * (3 * 2 * 2 + 3)
+
+
+def test_the_page_rests_on_what_raters_chose_and_on_latents(make_study, fill_workspace, run_verb, tmp_path):
+    from hpc_recon.stores import shapes
+
+    study = make_study()
+    fill_workspace(study)
+    paths = (("human",), ("latents", "decoded"))
+    tiles = [Tile(Group("evaluate", path, "{}"), path[0], 0, 1, Need()) for path in paths]
+    run_verb(SimpleNamespace(plan=lambda *_: tiles, prepare=lambda _: None, work=lambda *_: []), study)
+    (tile,) = report.plan(study, shapes.read(study))
+    assert tile.group.upstream == ("evaluate/tables", "evaluate/latents")
+    rated = study.model_copy(update={"evaluate": study.evaluate.model_copy(update={"ratings": (tmp_path,)})})
+    (tile,) = report.plan(rated, shapes.read(study))
+    assert tile.group.upstream == ("evaluate/tables", "evaluate/human", "evaluate/latents")
 
 
 @pytest.fixture(scope="module")

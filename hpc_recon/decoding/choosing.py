@@ -15,7 +15,7 @@ from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.tiles import Group, Tile
 from hpc_recon.decoding import estimators, inputs
 from hpc_recon.numerics import choice, xp
-from hpc_recon.stores import arrays, layout, statistics
+from hpc_recon.stores import arrays, choices, layout, statistics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +121,7 @@ def notes_of(found: Sequence[Choice]) -> list[str]:
 
 def choice_path(study: Study, group: Group) -> Path:
     """Return where the choice of a layer lies."""
-    return layout.workspace_of(study).joinpath("choices", *group.path[:-1], f"{group.path[-1]}.json")
+    return choices.path_of(study, group.path)
 
 
 def chosen(study: Study, group: Group, *, n_voxels: int) -> tuple[int, float | None]:

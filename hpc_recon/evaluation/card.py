@@ -185,17 +185,20 @@ def _overlap(study: Study) -> list[dict[str, Any]]:
     """Return what test datasets share with the training images of a subject: stimuli, or other ones of equal bytes."""
     workspace = layout.workspace_of(study)
     labels = images.read_table(workspace).labels
+    digests: dict[int, bytes] = {}
     rows = []
     for subject in study.subjects:
         training = training_rows(study, subject, required=False)
-        known = _digests(study, training)
+        known = dict(zip(_digests(study, training, digests), training.tolist(), strict=True))
         for dataset in study.test_datasets(subject):
             shown = read_shown(study, subject, dataset).rows
             test = np.unique(shown[shown >= 0])
             same = np.intersect1d(test, training)
             others = np.setdiff1d(test, training)
             equal = [
-                (row, known[key]) for row, key in zip(others, _in_order(study, others), strict=True) if key in known
+                (row, known[key])
+                for row, key in zip(others, _digests(study, others, digests), strict=True)
+                if key in known
             ]
             if len(same) or equal:
                 rows.append(
@@ -211,17 +214,14 @@ def _overlap(study: Study) -> list[dict[str, Any]]:
     return rows
 
 
-def _digests(study: Study, rows: Array) -> dict[bytes, int]:
-    return {key: int(row) for row, key in zip(rows, _in_order(study, rows), strict=True)}
-
-
-def _in_order(study: Study, rows: Array) -> list[bytes]:
-    """Return a digest of each image's bytes."""
-    found: list[bytes] = []
-    for start, stop in ranges(len(rows), _AT_ONCE):
-        block = images.read_images(layout.workspace_of(study), rows[start:stop])
-        found += [hashlib.sha256(np.ascontiguousarray(image).tobytes()).digest() for image in block]
-    return found
+def _digests(study: Study, rows: Array, known: dict[int, bytes]) -> list[bytes]:
+    """Return a digest of each image's bytes; `known` keeps them, so that each image is read once for all subjects."""
+    new = np.array([row for row in rows.tolist() if row not in known], np.int64)
+    for start, stop in ranges(len(new), _AT_ONCE):
+        block = images.read_images(layout.workspace_of(study), new[start:stop])
+        found = (hashlib.sha256(np.ascontiguousarray(image).tobytes()).digest() for image in block)
+        known.update(zip(new[start:stop].tolist(), found, strict=True))
+    return [known[row] for row in rows.tolist()]
 
 
 def _few_images(study: Study) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,9 +9,8 @@ import numpy as np
 
 from hpc_recon.core import reference_options
 from hpc_recon.core.config import Study
-from hpc_recon.core.files import read_json
 from hpc_recon.numerics import shifts, validity
-from hpc_recon.stores import brain, layout, statistics, tables
+from hpc_recon.stores import brain, choices, layout, statistics, tables
 
 #: Fields of BOLD runs that may differ between training and test: where runs lie, and what their events are called.
 _OWN = frozenset({"runs", "bids", "labels", "stimuli", "repetitions", "columns", "window_s"})
@@ -106,14 +104,12 @@ def _norms(study: Study) -> list[str]:
 
 def _choices(study: Study) -> list[str]:
     """Return each warning that `fit` noted of its choices, with the layers that it is of."""
-    folder = layout.workspace_of(study) / "choices"
     where: dict[str, list[str]] = {}
-    for path in sorted(folder.rglob("*.json")):
-        parts = path.relative_to(folder).with_suffix("").parts
-        if "_out_of_fold" in parts or "." in parts[0]:  # lists of folds, and splits of a cross-validation
+    for place, content in choices.read(study):
+        if "." in place[0]:  # a split of a cross-validation, or of pooled samples
             continue
-        for text in Counter(str(text) for text in read_json(path)["warnings"]):
-            where.setdefault(text, []).append("/".join(parts))
+        for text in dict.fromkeys(str(text) for text in content["warnings"]):
+            where.setdefault(text, []).append("/".join(place))
     return [f"{text} ({_named(places)})" for text, places in where.items()]
 
 

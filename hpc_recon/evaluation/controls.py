@@ -19,6 +19,7 @@ from hpc_recon.core.config import Reconstruct, Report, Study
 from hpc_recon.core.control_options import ControlName, ControlOf, Controls, DerivedName
 from hpc_recon.core.errors import MissingStore, StudyError
 from hpc_recon.core.evaluate_options import Evaluate
+from hpc_recon.core.latent_options import LatentOptions
 from hpc_recon.core.options import EndToEndOptions, IcnnOptions, PixelsOptions
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.shape_options import ShapeSemanticOptions
@@ -172,7 +173,9 @@ def _methods(study: Study, subjects: dict[str, str], datasets: list[str]) -> dic
     """
     found: dict[str, Reconstruct] = {}
     for name, options in study.reconstruct.items():
-        if isinstance(options, (EndToEndOptions, ShapeSemanticOptions)):
+        if isinstance(options, (EndToEndOptions, ShapeSemanticOptions)) or (
+            isinstance(options, LatentOptions) and options.model is not None
+        ):
             continue
         kept = None if options.datasets is None else tuple(d for d in options.datasets if d in datasets)
         own = options.subjects

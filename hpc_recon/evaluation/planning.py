@@ -13,6 +13,10 @@ from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical
 #: pandas and scikit-image, imported by the first tile of a worker (measured: 55 MiB, and 46 more where pyarrow is
 #: installed, which pandas then imports).
 LIBRARIES = 112 * 2**20
+#: Peak bytes of a row of scores while tables are joined, tested and written (measured: 500 to 530).
+ROW_BYTES = 600
+#: Scores of an item of a layer, and of an image.
+_LAYER_SCORES, _IMAGE_SCORES = 8, 10
 #: Multiplications and shard bytes a second on one core, for the projected time.
 _FLOPS, _BYTES = 5e9, 3e8
 
@@ -40,6 +44,22 @@ def chosen(study: Study) -> dict[str, object]:
         metrics["presets"] = sorted(options.presets)
         metrics["networks"] = {name: file_sha256(path) for name, path in options.networks.items()}
     return metrics
+
+
+def table_rows(study: Study, shapes: Shapes) -> int:
+    """Return how many rows the tables of scores have: items by layers and scores, images of methods and baselines."""
+    items = {
+        (split, dataset): shapes.n_items(split, dataset)
+        for split in study.decoded_splits()
+        for dataset in study.test_datasets(split)
+    }
+    layers = sum(
+        items[split, dataset] for split, *_ in study.layer_sets(decoded=True) for dataset in study.test_datasets(split)
+    )
+    images = sum(
+        items[split, dataset] for variant in study.reconstruct for split, _, dataset in study.image_sets(variant)
+    )
+    return _LAYER_SCORES * layers + 4 * _IMAGE_SCORES * images
 
 
 def shape_labels(study: Study, dataset: str) -> dict[str, object]:

@@ -14,12 +14,12 @@ from hpc_recon.numerics import judgements
 NAME = "winning.csv"
 #: Scores of an image by which variants are compared, those where less is better with their sign changed.
 METRICS = {"pixel_correlation": 1, "ssim": 1, "identification": 1, "rmse": -1}
-COLUMNS = ("subject", "roi", "dataset", "metric", "variant", "image", "value", "n")
+COLUMNS = ("subject", "split", "roi", "dataset", "metric", "variant", "image", "value", "n")
 _PLACE = ["subject", "split", "roi", "dataset", "metric"]
 
 
 def table(images: pd.DataFrame, *, baselines: Collection[str]) -> pd.DataFrame:
-    """Return what share of the other variants each variant beats, a row an image, then one a subject without an image.
+    """Return what share of the other variants each variant beats, a row an image, then one a split without an image.
 
     Parameters
     ----------
@@ -31,13 +31,13 @@ def table(images: pd.DataFrame, *, baselines: Collection[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `COLUMNS`: `value` the share of opponents (ties half), `n` how many opponents; for a subject (`image` empty)
-        the mean over its images, `n` over how many. Empty where a study has one variant.
+        `COLUMNS`: `value` the share of opponents (ties half), `n` how many opponents; for a subject and split (`image`
+        empty) the mean over its images, `n` over how many. Empty where a study has one variant.
     """
     methods = images[~images["variant"].isin(list(baselines)) & images["metric"].isin(list(METRICS))]
     rows = []
     for names, group in methods.groupby(_PLACE, sort=False):
-        place = {key: value for key, value in zip(_PLACE, names, strict=True) if key != "split"}
+        place = dict(zip(_PLACE, names, strict=True))
         scores = group.pivot_table(index="variant", columns="image", values="value", sort=False, dropna=False)
         if len(scores) < 2:
             continue

@@ -1,9 +1,10 @@
 """Files written for other programs: batch by batch, whole or not at all, and never over a file of somebody else.
 
-A journal beside the files (`.hpc_recon-export-<number>.jsonl`, one a run) says which files are ours: a batch is noted
-before it is written, and after it each file with its size, its time of change and a digest of what it was made of. So
-a run that was stopped goes on where it stopped; a file whose source is still the same is kept; one whose source changed
-is written again; and one that is not in the journal, or was changed since, is only replaced where that is asked for.
+A journal beside the files (`.hpc_recon-export-<number>.jsonl`, one a run) says which files are ours: first the journals
+that it found, then each batch before it is written, and after it each file with its size, its time of change and a
+digest of what it was made of. So a run that was stopped goes on where it stopped; a file whose source is still the same
+is kept; one whose source changed is written again; and one that is not in the journal, or was changed since, is only
+replaced where that is asked for.
 """
 
 from __future__ import annotations
@@ -231,6 +232,7 @@ def run(work: Plan, *, report: Callable[[int, int], None] = lambda done, total: 
     if not total:
         return 0
     work.folder.mkdir(parents=True, exist_ok=True)
+    before = sorted(path.name for path in work.folder.glob(f"{JOURNAL}*.jsonl"))
     journal = work.folder / f"{JOURNAL}{uuid.uuid4().hex[:12]}.jsonl"
     with open(journal, "x", encoding="utf-8") as stream:
         sync_folder(work.folder)
@@ -240,6 +242,7 @@ def run(work: Plan, *, report: Callable[[int, int], None] = lambda done, total: 
             stream.flush()
             os.fsync(stream.fileno())
 
+        note({"after": before})
         for batch, names in work.todo:
             note({"begin": list(names)})
             batch.write(work.folder, names)
@@ -263,18 +266,27 @@ def _state(path: Path, ours: dict[tuple[int, int], str], source: str, *, is_unfi
 
 
 def _journals(folder: Path) -> tuple[dict[str, dict[tuple[int, int], str]], set[str]]:
-    """Return the source of each file by size and time, and the files of batches that were begun but not finished."""
+    """Return the source of each file by size and time, and the files of batches that were begun but not finished.
+
+    What a later run finished, which names in its journal those that it found, is finished.
+    """
     ours: dict[str, dict[tuple[int, int], str]] = {}
-    unfinished: set[str] = set()
+    begun: dict[str, set[str]] = {}
+    later: list[tuple[list[str], set[str]]] = []
     for path in sorted(folder.glob(f"{JOURNAL}*.jsonl")):
-        begun: set[str] = set()
+        own, before, finished = begun.setdefault(path.name, set()), list[str](), set[str]()
         for line in _lines(path):
-            begun.update(line.get("begin", ()))
+            before += map(str, line.get("after", ()))
+            own.update(line.get("begin", ()))
             for name, (size, changed, source) in line.get("done", {}).items():
                 ours.setdefault(name, {})[int(size), int(changed)] = str(source)
-                begun.discard(name)
-        unfinished |= begun
-    return ours, unfinished
+                own.discard(name)
+                finished.add(name)
+        later.append((before, finished))
+    for before, finished in later:
+        for name in before:
+            begun.get(name, set()).difference_update(finished)
+    return ours, set().union(*begun.values())
 
 
 def _lines(path: Path) -> Iterator[dict[str, dict[str, Sequence[int]]]]:

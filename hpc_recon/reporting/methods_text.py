@@ -20,7 +20,7 @@ from hpc_recon.core.options import EndToEndOptions, IcnnOptions, PixelsOptions
 from hpc_recon.core.retrieval_options import RetrievalOptions
 from hpc_recon.core.section import in_words, listed
 from hpc_recon.core.shape_options import ShapeSemanticOptions
-from hpc_recon.reporting import score_tables
+from hpc_recon.reporting import recordings, score_tables
 from hpc_recon.stores import layout, shapes
 
 #: What may have to be cited, in the order of the list.
@@ -125,6 +125,7 @@ def _data(study: Study, sizes: Sizes) -> list[str]:
     for name, dataset in study.datasets.items():
         shown = [p for p in study.subjects if dataset.role == "training" or name in study.test_datasets(p)]
         found.append(f"Dataset {name} ({dataset.role}), {sizes.samples(shown, name)}.")
+    found += recordings.sentences(study)
     found += [f"ROI {roi}, {sizes.voxels(study.subjects, roi)}." for roi in study.rois]
     average = study.decode.average
     kept = "were averaged before z-scoring" if average is True else f"were averaged {average} at a time"
@@ -150,9 +151,11 @@ def _features(study: Study, sizes: Sizes) -> list[str]:
         n = len(network.layers)
         layers = f"{n} layers: {all_units}" if n > 1 else f"layer {all_units}"
         found.append(f"Network {name}: {network.architecture}, whose features {source}{size}{sign}; {layers}.")
+        told = ("architecture", "features", "weights", "sha256", "image_size", "layers", "transform", "reference")
+        found.append(_others(network, *told))
     if study.units is not None:
         found.append(f"Only {units.in_words(study.units)} were decoded.")
-    return found
+    return [sentence for sentence in found if sentence]
 
 
 def _conversion(study: Study) -> list[str]:
@@ -180,11 +183,15 @@ def _conversion(study: Study) -> list[str]:
 
 
 def _decoders(study: Study, cited: list[str]) -> list[str]:
+    own, method = study.fit, study.decode.norm_correction
+    corrected = []
+    if method != "none":
+        whose = listed(dict.fromkeys(reference_options.in_words(net.reference) for net in study.networks.values()))
+        corrected = [f"The norm of decoded features was corrected ({method}) with the statistics of {whose}."]
     if study.decode.files:
-        return ["Decoded features were computed elsewhere and read from files."]
-    own = study.fit
+        return ["Decoded features were computed elsewhere and read from files.", *corrected]
     if own.files:
-        return ["Decoders were trained elsewhere and read from files."]
+        return ["Decoders were trained elsewhere and read from files.", *corrected]
     cited.append("horikawa2017")
     voxels, alpha = own.n_voxels, own.alpha
     if isinstance(voxels, VoxelGrid):
@@ -205,11 +212,7 @@ def _decoders(study: Study, cited: list[str]) -> list[str]:
     if own.has_grids or own.out_of_fold:
         found.append(f"Cross-validation had {own.folds} folds that hold out stimuli.")
     found.append(_others(own, "n_voxels", "alpha", "estimator", "penalize_bias", "files", "folds"))
-    method = study.decode.norm_correction
-    if method != "none":
-        whose = listed(dict.fromkeys(reference_options.in_words(net.reference) for net in study.networks.values()))
-        found.append(f"The norm of decoded features was corrected ({method}) with the statistics of {whose}.")
-    return [sentence for sentence in found if sentence]
+    return [sentence for sentence in [*found, *corrected] if sentence]
 
 
 def _method(study: Study, name: str, cited: list[str]) -> str:

@@ -95,7 +95,10 @@ def tested(summary: Mapping[str, Any], study: Study, *, roi: str) -> Table | Non
         rows.append(Line(method_title(study, entry["variant"]), note, "reconstruction", cells))
     effects = ("Rank-biserial r", "Cohen's d", "Subjects above")
     columns = ("Against", "Mean", "Images", "p, above", "p, either way", *effects)
-    note = "Wilcoxon's signed-rank test over images, Holm-corrected; a difference where a baseline is named"
+    note = (
+        "Wilcoxon's signed-rank test over images, Holm-corrected; a difference where a baseline is named (of RMSE, "
+        "less is better)"
+    )
     return Table("Tests", note, columns, tuple(rows)) if rows else None
 
 
@@ -132,7 +135,7 @@ def human(judged: Mapping[str, Any] | None, study: Study) -> Table | None:
 
 def winning(frame: pd.DataFrame, study: Study, *, roi: str) -> Table | None:
     """Return how often each variant's image is better than the others' (`scores/winning.csv`); None for one variant."""
-    means = frame[(frame["image"] == "") & (frame["roi"] == roi)]
+    means = frame[(frame["image"] == "") & (frame["roi"] == roi) & (frame["split"] == "all")]
     if means.empty:
         return None
     metrics = list(dict.fromkeys(means["metric"]))

@@ -26,11 +26,15 @@ class Staged:
     items: tuple[str, ...]
 
 
-def collect(workspace: Path, *, datasets: Sequence[str] = (), with_pictures: bool = True) -> list[Staged]:
+def collect(
+    workspace: Path, entries: Sequence[str], *, datasets: Sequence[str] = (), with_pictures: bool = True
+) -> list[Staged]:
     """Return what there is below `images/`, an entry each, of its first split, ROI and dataset; nothing elsewhere.
 
     Parameters
     ----------
+    entries
+        Of `reconstruct`: what lies there of others, which the study has no more, is not shown.
     datasets
         Their order; others come last.
     with_pictures
@@ -41,7 +45,7 @@ def collect(workspace: Path, *, datasets: Sequence[str] = (), with_pictures: boo
     found = sorted((workspace / "images").glob("*/*/*/*/stages"))
     for folder in sorted(found, key=lambda path: place.get(path.parent.name, len(place))):
         folders.setdefault(folder.relative_to(workspace / "images").parts[0], folder)
-    return [_staged(name, folders[name]) for name in sorted(folders)] if with_pictures else []
+    return [_staged(name, folders[name]) for name in sorted(folders) if name in entries] if with_pictures else []
 
 
 def _staged(name: str, folder: Path) -> Staged:

@@ -195,7 +195,7 @@ def _with_more(
     if won is not None:
         means = won[(won["image"] == "") & (won["metric"] == "pixel_correlation")]
         more += [
-            {**row, "split": "all", "metric": _WON, "mean": float(row["value"]), "low": None, "high": None}
+            {**row, "metric": _WON, "mean": float(row["value"]), "low": None, "high": None}
             for row in means.to_dict("records")
         ]
     return {**summary, "images": [*summary["images"], *more]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,17 +29,21 @@ class Trained:
     pictures: tuple[tuple[int, str], ...]
 
 
-def collect(workspace: Path, *, with_pictures: bool = True) -> list[Trained]:
+def collect(workspace: Path, entries: Sequence[str], *, with_pictures: bool = True) -> list[Trained]:
     """Return what there is of every network below `models/`, by name; nothing where nothing was trained.
 
     Parameters
     ----------
+    entries
+        Of `train`: what lies there of others, which the study has no more, is not shown.
     with_pictures
         Examples show training stimuli: False where not all stimuli may be published.
     """
     folder, found = workspace / "models", []
     for place in sorted({path.parent for path in folder.rglob("losses-*.csv")}):
         name = place.relative_to(folder).as_posix()
+        if place.relative_to(folder).parts[0] not in entries:
+            continue
         table = pd.concat([pd.read_csv(path) for path in sorted(place.glob("losses-*.csv"))], ignore_index=True)
         found.append(Trained(name, curves(table, title=name), _pictures(place) if with_pictures else ()))
     return found

@@ -133,6 +133,16 @@ def test_an_equal_image_under_another_name_is_an_overlap(make_study, fill_worksp
     assert found["examples"] == ["natural001 = training000"]
 
 
+def test_images_are_read_once_for_all_subjects(make_study, fill_workspace, monkeypatch):
+    study = make_study(CONTENT, reconstruct={})
+    assert len(study.subjects) > 1
+    fill_workspace(study)
+    real, read_rows = images.read_images, []
+    monkeypatch.setattr(images, "read_images", lambda where, rows: [read_rows.extend(rows), real(where, rows)][1])
+    assert card.collect(study, pd.DataFrame(columns=list(FEATURE_COLUMNS)), [])["overlap"] == []
+    assert len(read_rows) == len(set(read_rows)) > 0
+
+
 def test_layers_below_zero_are_named():
     keys = {
         "subject": "S1",

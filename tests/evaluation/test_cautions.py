@@ -64,13 +64,14 @@ def test_norms_without_reference_images_are_told(make_study):
 
 
 def test_a_choice_at_the_edge_of_its_grid_is_told(make_study):
-    study = make_study(CONTENT)
-    folder = study.workspace / "choices" / "S1" / "VC" / "pixels"
+    layers = ["conv1_1", "conv2_1", "conv3_1"]
+    study = make_study(CONTENT, networks={"vgg": {"architecture": "vgg11_quarter", "layers": layers}})
+    folder = study.workspace / "choices" / "S1" / "VC" / "vgg"
     edge = "the chosen alpha 100 is the largest of its grid of 3; a wider grid may do better"
-    for layer, warned in (("conv1", [edge]), ("conv2", [edge]), ("conv3", [])):
-        write_json(folder / f"{layer}.json", {"warnings": warned})
-    write_json(study.workspace / "choices" / "S1.r1f01" / "VC" / "pixels" / "conv1.json", {"warnings": ["of a fold"]})
-    assert kinds(study)["choice"] == f"{edge} (S1/VC/pixels/conv1, S1/VC/pixels/conv2)"
+    for layer, warned in zip((*layers, "conv4_1"), ([edge, edge], [edge], [], [edge]), strict=True):
+        write_json(folder / f"{layer}.json", {"warnings": warned})  # the last is no layer of the study any more
+    write_json(study.workspace / "choices" / "S1.r1f01" / "VC" / "vgg" / "conv1_1.json", {"warnings": ["of a fold"]})
+    assert kinds(study)["choice"] == f"{edge} (S1/VC/vgg/conv1_1, S1/VC/vgg/conv2_1)"
 
 
 def test_few_images_are_told(make_study):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpc_recon import control, extract, simulate
+from hpc_recon import control, extract, ingest, simulate
 from hpc_recon.core.convert_options import Convert
 from hpc_recon.core.errors import MissingStore, StudyError
 from hpc_recon.core.loading import load_study, save_study
@@ -62,6 +62,19 @@ def test_a_derived_study_is_an_ordinary_one(study, tmp_path):
 def test_converters_are_left_out(study):
     converting = study.model_copy(update={"convert": Convert(pairs=("S1-S1",))})
     assert controls.derive(converting, "shuffled") == controls.derive(study, "shuffled")
+
+
+def test_latents_of_a_trained_layer_are_left_out_and_decoded_ones_are_not(latent_study, run_verb):
+    """The chain of a control trains nothing: images of that entry would wait for a layer that nobody trains."""
+    pggan = {"kind": "pggan", "weights": "random:0", "resolution": 16, "n_inputs": 6}
+    decoded = {"method": "latent", "network": "z", "generator": pggan}
+    study = latent_study(
+        train={"layer": {"method": "latent_layer", "network": "z", "generator": pggan}},
+        reconstruct={"trained": {**decoded, "model": "layer"}, "decoded": decoded},
+    )
+    run_verb(ingest, study)
+    run_verb(extract, study)
+    assert list(controls.derive(study, "noise").reconstruct) == ["decoded"]
 
 
 def test_folds_are_left_out_and_each_repeat_maps_the_files_of_its_subject(make_study, kept, monkeypatch):

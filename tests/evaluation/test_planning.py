@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from hpc_recon.core.errors import StudyError
@@ -42,3 +44,12 @@ def test_what_is_default_leaves_no_trace(make_study):
     chosen = make_study(evaluate={"ssim_identification": True, "n_way": [10, 5]}, decode={"average": False})
     assert planning.averaging(chosen) == {"average": False}
     assert planning.chosen(chosen) == {"ssim_identification": True, "n_way": [5, 10]}
+
+
+def test_rows_of_the_tables_are_counted_by_items_layers_and_methods(make_study):
+    methods = {name: {"method": "pixels", "network": "pixels"} for name in ("one", "other")}
+    study = make_study(networks={**NETWORKS, "pixels": {"architecture": "pixels", "layers": ["pixels"]}},
+                       reconstruct=methods)  # fmt: skip
+    sizes = SimpleNamespace(n_items=lambda split, dataset: {("S1", "natural"): 700}[split, dataset])
+    # 8 scores of three layers; 10 of the images of each method and of three baselines.
+    assert planning.table_rows(study, sizes) == 700 * (8 * 3 + 10 * 2 * 4)

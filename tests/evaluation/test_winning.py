@@ -36,3 +36,12 @@ def test_shares_by_image_and_their_mean():
 
 def test_one_variant_has_no_opponents():
     assert winning.table(pd.DataFrame(_scores([[3, 1, 2]])), baselines=()).empty
+
+
+def test_converted_activity_is_told_from_the_subjects_own():
+    rows = _scores([[3, 1], [2, 0]])
+    rows += [{**row, "split": "from-S2", "value": -row["value"]} for row in rows]
+    found = winning.table(pd.DataFrame(rows), baselines=())
+    means = found[(found["image"] == "") & (found["variant"] == "a")].set_index("split")["value"]
+    assert means.to_dict() == {"all": 1.0, "from-S2": 0.0}
+    assert not found.duplicated(["subject", "split", "roi", "dataset", "metric", "variant", "image"]).any()

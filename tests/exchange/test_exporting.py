@@ -69,6 +69,18 @@ def test_a_stopped_run_goes_on_although_its_last_batch_was_not_noted(export, tmp
     assert rest.written == ["b/0", "b/1"]
 
 
+def test_a_file_edited_after_a_stopped_run_went_on_is_not_touched(export, tmp_path) -> None:
+    with pytest.raises(OSError, match="stopped"):
+        export(Writer(fails_at="b/1"))
+    export(Writer())
+    (tmp_path / "to" / "b" / "0").write_text("edited by hand")
+    with pytest.raises(DataError, match=r"1 files in .*to were not written by this export.*\(first: b/0\)"):
+        export(Writer("two"), "other source")
+    with pytest.raises(OSError, match="stopped"):  # and a run that is stopped after that goes on again
+        export(Writer("three", fails_at="b/1"), "other source", overwrite=True)
+    assert export(Writer("three"), "other source") == 2
+
+
 def test_a_journal_whose_last_line_was_cut(export, tmp_path) -> None:
     export(Writer())
     (journal,) = (tmp_path / "to").glob(f"{exporting.JOURNAL}*")

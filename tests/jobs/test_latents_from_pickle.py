@@ -60,3 +60,13 @@ def test_everything_else_is_refused_and_nothing_runs(tmp_path, content, capsys):
     assert reasons[content] in capsys.readouterr().err
     assert not (tmp_path / "evil").exists()
     assert (tmp_path / "a.npz").exists() == (content == "exists")
+
+
+def test_a_name_that_numpy_would_change_is_refused(tmp_path, capsys):
+    """`numpy.savez` adds .npz: an older `latents.npz` was replaced."""
+    (tmp_path / "a.dat").write_bytes(pickle.dumps([[1.0]]))
+    (tmp_path / "latents.npz").write_bytes(b"older")
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "a.dat"), str(tmp_path / "latents"), "--names", "x"])
+    assert "does not end in .npz" in capsys.readouterr().err
+    assert (tmp_path / "latents.npz").read_bytes() == b"older"

@@ -12,6 +12,7 @@ from hpc_recon import report
 from hpc_recon.core.loading import load_study
 from hpc_recon.reporting import methods_text
 
+INGEST = {"subjects": {}, "stimuli": {name: {"array": {"file": "x.npy"}} for name in ("training", "natural")}}
 STUDIES = sorted((Path(__file__).resolve().parents[2] / "configs" / "studies").glob("*.yaml"))
 
 
@@ -65,6 +66,14 @@ def test_numbers_are_those_of_the_stores(decodable) -> None:
 def test_another_setting_is_another_text(make_study, changes, expected) -> None:
     assert expected not in text(make_study())
     assert expected in text(make_study(**changes))
+
+
+def test_features_of_others_are_corrected_and_weights_prepared_as_the_text_says(make_study) -> None:
+    files = {"pixels": {"folders": ["decoded"]}}
+    found = text(make_study(simulate=None, ingest=INGEST, decode={"files": files, "norm_correction": "channel_std"}))
+    assert "read from files. The norm of decoded features was corrected (channel_std)" in found
+    network = {"architecture": "vgg11_quarter", "layers": ["conv1_1"], "preprocessing": "half", "dtype": "float16"}
+    assert "Further settings: preprocessing half, dtype float16." in text(make_study(networks={"vgg": network}))
 
 
 def test_of_images_method_optimiser_and_what_differs_from_defaults(make_study) -> None:

@@ -101,6 +101,7 @@ def test_methods_against_each_other(study):
         {**PLACE, "subject": "S1", "metric": "ssim", "variant": "icnn", "image": image, "value": value, "n": 3}
         for image, value in (("", 0.75), ("a", 1.0))
     ]
+    rows.append({**rows[0], "split": "from-S2", "value": 0.25})  # converted activity is no sample of S1's own
     found = more_scores.winning(pd.DataFrame(rows), study, roi="VC")
     assert (found.columns, texts(found)) == (("SSIM",), [("Deep", "Photographs, S1", "75\N{NO-BREAK SPACE}%")])
     assert more_scores.winning(pd.DataFrame(rows), study, roi="V1") is None

@@ -11,6 +11,8 @@ from PIL import Image
 
 from hpc_recon.reporting import stages
 
+BOTH = ("fused", "alone")
+
 
 def write(folder, item, value, semantics):
     (folder / "stages").mkdir(parents=True, exist_ok=True)
@@ -28,10 +30,11 @@ def test_the_first_items_of_each_entry_are_one_picture(tmp_path):
     write(tmp_path / "images" / "fused" / "S1.r1f01" / "VC" / "test", "other", 255, [])
     write(tmp_path / "images" / "alone" / "S1" / "VC" / "test", "i0", 9, [{"decoded": 3, "true": 5}])
     write(tmp_path / "images" / "alone" / "S1" / "VC" / "letters", "A", 9, [])
-    alone, fused = stages.collect(tmp_path, datasets=["test", "letters"])
+    alone, fused = stages.collect(tmp_path, BOTH, datasets=["test", "letters"])
     assert (alone.name, alone.items) == ("alone", ("i0 (decoded cluster 3, shows cluster 5)",))
-    assert stages.collect(tmp_path)[0].items == ("A",)
-    assert stages.collect(tmp_path)[0].columns[-1] == "2 training images of the class decoded from semantics"
+    assert stages.collect(tmp_path, BOTH)[0].items == ("A",)
+    assert [one.name for one in stages.collect(tmp_path, ["fused"])] == ["fused"]
+    assert stages.collect(tmp_path, BOTH)[0].columns[-1] == "2 training images of the class decoded from semantics"
     assert fused.columns == ("stimulus", "shape from V1", "shape from V2", "joined shape", "image")
     assert fused.items[:2] == ("i0 (decoded six)", "i1 (decoded six, shows nine)")
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(fused.picture.partition(",")[2]))))
@@ -41,5 +44,5 @@ def test_the_first_items_of_each_entry_are_one_picture(tmp_path):
 
 def test_nothing_is_shown_where_stimuli_are_withheld_or_nothing_is_there(tmp_path):
     write(tmp_path / "images" / "fused" / "S1" / "VC" / "test", "i0", 9, [])
-    assert stages.collect(tmp_path, with_pictures=False) == []
-    assert stages.collect(tmp_path / "nothing") == []
+    assert stages.collect(tmp_path, BOTH, with_pictures=False) == []
+    assert stages.collect(tmp_path / "nothing", BOTH) == []

@@ -126,11 +126,12 @@ def test_what_people_chose_is_drawn_beside_the_scores(study):
 
 def test_methods_that_beat_each_other_have_a_figure(study):
     rows = [
-        {"subject": s, "roi": "VC", "dataset": "natural", "metric": m, "variant": v, "image": image, "value": 0.1 * i,
-         "n": 3}
+        {"subject": s, "split": "all", "roi": "VC", "dataset": "natural", "metric": m, "variant": v, "image": image,
+         "value": 0.1 * i, "n": 3}
         for i, v in enumerate(study.reconstruct) for s in ("S1", "S2") for image in ("", "i1")
         for m in ("pixel_correlation", "ssim")
     ]  # fmt: skip
+    rows += [{**row, "split": "from-S1", "value": 1.0} for row in rows]  # of converted activity: not drawn
     told = pd.DataFrame(columns=[*ITEM_COLUMNS]), pd.DataFrame(columns=list(IMAGE_COLUMNS))
     drawn = study_figures.collect(summary(study), study, *told, roi="VC", won=pd.DataFrame(rows))
     assert drawn[2].title == "Better than other methods"

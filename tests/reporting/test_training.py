@@ -22,7 +22,7 @@ def test_parts_are_one_curve_and_the_last_picture_is_shown(tmp_path):
     write(place, 2, [[3, 4.0, "", 0.3]])
     (place / "examples-00000002.png").write_bytes(b"first")
     (place / "examples-00000003.png").write_bytes(b"last")
-    (found,) = training.collect(tmp_path)
+    (found,) = training.collect(tmp_path, ["e2e"])
     assert found.name == "e2e/S1/VC"
     assert [panel.alt for panel in found.panels] == [
         "Losses of e2e/S1/VC from step 1 to 3: pixel 8 to 4",
@@ -32,9 +32,10 @@ def test_parts_are_one_curve_and_the_last_picture_is_shown(tmp_path):
     assert found.pictures == tuple((n, uri + base64.b64encode(b).decode()) for n, b in ((2, b"first"), (3, b"last")))
     for n in range(4, 30):
         (place / f"examples-{n:08d}.png").write_bytes(b"more")
-    assert [step for step, _ in training.collect(tmp_path)[0].pictures] == [2, 11, 20, 29]
-    assert training.collect(tmp_path / "nothing") == []
-    assert [one.pictures for one in training.collect(tmp_path, with_pictures=False)] == [()]
+    assert [step for step, _ in training.collect(tmp_path, ["e2e"])[0].pictures] == [2, 11, 20, 29]
+    assert training.collect(tmp_path / "nothing", ["e2e"]) == []
+    assert training.collect(tmp_path, ["renamed"]) == []  # left by an entry that the study has no more
+    assert [one.pictures for one in training.collect(tmp_path, ["e2e"], with_pictures=False)] == [()]
 
 
 def test_losses_of_pictures_are_drawn_over_their_first_value():
