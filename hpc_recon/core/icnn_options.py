@@ -10,15 +10,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from hpc_recon.core.section import FileOrWord
 
 if TYPE_CHECKING:
     from hpc_recon.core.options import IcnnOptions
 
 #: The key of `loss` and `masks` that stands for every layer without an entry of its own.
 DEFAULT = "default"
-#: What `weights` of a generator may begin with instead of being a path.
-_NOT_FILES = ("random:", "own")
 #: Ways to compare a layer's features with the wanted ones.
 LossName = Literal["l2", "l1", "inner", "gram", "correlation", "target_normalised_mse"]
 
@@ -37,10 +37,6 @@ def _pair(value: Any) -> Any:
 Schedule = Annotated[tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]], BeforeValidator(_pair)]
 
 
-def _file_or_word(value: Any) -> Any:
-    return Path(value) if isinstance(value, str) and not value.startswith(_NOT_FILES) else value
-
-
 class GeneratorLatent(Part):
     """The input of an image generator is optimised; its output, cut to the network's input, is the image."""
 
@@ -48,7 +44,7 @@ class GeneratorLatent(Part):
         description="relu7, relu6, pool5, relu4, relu3, norm2, norm1 (docs/weights.md), small (64 px, for trials), or "
         "your own python:<package.module>:<function>, whose module has an attribute input_shape"
     )
-    weights: Annotated[Path | str, AfterValidator(_file_or_word)] = Field(
+    weights: FileOrWord = Field(
         description="a local file (torch state dict or .caffemodel), random:<seed>, or own (those that your python: "
         "function has loaded)"
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from hpc_recon.core.evaluate_options import MetricNetwork
 from hpc_recon.core.method_options import MethodOptions, Name, not_decoded, not_trained
 from hpc_recon.core.network_options import FEATURES_ONLY
+from hpc_recon.core.section import FileOrWord
 from hpc_recon.core.text import closest
 
 if TYPE_CHECKING:
@@ -23,12 +24,6 @@ class LatentSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
-def _file_or_word(value: object) -> object:
-    """Return a text that is neither `own` nor `random:<seed>` as a path."""
-    is_word = isinstance(value, str) and (value == "own" or value.startswith("random:"))
-    return Path(value) if isinstance(value, str) and not is_word else value
-
-
 class LatentGenerator(LatentSection):
     """What renders latents."""
 
@@ -37,7 +32,7 @@ class LatentGenerator(LatentSection):
         "autoencoder of `generator`), or your own python:<package.module>:<function>, a torch module with an attribute "
         "input_shape that returns RGB"
     )
-    weights: Annotated[Path | str, AfterValidator(_file_or_word)] = Field(
+    weights: FileOrWord = Field(
         "own",
         description="torch state dict; random:<seed> (pggan); or own (those that your python: function has loaded)",
     )

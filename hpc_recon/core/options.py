@@ -26,8 +26,8 @@ from hpc_recon.core.icnn_options import (
 )
 from hpc_recon.core.method_options import MethodOptions, Name, not_decoded, not_trained
 from hpc_recon.core.network_options import PIXEL_ARCHITECTURES
+from hpc_recon.core.section import FileOrWord
 from hpc_recon.core.text import closest
-from hpc_recon.core.train_options import FileOrWord
 
 if TYPE_CHECKING:
     from hpc_recon.core.config import Study

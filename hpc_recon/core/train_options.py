@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from hpc_recon.core.section import FileOrWord
 from hpc_recon.core.training_options import (
     Batch,
     CheckpointEvery,
@@ -25,19 +25,10 @@ from hpc_recon.core.training_options import (
     by_seed,
 )
 
-#: What `weights` may begin with instead of being a path.
-_NOT_FILES = ("random:", "torchvision:", "own")
 #: Names of the losses, each of which an ablation leaves out.
 LossTerm = Literal["pixel", "feature", "adversarial"]
 #: Updates after which the published learning rate is halved.
 HALVINGS = (300_000, 500_000, 700_000, 900_000, 1_100_000)
-
-
-def _file_or_word(value: Any) -> Any:
-    return Path(value) if isinstance(value, str) and not value.startswith(_NOT_FILES) else value
-
-
-FileOrWord = Annotated[Path | str, BeforeValidator(_file_or_word)]
 
 
 class _Part(BaseModel):
