@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hpc_recon import extract
-from hpc_recon.core.errors import StudyError
+from hpc_recon.core.errors import DataError, StudyError
 from hpc_recon.stores import arrays, layout, shapes
 
 N = 56
@@ -84,6 +84,15 @@ def test_arrays_of_one_file_have_one_shape_too(make_study, study, values, tmp_pa
     made = make_study(networks=_network(*parts))
     with pytest.raises(StudyError, match=r"different shapes: \(8,\) in .*both\.npz \(first\), \(6,\) in"):
         extract.plan(made, shapes.read(made))
+
+
+def test_a_feature_too_large_for_the_stored_type_is_refused(make_study, study, values, run_verb, tmp_path):
+    """It was stored as infinite."""
+    values[3, 1, 0] = 1e5
+    np.save(tmp_path / "z.npy", values)
+    made = make_study(networks=_network({"file": "z.npy", "dataset": "training"}, dtype="float16"))
+    with pytest.raises(DataError, match="finite as float16, but 1 of 384 values of z/z .* set dtype: float32"):
+        run_verb(extract, made)
 
 
 def test_a_label_twice_and_a_stimulus_in_two_arrays_are_named(make_study, study, values, tmp_path):
