@@ -91,7 +91,7 @@ def test_a_feature_too_large_for_the_stored_type_is_refused(make_study, study, v
     values[3, 1, 0] = 1e5
     np.save(tmp_path / "z.npy", values)
     made = make_study(networks=_network({"file": "z.npy", "dataset": "training"}, dtype="float16"))
-    with pytest.raises(DataError, match="finite as float16, but 1 of 384 values of z/z .* set dtype: float32"):
+    with pytest.raises(DataError, match=r"finite as float16, but 1 of 384 values of z/z .* set dtype: float32"):
         run_verb(extract, made)
 
 
