@@ -6,24 +6,24 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 #: What `weights` may begin with instead of being a path.
 _NOT_FILES = ("random:", "torchvision:")
 
 
-def file_or_word(value: Any) -> Any:
-    """Return a text as a path, unless it is `own`, `random:<seed>` or `torchvision:<name>`.
+def file_or_word(value: Path | str) -> Path | str:
+    """Return a text as a path, but `own`, `random:<seed>` and `torchvision:<name>` as text.
 
     >>> file_or_word("own"), file_or_word("random:0"), file_or_word("own.pt").name
     ('own', 'random:0', 'own.pt')
     """
-    is_word = isinstance(value, str) and (value == "own" or value.startswith(_NOT_FILES))
-    return Path(value) if isinstance(value, str) and not is_word else value
+    text = str(value)  # of JSON, pydantic makes paths of all texts
+    return text if text == "own" or text.startswith(_NOT_FILES) else Path(value)
 
 
 #: Weights: a file, or one of these words.
-FileOrWord = Annotated[Path | str, BeforeValidator(file_or_word)]
+FileOrWord = Annotated[Path | str, AfterValidator(file_or_word)]
 
 
 class Section(BaseModel):

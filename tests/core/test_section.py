@@ -42,5 +42,8 @@ def test_a_weights_file_may_be_called_like_a_word():
     """`own_vgg.pt` counted as the word own, and was refused as a badly written seed."""
     generator = GeneratorLatent(generator="small", weights="own_small.pt")
     assert (generator.weights, Comparator(weights="owner.pt").weights) == (Path("own_small.pt"), Path("owner.pt"))
+    # As JSON, in which `ingest` keeps a study: a path made of the text before was refused as no text.
+    assert Comparator.model_validate_json('{"weights": "a.pt"}').weights == Path("a.pt")
+    assert Comparator.model_validate_json(Comparator(weights="own").model_dump_json()).weights == "own"
     words = [Comparator(weights=word).weights for word in ("own", "random:3", "torchvision:DEFAULT")]
     assert words == ["own", "random:3", "torchvision:DEFAULT"]
