@@ -13,6 +13,7 @@ import numpy as np
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
+from hpc_recon.core.errors import DataError
 from hpc_recon.core.memory import array_bytes, shard_bytes
 from hpc_recon.core.retrieval_options import RetrievalOptions
 from hpc_recon.core.sampling import unit_sample
@@ -63,10 +64,19 @@ def prepare(study: Study, variants: Sequence[str]) -> None:
     ------
     ChangedStudy
         If they were made from an earlier version of something.
+    DataError
+        If an image shall be the mean of more training images than there are.
     """
     look = provenance.Provenance(layout.workspace_of(study))
     for variant in variants:
         look.require_decoded(study, variant)
+        wanted = _options(study, variant).mean_of
+        for split in dict.fromkeys(split for split, _, _ in study.image_sets(variant)):
+            n = len(items.training_rows(study, split))
+            if wanted > n:
+                raise DataError(
+                    f"{variant}: mean_of asks for {wanted} training images, but there are {n} of {split}; ask for fewer"
+                )
 
 
 def work(study: Study, tile: Tile) -> list[Path]:

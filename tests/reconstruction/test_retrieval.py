@@ -12,7 +12,7 @@ from sklearn.metrics import pairwise_distances
 from hpc_recon import evaluate, reconstruct
 from hpc_recon.core import receipts
 from hpc_recon.core.config import Study
-from hpc_recon.core.errors import ChangedStudy
+from hpc_recon.core.errors import ChangedStudy, DataError
 from hpc_recon.core.files import write_json
 from hpc_recon.core.tiles import Group
 from hpc_recon.reconstruction import retrieval
@@ -90,3 +90,12 @@ def test_features_decoded_from_an_earlier_version_are_refused(study: Study, fini
     write_json(path, {"digest": "x", "upstream": {"extract/vgg/conv2_1": "another"}})
     with pytest.raises(ChangedStudy):
         reconstruct.prepare(study)
+
+
+def test_a_mean_of_more_images_than_there_are_is_refused(study: Study, make_study, content, decode_truly) -> None:
+    """It was the mean of all of them, for every item."""
+    entry = {"method": "retrieval", "network": "vgg", "mean_of": 11}
+    made = make_study({**content, "reconstruct": {"many": entry}})
+    decode_truly(made)
+    with pytest.raises(DataError, match="many: mean_of asks for 11 training images, but there are 10 of S1"):
+        reconstruct.prepare(made)
