@@ -26,6 +26,7 @@ def _make(kind: str, folder: Path, values: dict[str, Any]) -> int:
 
     import numpy as np
 
+    from hpc_recon.core.errors import StudyError
     from hpc_recon.core.files import sha256, write_atomic, write_npy
     from hpc_recon.core.loading import load_study
     from hpc_recon.methods import autoencoder
@@ -33,10 +34,13 @@ def _make(kind: str, folder: Path, values: dict[str, Any]) -> int:
     from hpc_recon.run.options import default_study
     from hpc_recon.stores import images, layout
 
+    if kind == "linear" and values["size"] is not None:
+        raise StudyError("command line", ["--size is there for decoder and pggan: linear makes the stimuli's pixels"])
     study = load_study(Path(values["study"]) if values["study"] else default_study(), values["assignments"])
     workspace = layout.workspace_of(study)
     table = images.read_table(workspace)
     rows = np.flatnonzero(np.array(table.dataset) == study.training_dataset)
+    _make_folder(folder)
     made = autoencoder.make(
         cast("autoencoder.Kind", kind),
         images.read_images(workspace),
@@ -47,7 +51,6 @@ def _make(kind: str, folder: Path, values: dict[str, Any]) -> int:
         width=values["width"],
         seed=study.seed,
     )
-    folder.mkdir(parents=True, exist_ok=True)
     file = write_atomic(folder / f"{kind}.pt", latent_generators.state_bytes(made.state))
     write_npy(folder / f"{kind}_latents.npy", made.latents)
     write_atomic(folder / "labels.txt", ("\n".join(table.labels) + "\n").encode())
@@ -65,34 +68,67 @@ def _make(kind: str, folder: Path, values: dict[str, Any]) -> int:
     return 0
 
 
+def _make_folder(folder: Path) -> None:
+    from hpc_recon.core.errors import DataError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be made a folder ({error.strerror}); give another with --to") from error
+
+
+def _labels(path: Path) -> list[str]:
+    """Read the names of the images, which are distinct."""
+    from hpc_recon.core.errors import DataError
+    from hpc_recon.core.text import checked_name
+
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"the labels {path} cannot be read ({error}); give a text file") from error
+    labels = [line.strip() for line in lines if line.strip()]
+    for label in labels:
+        try:
+            checked_name(label)
+        except ValueError as error:
+            raise DataError(f"{path}: the label {label!r} cannot name an image: {error}; rename it") from error
+    twice = sorted({label for label in labels if labels.count(label) > 1}) if len(set(labels)) < len(labels) else []
+    if twice:
+        raise DataError(f"{path} names {twice[0]!r} twice; each image has a name of its own")
+    return labels
+
+
 def _render(folder: Path, values: dict[str, Any]) -> int:
     """Render each latent into `<label>.png`."""
+    import io
+
     import numpy as np
     from PIL import Image
 
-    from hpc_recon.core.errors import DataError, StudyError
+    from hpc_recon.core.errors import StudyError
+    from hpc_recon.core.files import write_atomic
     from hpc_recon.core.latent_options import LatentGenerator
-    from hpc_recon.core.text import checked_name
+    from hpc_recon.core.validation import validate
     from hpc_recon.formats.row_arrays import RowArray
     from hpc_recon.nets import devices, latent_generators
 
-    try:
-        lines = Path(values["labels"]).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"the labels {values['labels']} cannot be read ({error}); give a text file") from error
-    labels = [line.strip() for line in lines if line.strip()]
+    labels = _labels(Path(values["labels"]))
     array = RowArray(Path(values["file"]))
     latents = array.read(range(array.shape()[0]))
     if latents.ndim != 2 or len(labels) != len(latents):
         raise StudyError(
             "command line", [f"{len(labels):,} labels, but latents {latents.shape}; give one for each row"]
         )
-    options = LatentGenerator(kind=values["kind"], weights=Path(values["weights"]))
-    folder.mkdir(parents=True, exist_ok=True)
-    absent = [i for i, label in enumerate(labels) if not (folder / f"{checked_name(label)}.png").exists()]
+    options = validate(
+        LatentGenerator, {"kind": values["kind"], "weights": Path(values["weights"])}, where="command line"
+    )
+    _make_folder(folder)
+    absent = [i for i, label in enumerate(labels) if not (folder / f"{label}.png").exists()]
     for i in absent:
         image = latent_generators.render(latents[i : i + 1], options, size=None, device=devices.choose())[0]
-        Image.fromarray(np.rint(255 * image).astype(np.uint8)).save(folder / f"{labels[i]}.png")
+        stream = io.BytesIO()
+        Image.fromarray(np.rint(255 * image).astype(np.uint8)).save(stream, format="PNG")
+        write_atomic(folder / f"{labels[i]}.png", stream.getvalue())  # a picture that is there is whole
     click.echo(f"{len(absent):,} images written to {folder}, {len(labels) - len(absent):,} were there")
     return 0
 

@@ -16,7 +16,7 @@ from hpc_recon.core.sampling import seed_of, unit_sample
 from hpc_recon.decoding import inputs, screening
 from hpc_recon.extraction import sampled
 from hpc_recon.numerics.choice import deal_folds
-from hpc_recon.stores import arrays, layout, shapes
+from hpc_recon.stores import arrays, images, layout, shapes
 
 CONTENT = {
     "name": "tiny",
@@ -125,6 +125,25 @@ def test_what_screen_cannot_fit_is_refused(make_study):
     study = make_study(CONTENT | {"fit": {"n_voxels": "all", "alpha": 1}})
     with pytest.raises(StudyError, match=r"fit\.n_voxels=500"):
         screening.require_ridge(study)
+    study = make_study(CONTENT | {"fit": {"n_voxels": "all", "estimator": "gradient"}})
+    with pytest.raises(StudyError, match=r"estimator: gradient; add --set fit\.estimator=ridge"):
+        screening.require_ridge(study)
     twice = make_study(CONTENT | {"screen": {"networks": CONTENT["networks"]}})
     with pytest.raises(StudyError, match="'image' is a network of the study already"):
         screening.candidates(twice)
+
+
+def test_features_in_arrays_are_screened_too(make_study, run_verb, tmp_path):
+    """Files of single stimuli were looked for: every stimulus was said to have none."""
+    features = {"arrays": {"z": [{"file": "z.npy", "labels": "labels.txt"}]}}
+    latents = {"z": {"architecture": "features", "features": features, "layers": ["z"]}}
+    study = make_study(CONTENT | {"subjects": ["S1"], "networks": latents, "screen": {"units": 3, "resamples": 100}})
+    run_verb(simulate, study)
+    labels = images.read_table(study.workspace).labels
+    (tmp_path / "labels.txt").write_text("\n".join(reversed(labels)) + "\n")
+    values = np.random.default_rng(0).normal(size=(len(labels), 5)).astype(np.float32)
+    np.save(tmp_path / "z.npy", values[::-1])
+    run_verb(screen, study)
+    own = sampled.candidate(study, "z", study.networks["z"], (16, 16))
+    stored = arrays.read(study.workspace, layout.screened("z", "z"))
+    np.testing.assert_array_equal(stored, values[screening.training_rows(study)][:, own.units["z"]])

@@ -189,6 +189,8 @@ def tiles(study: Study, sizes: Shapes, n_units: Mapping[str, Mapping[str, int]])
         "draws": options.draws,
         "seed": study.seed,
     }
+    if study.fit.most_active is not None:
+        common["most_active"] = study.fit.most_active.model_dump()
     parts = {"folds": options.folds, "images": options.images, "voxels": options.voxels}
     ends = [options.confidence, options.resamples, options.sessions]
     for name, own in n_units.items():

@@ -45,7 +45,7 @@ def candidates(study: Study) -> dict[str, Network]:
 def require_ridge(study: Study, verb: str = "screen") -> None:
     """Raise `StudyError` unless the study's decoders are ridge on selected voxels, which is what `verb` fits."""
     wrong = {
-        "estimator: ard": (study.fit.estimator == "ard", "fit.estimator=ridge"),
+        f"estimator: {study.fit.estimator}": (study.fit.estimator != "ridge", "fit.estimator=ridge"),
         "n_voxels: all": (study.fit.n_voxels == "all", "fit.n_voxels=500"),
         "spatial_norm": (study.fit.spatial_norm is not None, "fit.spatial_norm=null"),
         "files": (bool(study.fit.files), "fit.files={}"),

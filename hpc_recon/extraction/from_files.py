@@ -14,7 +14,7 @@ from hpc_recon.core.memory import array_bytes, shard_bytes
 from hpc_recon.core.network_options import FEATURES_ONLY, Network
 from hpc_recon.core.tiles import Group, Need, Tile, ranges, store_seconds
 from hpc_recon.extraction import given_arrays, given_files, writing
-from hpc_recon.nets import zoo
+from hpc_recon.nets import features, zoo
 from hpc_recon.stores import images, layout
 
 #: Seconds to open and parse a file of features, and bytes a second then: 9 ms a v7.3 file of 250 kB, norms and shards
@@ -94,7 +94,13 @@ def _table(study: Study) -> images.StimulusTable | None:
 
 
 def work(study: Study, tile: Tile) -> list[Path]:
-    """Read the features of one layer and 48 stimuli from files; return what was written."""
+    """Read the features of one layer and 48 stimuli from files; return what was written.
+
+    Raises
+    ------
+    DataError
+        If a feature is too large for the stored type.
+    """
     name, layer = tile.group.path
     network, workspace = study.networks[name], layout.workspace_of(study)
     table = images.read_table(workspace)
@@ -105,5 +111,6 @@ def work(study: Study, tile: Tile) -> list[Path]:
     values = found.read(part)
     if network.transform == "abs":
         np.abs(values, out=values)
+    features.require_finite(values, layer=f"{name}/{layer}", dtype=network.dtype)
     written = writing.write(workspace, network, (name, layer), values, start=tile.start, unit_shape=found.unit_shape)
     return [*written, source]

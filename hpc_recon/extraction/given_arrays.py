@@ -92,21 +92,22 @@ def look(name: str, network: Network, table: StimulusTable | None) -> dict[str, 
 
 
 def _layer(name: str, layer: str, given: Sequence[StimulusArray], table: StimulusTable | None) -> LayerArrays:
-    shapes: dict[Path, tuple[int, ...]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     parts = []
     for own in given:
         array = RowArray(own.file, own.key)
+        place = str(own.file) if own.key is None else f"{own.file} ({own.key})"  # a file may hold several arrays
         if table is None and own.unit_shape is not None and not own.file.is_file():
-            shapes[own.file] = own.unit_shape
+            shapes[place] = own.unit_shape
             continue
         n_rows, *inner = array.shape()
-        shapes[own.file] = tuple(inner)
+        shapes[place] = tuple(inner)
         if own.unit_shape not in (None, tuple(inner)):
             raise DataError(f"{own.file} has rows of shape {tuple(inner)}, but the study says {own.unit_shape}")
         if table is not None:
             parts.append((array, _rows(own, n_rows, table)))
     if len(set(shapes.values())) > 1:
-        shown = ", ".join(f"{shape} in {file}" for file, shape in shapes.items())
+        shown = ", ".join(f"{shape} in {place}" for place, shape in shapes.items())
         raise DataError(f"rows have different shapes: {shown}; give arrays of one kind of latent")
     if table is not None:
         _require_each_once(table.labels, [rows for _, rows in parts])

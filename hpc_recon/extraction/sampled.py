@@ -17,7 +17,7 @@ from hpc_recon.core.memory import array_bytes
 from hpc_recon.core.network_options import Network
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges, store_seconds
-from hpc_recon.extraction import from_files, given_files
+from hpc_recon.extraction import from_files, given_arrays, given_files
 from hpc_recon.nets import costs, features, weights, zoo
 from hpc_recon.nets.identity import identity
 from hpc_recon.stores import arrays, images, layout
@@ -82,7 +82,7 @@ def group(study: Study, wanted: Candidate, labels: tuple[str, ...] | None) -> Gr
     if network.features is None:
         source = dict(identity(network))
     else:
-        for layer, found in given_files.look(wanted.name, network, labels).items():
+        for layer, found in _given(study, wanted, labels).items():
             source[layer] = given_files.identity(layout.workspace_of(study), found)
     settings: dict[str, object] = {
         "source": source,
@@ -99,13 +99,24 @@ def group(study: Study, wanted: Candidate, labels: tuple[str, ...] | None) -> Gr
     return Group(wanted.verb, ("features", wanted.name), canonical(settings), upstream)
 
 
+def _given(study: Study, wanted: Candidate, labels: tuple[str, ...] | None) -> Mapping[str, given_files.Given]:
+    """Find the files that hold the features of some stimuli, or the arrays, which hold those of all, by layer."""
+    network = wanted.network
+    assert network.features is not None, "asked of networks with files only"
+    if not network.features.arrays:
+        return given_files.look(wanted.name, network, labels)
+    table = None if labels is None else images.read_table(layout.workspace_of(study))
+    return given_arrays.look(wanted.name, network, table)
+
+
 def tiles(
     study: Study, wanted: Candidate, *, n_stimuli: int, labels: tuple[str, ...] | None, image_size: tuple[int, int]
 ) -> list[Tile]:
     """Return one tile of 48 stimuli after another."""
-    own = group(study, wanted, labels)
+    own, network = group(study, wanted, labels), wanted.network
+    whole = 0 if network.features is None else max(x.whole_bytes for x in _given(study, wanted, labels).values())
     return [
-        Tile(own, "features", start, stop, _need(wanted, stop - start, image_size))
+        Tile(own, "features", start, stop, _need(wanted, stop - start, image_size, whole_bytes=whole))
         for start, stop in ranges(n_stimuli, layout.STIMULI_PER_SHARD)
     ]
 
@@ -144,14 +155,18 @@ def plan(
     return planned, {name: {layer: len(n) for layer, n in one.units.items()} for name, one in candidates.items()}
 
 
-def _need(wanted: Candidate, n: int, image_size: tuple[int, int]) -> Need:
+def _need(wanted: Candidate, n: int, image_size: tuple[int, int], *, whole_bytes: int) -> Need:
+    """Project a tile of n stimuli; `whole_bytes` are those of what can only be read as a whole."""
     network, units = wanted.network, sum(len(own) for own in wanted.units.values())
     written = array_bytes(n, units)
     if network.features is not None:
         whole = max(zoo.n_units(s) for s in from_files.unit_shapes(wanted.name, network, image_size).values())
         read = array_bytes(n, whole)
         return Need(
-            host_bytes=2 * read + 2 * written + 2 * file_records.AT_ONCE * from_files.FILE_COPIES * array_bytes(whole),
+            host_bytes=whole_bytes
+            + 2 * read
+            + 2 * written
+            + 2 * file_records.AT_ONCE * from_files.FILE_COPIES * array_bytes(whole),
             bytes_in=read * len(wanted.units),
             bytes_out=written,
             files_out=len(wanted.units),
@@ -219,6 +234,6 @@ def _values(study: Study, wanted: Candidate, rows: Array) -> Iterator[tuple[str,
         return
     every = images.read_table(workspace).labels
     labels = tuple(every[row] for row in rows)
-    for layer, files in given_files.look(wanted.name, network, labels).items():
+    for layer, files in _given(study, wanted, labels).items():
         values = files.read(labels)[:, wanted.units[layer]]
         yield layer, np.abs(values) if network.transform == "abs" else values

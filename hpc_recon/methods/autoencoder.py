@@ -93,6 +93,11 @@ def make(
         raise DataError(f"{len(training)} training images cannot fill {n_latents} numbers of a latent; take fewer")
     if kind == "linear":
         return _linear(pictures, training, n_latents)
+    if size is None and pictures.shape[1] != pictures.shape[2]:
+        raise DataError(
+            f"{kind} encodes square images, but the stimuli are {pictures.shape[1]} x {pictures.shape[2]} pixels; give "
+            "--size, to which they are resized whatever their aspect"
+        )
     try:
         autoencoders.n_halvings(size or pictures.shape[1])
     except ValueError as error:

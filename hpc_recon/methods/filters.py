@@ -99,8 +99,9 @@ def _percentiles(flat: Tensor, percents: list[float]) -> Tensor:
 
 
 def p_norm_gradient(images: Tensor, exponent: float) -> Tensor:
-    """Return the gradient of sum |x|^p: p |x|^(p - 1) sign(x)."""
-    return exponent * images.abs() ** (exponent - 1) * images.sign()
+    """Return the gradient of sum |x|^p: p |x|^(p - 1) sign(x); 0 where x is 0, also for p below 1."""
+    size = torch.where(images == 0, torch.ones_like(images), images.abs())
+    return exponent * size ** (exponent - 1) * images.sign()
 
 
 def total_variation_gradient(images: Tensor, exponent: float) -> Tensor:

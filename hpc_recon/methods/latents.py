@@ -8,7 +8,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from hpc_recon.core.array import Array
@@ -18,6 +17,7 @@ from hpc_recon.core.options import IcnnOptions
 from hpc_recon.core.sampling import seed_of
 from hpc_recon.methods.targets import Targets
 from hpc_recon.nets import latents as generators
+from hpc_recon.nets import option_files
 from hpc_recon.nets.preprocess import resize
 from hpc_recon.nets.taps import Net
 
@@ -81,7 +81,9 @@ class Pixels:
         elif options.first == "mean_rgb":
             image = np.broadcast_to(self.mean_rgb.cpu().numpy(), self.shape)
         else:
-            image = self._resized(given.start if options.start_file is None else read_image(options.start_file))
+            image = self._resized(
+                given.start if options.start_file is None else option_files.image(options.start_file, what="start_file")
+            )
         image = image + options.noise_of(attempt) * rng.standard_normal(self.shape, dtype=np.float32)
         flat = (np.clip(image, 0.0, 1.0) - self.centre.cpu().numpy()) * self.scale
         return np.asarray(flat.ravel(), np.float32)
@@ -148,21 +150,6 @@ def working_size(options: IcnnOptions, *, stimuli: tuple[int, int], network: tup
     return min(stimuli, network, key=lambda size: size[0] * size[1])
 
 
-def read_image(path: Path) -> Array:
-    """Read an image file as RGB, (H, W, 3) float32 in [0, 1].
-
-    Raises
-    ------
-    DataError
-        If it is no image.
-    """
-    try:
-        with Image.open(path) as opened:
-            return np.asarray(opened.convert("RGB"), np.float32) / np.float32(_LEVELS)
-    except (OSError, UnidentifiedImageError) as error:
-        raise DataError(f"start_file {path} cannot be read as an image ({error}); give a PNG or JPEG") from error
-
-
 def read_latent(path: Path, *, n: int) -> Array:
     """Read a generator's input from a `.npy`, float32 (n,); any shape of n finite numbers.
 
@@ -171,17 +158,12 @@ def read_latent(path: Path, *, n: int) -> Array:
     DataError
         If it is something else.
     """
-    try:
-        found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"start_file {path} cannot be read ({error}); give a .npy of {n} numbers") from error
-    if (
-        not isinstance(found, np.ndarray)
-        or found.dtype.kind not in "iuf"
-        or found.size != n
-        or not np.isfinite(found).all()
-    ):
-        raise DataError(f"start_file {path} must hold {n} finite numbers, but holds {getattr(found, 'shape', 'none')}")
+    found = option_files.numbers(path, what=f"start_file {path}", remedy=f"give a .npy of {n} numbers")
+    if found.dtype.kind not in "iuf" or found.size != n or not np.isfinite(found).all():
+        raise DataError(
+            f"start_file {path} must hold {n} finite numbers, but holds {found.dtype} of shape {found.shape}; give a "
+            "latent of this generator"
+        )
     return np.asarray(found, np.float32).ravel()
 
 

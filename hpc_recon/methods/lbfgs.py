@@ -67,7 +67,7 @@ class _Memory:
         good = curvature > _MIN_COSINE * size
         safe = torch.where(good, curvature, torch.ones_like(curvature))
         for pairs, new in ((self._steps, step), (self._changes, change), (self._rho, good / safe)):
-            del pairs[: len(pairs) + 1 - self._size]
+            del pairs[: max(0, len(pairs) + 1 - self._size)]
             pairs.append(new)
         scale = curvature / _dot(change, self.scaled(change)).clamp_min(torch.finfo(step.dtype).tiny)
         self._gamma = torch.where(good, scale, self._gamma)

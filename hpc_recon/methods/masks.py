@@ -12,6 +12,7 @@ from hpc_recon.core.errors import DataError
 from hpc_recon.core.icnn_options import LayerMask
 from hpc_recon.core.options import IcnnOptions
 from hpc_recon.methods.targets import Targets
+from hpc_recon.nets import option_files
 
 
 def apply(given: Targets, options: IcnnOptions, shapes: Mapping[str, tuple[int, ...]]) -> Targets:
@@ -89,11 +90,8 @@ def _region(region: tuple[float, float, float, float], shape: tuple[int, ...], *
 
 
 def _from_file(path: Path, shape: tuple[int, ...], *, layer: str) -> Array:
-    try:
-        found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"the mask {path} of layer {layer} cannot be read ({error}); give a .npy of 0 and 1") from error
-    if not isinstance(found, np.ndarray) or found.dtype.kind not in "biuf" or not np.isin(found, (0, 1)).all():
+    found = option_files.numbers(path, what=f"the mask {path} of layer {layer}", remedy="give a .npy of 0 and 1")
+    if found.dtype.kind not in "biuf" or not np.isin(found, (0, 1)).all():
         raise DataError(f"the mask {path} of layer {layer} must hold 0 and 1 alone; give a .npy of these")
     if found.shape == shape:
         return found.astype(bool)

@@ -12,8 +12,8 @@ from hpc_recon.core.memory import array_bytes, shard_bytes
 from hpc_recon.core.options import IcnnOptions, PixelsOptions
 from hpc_recon.core.tiles import START_SECONDS, Need, Shapes
 from hpc_recon.methods import icnn, icnn_costs, masks
-from hpc_recon.methods.latents import read_image, read_latent
-from hpc_recon.nets import costs, latents, zoo
+from hpc_recon.methods.latents import read_latent
+from hpc_recon.nets import costs, latents, option_files, zoo
 
 Options = IcnnOptions | PixelsOptions
 
@@ -126,7 +126,7 @@ def _problems(options: IcnnOptions, unit_shapes: dict[str, tuple[int, ...]]) -> 
             if options.start_file is not None:
                 read_latent(options.start_file, n=latents.describe(options.latent).n_inputs)
         elif options.start_file is not None:
-            read_image(options.start_file)
+            option_files.image(options.start_file, what="start_file")
     except DataError as error:
         problems.append(str(error))
     return problems

@@ -6,7 +6,6 @@ A trainer is networks, losses and one step. The loop (`hpc_recon.training.loop`)
 from __future__ import annotations
 
 import importlib
-import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import torch
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DamagedStore
 from hpc_recon.core.files import replacing
+from hpc_recon.nets.weights import plain_content
 
 #: Module of each trainer; it has a function `trainer(options, *, n_voxels, seed, device) -> Trainer`.
 TRAINERS = {
@@ -28,8 +28,6 @@ TRAINERS = {
 }
 #: Version of the content of checkpoints.
 FORMAT = 1
-#: What `torch.load` raises for a file that it did not write.
-_UNREADABLE = (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError)
 
 
 class Trainer(Protocol):
@@ -132,12 +130,11 @@ def read(path: Path, *, remedy: str) -> Checkpoint:
         If it is absent or cannot be read; `remedy` says what to do.
     """
     try:
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+        found: Any = plain_content(path)
     except FileNotFoundError as error:
         raise DamagedStore(f"the checkpoint {path} is absent; {remedy}") from error
-    except _UNREADABLE as error:
-        reason = " ".join(str(error).split())[:160]
-        raise DamagedStore(f"the checkpoint {path} cannot be read ({reason}); {remedy}") from error
+    except ValueError as error:
+        raise DamagedStore(f"the checkpoint {path} cannot be read ({error}); {remedy}") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise DamagedStore(f"{path} is not a checkpoint of format {FORMAT}; {remedy}")
     arrays = {name: values.numpy() for name, values in found["arrays"].items()}

@@ -15,6 +15,7 @@ import numpy as np
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.latent_options import LatentOptions
+from hpc_recon.nets import option_files
 
 
 def read(options: LatentOptions) -> dict[str, Array]:
@@ -41,12 +42,7 @@ def read(options: LatentOptions) -> dict[str, Array]:
 
 
 def _read(file: Path, name: str) -> Array:
-    try:
-        values = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(
-            f"attribute {name}: {file} cannot be read as .npy ({error}); give an array of numbers"
-        ) from error
+    values = option_files.numbers(file, what=f"attribute {name}: {file}", remedy="give an array of numbers")
     if values.dtype.kind not in "fiu" or not values.size or not np.isfinite(values).all() or not values.any():
         raise DataError(
             f"attribute {name}: {file} must hold finite numbers that are not all zero, but holds {values.dtype} "

@@ -227,8 +227,8 @@ def _one_name_each(state: Mapping[str, Tensor], other: Mapping[str, str], path: 
     """Return the state with Caffe's names; a parameter stored under both must be the same."""
     result: dict[str, Tensor] = {}
     for key, values in state.items():
-        module, _, parameter = key.rpartition(".")
-        name = f"{other.get(module, module)}.{parameter}"
+        module, dot, parameter = key.rpartition(".")
+        name = f"{other.get(module, module)}{dot}{parameter}"
         if name in result and not torch.equal(result[name], values):
             raise DataError(f"{path} holds {name} twice, with different values ({key}); save the generator anew")
         result[name] = values

@@ -18,7 +18,7 @@ from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
 from hpc_recon.core.latent_options import LatentGenerator
 from hpc_recon.nets import autoencoders, foreign, latents, pggan, weights
-from hpc_recon.nets.identity import file_sha256, module_sha256, random_seed
+from hpc_recon.nets.identity import module_sha256, random_seed
 from hpc_recon.nets.latents import Shape
 
 
@@ -62,7 +62,9 @@ def identity(options: LatentGenerator) -> dict[str, Any]:
     """
     found: dict[str, Any] = {"kind": options.kind, "levels": list(options.levels)}
     if options.file is not None:
-        found["weights"] = latents.expected_content(options.file, file_sha256(options.file), options.sha256)
+        found["weights"] = latents.expected_content(
+            options.file, latents.content(options.file, "generator.weights"), options.sha256
+        )
     elif str(options.weights) != "own":
         found |= {"weights": options.weights, "resolution": options.resolution, "n_inputs": options.n_inputs}
     if foreign.kind(options.kind) == "python":

@@ -167,7 +167,7 @@ def measured(module: nn.Module, latent: Tensor, *, name: str) -> Shape:
     Raises
     ------
     StudyError
-        If it does not return images (n, 3, H, W).
+        If it fails, or does not return images (n, 3, H, W).
     """
     n_activations = 0
 
@@ -179,6 +179,12 @@ def measured(module: nn.Module, latent: Tensor, *, name: str) -> Shape:
     try:
         with torch.no_grad():
             output = module(latent)
+    except Exception as error:  # anything: it may be the user's code
+        reason = " ".join(str(error).split())[:160]
+        raise StudyError(
+            "reconstruct",
+            [f"{name} fails on a latent {tuple(latent.shape)}: {type(error).__name__}: {reason}; correct its forward"],
+        ) from error
     finally:
         for handle in handles:
             handle.remove()

@@ -210,8 +210,8 @@ def trace(body: nn.Module, images: Tensor) -> tuple[dict[str, Tap], dict[str, st
     with torch.no_grad(), _hooks(body, paths, note), _ShapeOfReLU():
         try:
             body(images)
-        except (RuntimeError, AssertionError, ValueError) as error:
-            stopped = " ".join(str(error).split())[:160] or type(error).__name__
+        except Exception as error:  # anything: it may be the user's code
+            stopped = f"{type(error).__name__}: {' '.join(str(error).split())}"[:160]
     taps = {
         path: Tap(path, _unit_shape(output), overwritten=output._version != versions[path])
         for path, output in outputs.items()

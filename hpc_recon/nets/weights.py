@@ -92,6 +92,26 @@ def fill_random(body: nn.Module, seed: int) -> None:
             parameter.copy_(torch.from_numpy(values))
 
 
+def plain_content(path: Path) -> Any:
+    """Return what `torch.save` wrote, onto the CPU; nothing but plain tensors, numbers and text is accepted.
+
+    Raises
+    ------
+    ValueError
+        If it is something else, or damaged; says why.
+    OSError
+        If it cannot be read.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, MemoryError):
+        raise
+    except pickle.UnpicklingError as error:  # torch's own words end in advice to run whatever is in it
+        raise ValueError("no torch file, or other objects in it") from error
+    except Exception as error:  # of damaged files: struct.error, IndexError, AssertionError, ...
+        raise ValueError(f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]) from error
+
+
 def read_state(path: Path) -> dict[str, Tensor]:
     """Read a state dict: a mapping of names to tensors, and nothing else (`weights_only=True`).
 
@@ -101,11 +121,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
         If the file is not such a mapping.
     """
     try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
+        state = plain_content(path)
+    except ValueError as error:
         raise DataError(
-            f"{path} is not a file of plain tensors ({reason}); save a state dict: torch.save(model.state_dict(), path)"
+            f"{path} is not a file of plain tensors ({error}); save a state dict: torch.save(model.state_dict(), path)"
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise DataError(

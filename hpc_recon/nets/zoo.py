@@ -120,13 +120,19 @@ def check_layers(network: Network, *, image_size: Size) -> None:
         return
     height, width = input_size(network, image_size)
     too_small = f"does not exist for images of {height} x {width} pixels ({found.stopped}); set image_size, as 224"
-    whole = structure(network.model_copy(update={"image_size": _LARGE}), image_size=_LARGE).taps
+    large = structure(network.model_copy(update={"image_size": _LARGE}), image_size=_LARGE)
+    whole = large.taps
     problems = []
     for layer in missing:
         if layer in found.refused:
             problems.append(f"layer {layer!r} of {network.architecture} {found.refused[layer]}")
         elif found.stopped and (layer in whole or not whole):
             problems.append(f"layer {layer!r} of {network.architecture} {too_small}")
+        elif large.stopped:
+            problems.append(
+                f"layer {layer!r} of {network.architecture} is unknown, or behind the place where the network stops "
+                f"({large.stopped}){closest(layer, whole)}"
+            )
         else:
             problems.append(f"unknown layer {layer!r} of {network.architecture}{closest(layer, whole)}")
     raise StudyError("networks", problems)

@@ -15,7 +15,7 @@ from hpc_recon.core.options import EndToEndOptions
 from hpc_recon.core.tiles import Group, Need, Shapes, Tile, canonical, ranges, store_seconds
 from hpc_recon.core.train_options import EndToEndTraining
 from hpc_recon.methods import display, end_to_end
-from hpc_recon.nets import costs, devices, end_to_end_costs, identity
+from hpc_recon.nets import costs, devices, end_to_end_costs, latents
 from hpc_recon.nets import end_to_end as networks
 from hpc_recon.reconstruction import writing
 from hpc_recon.stores import brain, images, layout
@@ -71,7 +71,9 @@ def _group(study: Study, variant: str, place: tuple[str, str, str]) -> Group:
     upstream = [f"{study.source_verb}/stimuli", f"{study.source_verb}/{split}"]
     if options.model is None:
         given = options.weights[base_subject(split)]
-        settings["weights"] = f"sha256:{identity.file_sha256(given)}" if isinstance(given, Path) else given
+        settings["weights"] = given
+        if isinstance(given, Path):
+            settings["weights"] = f"sha256:{latents.content(given, f'{variant}.weights of {base_subject(split)}')}"
     else:
         settings["step"] = study.train[options.model].steps
         upstream.append(f"train/{options.model}/{split}/{roi}")

@@ -11,6 +11,7 @@ import numpy as np
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.config import Study
+from hpc_recon.core.convert_options import owner
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.files import write_npy
 from hpc_recon.core.latent_options import LatentOptions
@@ -124,7 +125,7 @@ def _group(study: Study, variant: str, place: Place) -> Group:
     elif options.source == "decoded":
         upstream += study.decode_keys(variant, split, roi)
     if options.calibration == "train_statistics":
-        upstream += [f"fit/{split}/{roi}/_out_of_fold/{name}/{layer}" for layer in layers]
+        upstream += [f"fit/{owner(split)}/{roi}/_out_of_fold/{name}/{layer}" for layer in layers]
     return Group("reconstruct", (variant, *place), canonical(settings), tuple(upstream))
 
 

@@ -51,7 +51,10 @@ def work(study: Study, tile: Tile) -> list[Path]:
             if begun.step > tile.start:
                 progress = loop.Progress(begun.step, begun.arrays[ROWS].tolist(), begun.arrays[SHOWN].tolist())
 
+        where = f"{model.key}, steps {tile.start} to {tile.stop}"
+
         def keep(done: loop.Progress) -> None:
+            _require_finite(done, trainer, where=where)  # here already: the rest of the part would be for nothing
             extra = {ROWS: _table(done, trainer), SHOWN: np.array(done.shown, np.int64)}
             state = trainers.Checkpoint(done.step, made_by, trainer.state(), {**arrays, **extra})
             trainers.save(model.running(tile.start), state)
@@ -63,7 +66,7 @@ def work(study: Study, tile: Tile) -> list[Path]:
 
         pace = loop.Pace(options.log_every, options.checkpoint_every, options.loading_threads, options.pictures_every)
         loop.run(trainer, stream.batch, progress, stop=tile.stop, pace=pace, keep=keep, show=show)
-        _require_finite(progress, trainer, where=f"{model.key}, steps {tile.start} to {tile.stop}")
+        _require_finite(progress, trainer, where=where)
         state = trainers.Checkpoint(tile.stop, made_by, trainer.state(), arrays)
         files = [
             trainers.save(model.checkpoint(tile.stop), state),
@@ -102,7 +105,9 @@ def _begun(model: Model, tile: Tile) -> trainers.Checkpoint | None:
 
 
 def _require_finite(progress: loop.Progress, trainer: trainers.Trainer, *, where: str) -> None:
-    """Raise unless the last row of losses is finite: a network that has diverged is no result."""
+    """Raise unless the last row of losses, if there is one, is finite: a network that has diverged is no result."""
+    if not progress.rows:
+        return
     last = dict(zip(trainer.columns, progress.rows[-1][1:], strict=True))
     infinite = [name for name, value in last.items() if np.isinf(value)]
     first = trainer.columns[0]

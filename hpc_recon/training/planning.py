@@ -17,7 +17,7 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
     StudyError
         If the weights of a frozen network are missing, or it does not have the layers.
     """
-    tiles = pictures.plan(study, shapes)
+    tiles, parts = pictures.plan(study, shapes), dict[int, list[Tile]]()
     for name, options in study.train.items():
         own = learner(options.method)
         own.check(study, shapes, name)
@@ -27,5 +27,5 @@ def plan(study: Study, shapes: Shapes) -> list[Tile]:
             tiles += own.first_tiles(study, shapes, place)
             for number, (start, stop) in enumerate(ranges(options.steps, options.steps_per_tile)):
                 need = own.need_of(study, shapes, place, n_steps=stop - start)
-                tiles.append(Tile(group, f"part{number + 1:03d}", start, stop, need))
-    return sorted(tiles, key=lambda tile: tile.stage)
+                parts.setdefault(number, []).append(Tile(group, f"part{number + 1:03d}", start, stop, need))
+    return [*tiles, *(tile for number in sorted(parts) for tile in parts[number])]

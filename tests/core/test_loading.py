@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hpc_recon.core.config import Study
 from hpc_recon.core.errors import StudyError
 from hpc_recon.core.loading import load_study, override, read_yaml, save_study
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_round_trip_through_the_resolved_file(write, tmp_path: Path) -> None:
@@ -18,6 +21,13 @@ def test_round_trip_through_the_resolved_file(write, tmp_path: Path) -> None:
     resolved.write_text(save_study(study))
     assert load_study(resolved) == study
     assert study.units == 7
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_study_of_the_package_survives_json(path: Path) -> None:
+    """`ingest` keeps a study as JSON: `e2e2019` named a comparator's file, and could not be ingested."""
+    study = load_study(path)
+    assert Study.model_validate_json(study.model_dump_json()) == study
 
 
 def test_workspace_default_and_override(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,16 @@ def test_intervals_do_not_disown_what_was_fitted(make_study):
     assert same == [tile.stage != "curves" for tile in one]
 
 
+def test_other_active_voxels_disown_what_was_fitted(make_study):
+    """Decoders of the draws read only `fit.most_active`; with others, finished draws counted as done."""
+    plain, some, others = (
+        power_plan.tiles(make_study(fit={"most_active": own}), Sizes(), {"a": {"x": 9}})[0].group.settings
+        for own in (None, {"voxels": 40}, {"voxels": 50})
+    )
+    assert len({plain, some, others}) == 3
+    assert "most_active" not in plain
+
+
 @pytest.fixture
 def write(make_study):
     """Return a function that writes samples of some labels, which nobody reads, and columns beside them."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hpc_recon import extract
-from hpc_recon.core.errors import StudyError
+from hpc_recon.core.errors import DataError, StudyError
 from hpc_recon.stores import arrays, layout, shapes
 
 N = 56
@@ -70,6 +70,29 @@ def test_what_does_not_fit_is_named(make_study, study, values, tmp_path, part, w
     made = make_study(networks=_network(part))
     with pytest.raises(StudyError, match=what):
         extract.plan(made, shapes.read(made))
+
+
+def test_arrays_of_one_file_have_one_shape_too(make_study, study, values, tmp_path):
+    """Shapes were known by file: rows of 6 numbers were written into columns of 8."""
+    np.savez(tmp_path / "both.npz", first=values[:20].reshape(20, 8), rest=values[20:].reshape(36, 8)[:, :6])
+    (tmp_path / "first.txt").write_text("\n".join(f"s{i:02d}" for i in range(20)))
+    _labels(tmp_path, [f"s{i:02d}" for i in range(20, N)])
+    parts = [
+        {"file": "both.npz", "key": "first", "labels": "first.txt"},
+        {"file": "both.npz", "key": "rest", "labels": "labels.txt"},
+    ]
+    made = make_study(networks=_network(*parts))
+    with pytest.raises(StudyError, match=r"different shapes: \(8,\) in .*both\.npz \(first\), \(6,\) in"):
+        extract.plan(made, shapes.read(made))
+
+
+def test_a_feature_too_large_for_the_stored_type_is_refused(make_study, study, values, run_verb, tmp_path):
+    """It was stored as infinite."""
+    values[3, 1, 0] = 1e5
+    np.save(tmp_path / "z.npy", values)
+    made = make_study(networks=_network({"file": "z.npy", "dataset": "training"}, dtype="float16"))
+    with pytest.raises(DataError, match=r"finite as float16, but 1 of 384 values of z/z .* set dtype: float32"):
+        run_verb(extract, made)
 
 
 def test_a_label_twice_and_a_stimulus_in_two_arrays_are_named(make_study, study, values, tmp_path):

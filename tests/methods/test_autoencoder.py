@@ -67,6 +67,8 @@ def test_what_cannot_be_learnt_is_refused():
         autoencoder.make("linear", PICTURES, TRAINING, n_latents=80)
     with pytest.raises(DataError, match="not of 12"):
         autoencoder.make("decoder", PICTURES[:, :12, :12], TRAINING, n_latents=4)
+    with pytest.raises(DataError, match="encodes square images, but the stimuli are 16 x 8 pixels; give --size"):
+        autoencoder.make("pggan", PICTURES[:, :, :8], TRAINING, n_latents=4)
     with pytest.raises(DataError, match="vary in fewer than 2 ways"):
         autoencoder.make("linear", np.repeat(PICTURES[:1], 5, axis=0), np.arange(5), n_latents=2)
 

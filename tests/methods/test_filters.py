@@ -58,6 +58,12 @@ def test_the_gradient_of_the_p_norm(exponent: float):
     torch.testing.assert_close(filters.p_norm_gradient(x.detach(), exponent), expected)
 
 
+def test_pixels_of_mean_colour_have_no_gradient_of_a_p_norm_below_1():
+    """0^(p - 1) times a sign of 0 was NaN, which a clipping that sets pixels to 0 spread over the image."""
+    found = filters.p_norm_gradient(torch.tensor([[-4.0, 0.0, 4.0]]), 0.5)
+    torch.testing.assert_close(found, torch.tensor([[-0.25, 0.0, 0.25]]))
+
+
 @pytest.mark.parametrize("exponent", [1.0, 2.0, 2.5])
 def test_the_gradient_of_the_total_variation(exponent: float):
     """Oracle: autograd through the same forward differences."""

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
+from hpc_recon.methods import lbfgs
 from hpc_recon.methods.lbfgs import minimise
 
 N = 20
@@ -169,3 +170,23 @@ def test_what_the_loss_does_not_see_is_made_up_by_the_precondition():
     )  # fmt: skip
     expected = torch.tensor([[0.75, 0.25, 2.25, 0.75]], dtype=torch.float64)
     torch.testing.assert_close(found.x, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("history", [1, 2, 5, 6])
+def test_as_many_steps_are_remembered_as_the_history_says(history: int):
+    """Half of them were forgotten: the inverse Hessian is that of the BFGS formula over the last `history` pairs."""
+    rng = np.random.default_rng(history)
+    root = rng.standard_normal((8, 8))
+    hessian = root @ root.T + np.eye(8)
+    steps = rng.standard_normal((9, 8))
+    memory = lbfgs._Memory(torch.zeros(1, 8, dtype=torch.float64), history, None)
+    for step in steps:
+        memory.push(torch.from_numpy(step[None]), torch.from_numpy((hessian @ step)[None]))
+    last = hessian @ steps[-1]
+    inverse = np.eye(8) * (steps[-1] @ last) / (last @ last)
+    for step in steps[-history:]:
+        change = hessian @ step
+        left = np.eye(8) - np.outer(step, change) / (step @ change)
+        inverse = left @ inverse @ left.T + np.outer(step, step) / (step @ change)
+    gradient = rng.standard_normal(8)
+    np.testing.assert_allclose(memory.solve(torch.from_numpy(gradient[None]))[0].numpy(), inverse @ gradient, rtol=1e-9)

@@ -53,6 +53,15 @@ class Stubborn(nn.Module):
         return self.conv(images)
 
 
+class Stumbling(Stubborn):
+    def forward(self, images):
+        return {"a": self.conv(images)}["b"]
+
+
+def stumbling():
+    return Stumbling()
+
+
 def tokens():
     return Tokens()
 
@@ -92,6 +101,13 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def network(architecture: str, *layers: str, **fields) -> Network:
     return Network(architecture=architecture, layers=layers or ("x",), **fields)
+
+
+def test_what_ones_own_network_raises_is_told_not_thrown(lab: str):
+    """A KeyError of its forward ended in a traceback; a layer behind the fault was called unknown, no more."""
+    assert zoo.unit_shapes(network(f"{lab}:stumbling", "conv"), image_size=8) == {"conv": (4, 8, 8)}
+    with pytest.raises(StudyError, match=r"'head' of .* or behind the place where the network stops \(KeyError: 'b'\)"):
+        zoo.check_layers(network(f"{lab}:stumbling", "head"), image_size=8)
 
 
 def test_ones_own_transformer_gives_tokens_in_their_shape(lab: str):

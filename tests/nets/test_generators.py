@@ -212,6 +212,12 @@ def test_wrong_ranges_are_refused(tmp_path: Path, text: str, problem: str):
         generators.read_activation_range(tmp_path / "none.txt", n_units=3)
 
 
+def test_names_without_a_module_are_told_as_they_are(tmp_path: Path):
+    torch.save({"mean": torch.ones(2)}, tmp_path / "g.pt")
+    with pytest.raises(DataError, match="1 unknown: mean"):
+        generators.load("relu7", tmp_path / "g.pt")
+
+
 def test_the_oracle_of_a_transposed_convolution():
     """The one that all others rest on: stride 2, kernel 4, padding 1 is a sum of shifted kernels."""
     x, kernel = torch.rand(1, 1, 3, 3), torch.rand(1, 1, 4, 4)

@@ -37,13 +37,18 @@ class Flat(Tiny):
         return self.dense(latent)
 
 
+class Failing(Tiny):
+    def forward(self, latent: torch.Tensor) -> torch.Tensor:
+        raise KeyError("dense")
+
+
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Return a function that names a class of this file as a user would."""
     text = f"import importlib.util\nspec = importlib.util.spec_from_file_location('t', {__file__!r})\n"
     text += "module = importlib.util.module_from_spec(spec)\nspec.loader.exec_module(module)\n"
     text += "def tiny():\n    return module.Tiny()\ndef nameless():\n    return module.Nameless()\n"
-    text += "def flat():\n    return module.Flat()\n"
+    text += "def flat():\n    return module.Flat()\ndef failing():\n    return module.Failing()\n"
     (tmp_path / "ownlatents.py").write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
     latents._describe.cache_clear()
@@ -51,6 +56,11 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return lambda name, weights="own", **fields: GeneratorLatent(
         generator=f"python:ownlatents:{name}", weights=weights, **fields
     )
+
+
+def test_what_ones_own_generator_raises_is_told_not_thrown(own) -> None:
+    with pytest.raises(StudyError, match=r"failing fails on a latent \(1, 4\): KeyError: 'dense'; correct its forward"):
+        latents.describe(own("failing"))
 
 
 def test_shapes_of_the_published_designs() -> None:

@@ -136,3 +136,21 @@ def test_the_real_vgg_has_mean_activations_near_one():
             .taps[layer]
             .unit_shape
         )
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_file_that_is_damaged_anywhere_is_a_message(tmp_path: Path, zipped: bool):
+    """Some ended in IndexError, struct.error or AssertionError: what torch raises depends on where the damage is."""
+    path = tmp_path / "a.pt"
+    torch.save({"a.weight": torch.ones(3, 4)}, path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    for cut in range(0, len(whole) - 60, 13):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(DataError, match="is not a file of plain tensors"):
+            weights.read_state(path)
+
+
+def test_a_file_of_something_else_is_not_answered_with_torchs_advice_to_run_it(tmp_path: Path):
+    (tmp_path / "a.pt").write_text("1 2 3")
+    with pytest.raises(DataError, match=r"\(no torch file, or other objects in it\)"):
+        weights.read_state(tmp_path / "a.pt")

@@ -10,7 +10,7 @@ import pytest
 from hpc_recon import decode, evaluate, extract, fit, ingest, reconstruct
 from hpc_recon.core.errors import DataError, StudyError
 from hpc_recon.evaluation import latents
-from hpc_recon.reconstruction import calibrated
+from hpc_recon.reconstruction import calibrated, latent
 from hpc_recon.stores import arrays, images, layout, shapes
 
 PLACE = ("S1", "VC", "natural")
@@ -28,6 +28,16 @@ ENTRIES = {
 
 def _latent(study, variant, name):
     return np.load(layout.image_file(study, variant, *PLACE, name).parent / "latents" / f"{name}.npy")
+
+
+def test_calibration_of_converted_samples_reads_what_their_target_predicted(make_study):
+    """Decoders, and predictions out of fold, of a split of converted samples are those of its target."""
+    entry = {**ENTRIES["trained"], "generator": {"kind": "pggan", "weights": "random:0", "resolution": 8}}
+    study = make_study(networks={"z": {"architecture": "pixels", "layers": ["pixels"]}},
+                       fit={"out_of_fold": True}, reconstruct={"trained": {**entry, "network": "z"}})  # fmt: skip
+    upstream = latent._group(study, "trained", ("S2.from-S1", "VC", "natural")).upstream
+    assert "fit/S2/VC/_out_of_fold/z/pixels" in upstream
+    assert not any(key.startswith("fit/S2.from-S1") for key in upstream)
 
 
 @pytest.mark.filterwarnings("ignore:across")

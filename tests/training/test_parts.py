@@ -15,7 +15,7 @@ import torch
 from hpc_recon import train
 from hpc_recon.core.errors import DataError, MissingStore
 from hpc_recon.core.loading import save_study
-from hpc_recon.methods import trainers
+from hpc_recon.methods import end_to_end, trainers
 from hpc_recon.stores import checks, layout, shapes
 from hpc_recon.training import parts
 from hpc_recon.training.models import Model
@@ -163,6 +163,18 @@ def test_a_training_that_diverges_is_no_result(trainable, run_verb):
     study, _ = trainable(steps=3, adam={"learning_rate": 1e18}, losses={"feature": 0, "adversarial": 0})
     with pytest.raises(DataError, match=r"has diverged: .*lower the learning rate \(adam\.learning_rate"):
         run_verb(train, study)
+
+
+def test_a_training_that_diverges_stops_at_the_next_checkpoint(trainable, run_verb, monkeypatch):
+    """It went on to the end of its part, of 50,000 steps by default, and kept checkpoints of nothing."""
+    losses = {"feature": 0, "adversarial": 0}
+    study, _ = trainable(steps=40, steps_per_tile=40, checkpoint_every=5, adam={"learning_rate": 1e18}, losses=losses)
+    steps, step = [], end_to_end.EndToEndTrainer.step
+    monkeypatch.setattr(end_to_end.EndToEndTrainer, "step", lambda *given: [steps.append(1), step(*given)][1])
+    with pytest.raises(DataError, match="has diverged"):
+        run_verb(train, study)
+    assert len(steps) == 5
+    assert not list(Model(study, "e2e", "S1", "VC").folder.glob("*.pt"))
 
 
 def test_other_seeds_are_other_networks(trainable, run_verb):

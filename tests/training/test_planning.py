@@ -26,6 +26,14 @@ def test_parts_follow_each_other_and_networks_are_side_by_side(trainable):
     assert own[0].group.upstream == ("simulate/S1", "train/_images-40")
 
 
+def test_more_than_999_parts_stay_in_order(trainable):
+    """As text, part1000 stands before part101: it would have begun at a checkpoint that is not there yet."""
+    study, _ = trainable(steps=2002, steps_per_tile=2)
+    starts = [tile.start for tile in plan(study) if tile.stage != "images"]
+    assert starts == sorted(starts)
+    assert starts[-1] == 2000
+
+
 def test_a_study_without_networks_has_no_tiles(decodable):
     assert plan(decodable()[0]) == []
 
