@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from hpc_recon import convert, decode, evaluate, export, extract, fit, pipeline, simulate
+from hpc_recon.conversion import blocks
 from hpc_recon.core.errors import DataError, StudyError
 from hpc_recon.core.loading import load_study
 from hpc_recon.exchange import given_decoders
@@ -162,6 +163,27 @@ def test_converted_samples_are_decoded_by_decoders_from_files(study, exported, r
     np.testing.assert_allclose(found, known, rtol=1e-4, atol=1e-4 * known.std())
     with pytest.raises(StudyError, match=r"convert\.pool does not go with fit\.files"):
         load_study(tmp_path / "study.yaml", ["convert.pool=[1]"])
+
+
+def test_what_learns_from_decoders_from_files_is_z_scored_as_they_are(study, exported, run_verb, tmp_path):
+    """They were trained on other samples: their files have another mean and scale of each voxel."""
+    shutil.copytree(exported, tmp_path / "lab")
+    for name, (factor, shift) in {"x_mean": (1, 3), "x_norm": (2, 0)}.items():
+        path = tmp_path / "lab" / "pixels" / "S2" / "VC" / "model" / f"{name}.mat"
+        matlab.write_v73(path, {name: factor * matlab.read_array(path, name) + shift})
+    content = CONTENT | {"workspace": str(tmp_path / "runs"), "fit": {"files": {"image": {"folders": "lab"}}}}
+    training = {"steps": 20, "check_every": 5, "learning_rate": 0.01, "at_once": 20}
+    content["convert"] = {"pairs": ["S1-S2"], "method": "content_loss", "content": training, "permutations": 100}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
+    for name in ("brain.zarr", "stimuli.zarr", "features.zarr", "norms.zarr", "receipts/simulate", "receipts/extract"):
+        shutil.copytree(study.workspace / name, tmp_path / "runs" / name, ignore=shutil.ignore_patterns("S2.*"))
+    other = load_study(tmp_path / "study.yaml", [])
+    for verb in (fit, convert, decode):
+        run_verb(verb, other)
+    ((_, block),) = blocks.read(other, "S2.from-S1")
+    own = brain.read_brain(study.workspace, "S2", "training").samples.astype(np.float64)
+    np.testing.assert_allclose(block.y_mean, own.mean(axis=0) + 3, rtol=1e-5)
+    np.testing.assert_allclose(block.y_scale, 2 * own.std(axis=0, ddof=1), rtol=1e-5)
 
 
 def test_what_cannot_be_paired_is_said_before_anything_is_fitted(study):

@@ -32,7 +32,7 @@ from hpc_recon.methods.content_converter import ContentConverter, Judge
 from hpc_recon.nets import devices
 from hpc_recon.numerics.converter import Block
 from hpc_recon.numerics.stats import mean_and_scale, standardise
-from hpc_recon.stores import arrays, brain, items, layout
+from hpc_recon.stores import arrays, brain, items, layout, statistics
 
 log = logging.getLogger(__name__)
 #: Columns of the table of losses.
@@ -101,16 +101,29 @@ def write(study: Study, tile: Tile) -> list[Path]:
     }
     files = [_write_losses(layout.conversion_file(study, split, name="content.csv"), rows)]
     for where, (W, b) in zip(every, trainer.best(), strict=True):
-        target = reading.samples(study, owner(split), None, where.target)
         voxel = np.arange(len(where.source), dtype=np.int32)[None]
         x = found.x_mean[where.source], found.x_scale[where.source]
-        block = Block(*x, voxel, np.ascontiguousarray(W.T), b, *mean_and_scale(target))
-        del target
+        block = Block(*x, voxel, np.ascontiguousarray(W.T), b, *_target_scaling(study, split, where.target))
         files += blocks.write(study, split, where, block, made_by=tile.group.key)
         path = layout.conversion_file(study, split, name=f"chosen-{where.name}.json")
         files.append(write_json(path, {**note, "block": where.name}))
     _running(study, split).unlink(missing_ok=True)
     return files
+
+
+def _target_scaling(study: Study, split: str, voxels: Array) -> tuple[Array, Array]:
+    """Return mean and scale of target voxels: those that its decoders z-score with, of others those of its samples.
+
+    Decoders that were trained elsewhere may have been trained on other samples.
+    """
+    workspace, (target, roi) = layout.workspace_of(study), planning.judges(study, split)
+    mean, scale = mean_and_scale(reading.samples(study, target, None, voxels))
+    in_roi = np.flatnonzero(brain.read_roi(workspace, target, roi))
+    known = np.isin(voxels, in_roi)
+    place = np.searchsorted(in_roi, voxels[known])
+    for values, name in ((mean, "mean"), (scale, "scale")):
+        values[known] = statistics.read(workspace, target, roi, name)[place]
+    return mean, scale
 
 
 def examples(study: Study, split: str) -> Examples:
