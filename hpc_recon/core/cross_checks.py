@@ -64,6 +64,11 @@ def _check_convert(study: Study) -> list[str]:
     roi = study.convert.content.roi
     if roi is not None and roi not in study.rois:
         found.append(f"convert.content.roi: {roi!r} has no decoders{closest(roi, study.rois)}; add it to rois")
+    if study.fit.statistics_by is not None and study.convert.pool:
+        found.append(
+            "convert.pool does not go with fit.statistics_by: pooled samples are of several subjects and have no common "
+            "sessions or runs; leave one of them out"
+        )
     if study.fit.files and study.convert.pool:
         found.append(
             "convert.pool does not go with fit.files: pooled samples need decoders fitted to them, but none is "

@@ -128,6 +128,10 @@ def test_decoded_features_from_files_replace_decoding(write, mistakes, good, tmp
             "convert: {pool: [1]}\nfit: {files: {vgg: {folders: x}, image: {folders: x}}}",
             "convert.pool does not go with fit.files: pooled samples need decoders fitted to them",
         ),
+        (
+            "convert: {pool: [1]}\nfit: {statistics_by: session}",
+            "convert.pool does not go with fit.statistics_by: pooled samples are of several subjects",
+        ),
     ],
 )
 def test_mistakes_of_converters(mistakes, good, section: str, expected: str) -> None:
