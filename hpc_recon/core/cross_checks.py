@@ -66,7 +66,7 @@ def _check_convert(study: Study) -> list[str]:
         found.append(f"convert.content.roi: {roi!r} has no decoders{closest(roi, study.rois)}; add it to rois")
     if study.fit.statistics_by is not None and study.convert.pool:
         found.append(
-            "convert.pool does not go with fit.statistics_by: pooled samples are of several subjects and have no common "
+            "convert.pool does not go with fit.statistics_by: pooled samples are of several subjects and share no "
             "sessions or runs; leave one of them out"
         )
     if study.fit.files and study.convert.pool:
