@@ -22,5 +22,8 @@ class RetrievalOptions(MethodOptions):
     mean_of: int = Field(1, ge=1, description="how many training images each image is the mean of")
 
     def own_problems(self, study: Study, where: str, network: Network) -> list[str]:
-        """Return which layers are not decoded."""
-        return not_decoded(f"{where}.layers", self.layers or (), network)
+        """Return which layers are not decoded, and what has no effect."""
+        found = not_decoded(f"{where}.layers", self.layers or (), network)
+        if self.images_per_tile != 1:
+            found.append(f"{where}.images_per_tile: retrieval makes all images of a dataset in one task; leave it out")
+        return found

@@ -60,7 +60,7 @@ def has_training_samples(study: Study, split: str) -> bool:
 
 
 def training_rows(study: Study, split: str, *, required: bool = True) -> Array:
-    """Return the rows of the distinct stimuli that the decoders of a split were trained on, sorted int64.
+    """Return the rows of the distinct stimuli of a split's training samples, sorted int64; `fit.samples` is not asked.
 
     Without training samples they are the training dataset's own stimuli.
 

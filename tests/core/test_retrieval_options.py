@@ -17,3 +17,7 @@ def test_it_runs_no_network_and_compares_layers_that_are_decoded(make_study) -> 
         make_study(
             networks=NETWORKS, reconstruct={"near": {"method": "retrieval", "network": "vgg", "layers": ["conv1_2"]}}
         )
+    with pytest.raises(StudyError, match=r"near\.images_per_tile: retrieval makes all images of a dataset in one task"):
+        make_study(
+            networks=NETWORKS, reconstruct={"near": {"method": "retrieval", "network": "vgg", "images_per_tile": 4}}
+        )
