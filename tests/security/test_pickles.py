@@ -313,7 +313,7 @@ def test_stored_statistics_of_objects(mark: Path, tmp_path: Path) -> None:
     verb, *path = maker.split("/")
     receipts.write(tmp_path, Tile(Group(verb, tuple(path)), "statistics", 0, 1), files, {})
     for mapped in (False, True):
-        with pytest.raises(ReconError, match=r"gram\.npy has the length .* other bytes than were written; make it anew"):
+        with pytest.raises(ReconError, match=r"gram\.npy has the length .* other bytes than were written"):
             statistics.read(tmp_path, "S1", "VC", "gram", mapped=mapped)
 
 
