@@ -34,7 +34,7 @@ lint: .venv/.ready
 .venv-minimum/.ready: pyproject.toml tests/minimum.txt
 	$(PYTHON) -m venv .venv-minimum
 	.venv-minimum/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/minimum.txt \
-	    pytest pytest-timeout pytest-xdist hypothesis mpmath obstore boto3 "moto[server]" --editable .
+	    pytest pytest-timeout pytest-xdist hypothesis mpmath obstore boto3 "moto[server]" --editable '.[ot]'
 	touch $@
 
 clean:

@@ -189,7 +189,7 @@ class Convert(Section):
         return {
             name
             for name, field in fields.items()
-            if getattr(self, name) != field.get_default(call_default_factory=True, validated_data={})
+            if getattr(self, name) != field.get_default(call_default_factory=True)
         }
 
     @property

@@ -38,9 +38,8 @@ _OWN = (
 @lru_cache(maxsize=1)
 def known() -> tuple[str, ...]:
     """Return the names of all architectures."""
-    import torchvision
-
-    return (*_OWN, *torchvision.models.list_models(module=torchvision.models))
+    models = _models()
+    return (*_OWN, *models.list_models(module=models))
 
 
 def check(architecture: str) -> None:
@@ -95,10 +94,16 @@ def build(architecture: str, *, torchvision_input: bool = False) -> nn.Module:
 
 
 def _torchvision(architecture: str, **options: Any) -> nn.Module:
-    import torchvision
-
-    body: nn.Module = torchvision.models.get_model(architecture, weights=None, **options)
+    body: nn.Module = _models().get_model(architecture, weights=None, **options)
     return body
+
+
+def _models() -> Any:
+    """Return torchvision's models; torch 2.6 computes while it imports them, also where only shapes are built."""
+    with torch.device("cpu"):
+        import torchvision
+
+    return torchvision.models
 
 
 def _convolutions(widths: Sequence[int]) -> nn.Sequential:

@@ -24,7 +24,7 @@ from hpc_recon.core.files import write_json
 from hpc_recon.core.places import RECEIPTS
 from hpc_recon.run import measure
 from hpc_recon.run.schedulers import node_name
-from hpc_recon.run.worker import SAME_VERSION, agree, nvidia_smi, versions, visible_gpus
+from hpc_recon.run.worker import BLAS, SAME_VERSION, agree, nvidia_smi, same_kernels, versions, visible_gpus
 
 #: Workers say here what they have.
 ENVIRONMENT_TOPIC = "hpc_recon-environment"
@@ -45,7 +45,7 @@ def devices() -> dict[str, str]:
     """Return what decides the last digits of a result on this node: the BLAS kernels, the GPU if one may be used."""
     import numpy  # noqa: F401 - its BLAS is what is described
 
-    found = {"BLAS kernels": families(measure.blas_kernels())}
+    found = {BLAS: families(measure.blas_kernels())}
     if os.environ.get("HPC_RECON_XP", "auto") != "numpy" and visible_gpus(os.environ) != []:
         found["GPU"] = ", ".join(sorted(set(nvidia_smi("name") or []))) or "none"
     else:
@@ -61,7 +61,7 @@ def describe() -> dict[str, str]:
         "host": node_name(),
         **versions((*SAME_VERSION, *measure.RECORDED)),
         "machine": platform.machine(),
-        "BLAS kernels": families(measure.blas_kernels()),
+        BLAS: families(measure.blas_kernels()),
     }
 
 
@@ -85,7 +85,7 @@ def expectations(workspace: Path, nonce: str, *, strict: bool) -> Iterator[None]
     write_json(expectation_path(folder, nonce), {"controller": describe(), "strict": strict})
     try:
         if strict and (blas := _kernels_so_far(workspace)):
-            agree(folder, nonce, {"BLAS kernels": blas})
+            agree(folder, nonce, {BLAS: blas})
         yield
     finally:
         _forget_expectations(folder)
@@ -99,8 +99,8 @@ def require_same_kind(workspace: Path) -> None:
     ClusterError
         With both kinds.
     """
-    so_far, own = _kernels_so_far(workspace), devices()["BLAS kernels"]
-    if so_far is not None and so_far != own:
+    so_far, own = _kernels_so_far(workspace), devices()[BLAS]
+    if so_far is not None and not same_kernels(own, so_far):
         raise ClusterError(
             f"this machine's BLAS kernels are {own}, the results so far were made with {so_far}, and --strict-device "
             "was given. Compute on a machine of that kind, or without --strict-device: last digits may then differ"
@@ -132,8 +132,14 @@ def differences(worker: dict[str, str], controller: dict[str, str]) -> list[str]
     return [
         f"{name}: {worker.get(name, 'none')} (controller: {controller.get(name, 'none')})"
         for name in names
-        if worker.get(name) != controller.get(name)
+        if not _alike(name, worker.get(name), controller.get(name))
     ]
+
+
+def _alike(name: str, worker: str | None, controller: str | None) -> bool:
+    if worker is None or controller is None:
+        return worker == controller
+    return same_kernels(worker, controller) if name == BLAS else worker == controller
 
 
 @functools.lru_cache(maxsize=1)

@@ -35,6 +35,8 @@ from hpc_recon.run.schedulers import job_id, node_name
 SAME_VERSION = ("hpc_recon", "numpy", "scipy", "numba", "zarr", "dask", "distributed")
 #: Modules that are too slow to import for a look; they must be there if the controller has them.
 PRESENT = ("torch",)
+#: What the families of a node's BLAS kernels are called in messages.
+BLAS = "BLAS kernels"
 #: Exit code on a node that must not be used.
 BROKEN = 3
 #: Seconds that nvidia-smi gets to answer.
@@ -125,6 +127,18 @@ def import_problems(controller: Mapping[str, str]) -> list[str]:
     return found
 
 
+def same_kernels(own: str, other: str) -> bool:
+    """Return whether two processes have the same BLAS kernels, as far as both name them.
+
+    Which libraries are loaded depends on what a process has done, and each may have been built with others.
+
+    >>> same_kernels("SkylakeX", "Cooperlake, SkylakeX"), same_kernels("Haswell", "Cooperlake, SkylakeX")
+    (True, False)
+    """
+    first, second = (set(text.split(", ")) for text in (own, other))
+    return first <= second or second <= first
+
+
 def agree(folder: Path, nonce: str, own: Mapping[str, str]) -> list[str]:
     """Return how this node differs from the one that came first; the first to come sets what the others must have.
 
@@ -149,7 +163,7 @@ def agree(folder: Path, nonce: str, own: Mapping[str, str]) -> list[str]:
             required = text
         finally:
             partial.unlink()
-        if required != text:
+        if required != text and not (key == BLAS and same_kernels(text, required)):
             return [f"{key}: {text} (the results so far: {required})"]
     return []
 

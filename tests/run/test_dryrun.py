@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import rich.console
 
 from hpc_recon.core.cluster_file import ClusterFile, load_cluster
 from hpc_recon.core.tiles import Group, Need, Tile
@@ -53,7 +54,7 @@ def test_stages_follow_one_another_in_the_sum():
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_output_fits_the_terminal(capsys, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
-    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setattr(rich.console.Console, "is_terminal", True)
     large = Need(host_bytes=900 * 2**30, bytes_in=999 * 2**30, bytes_out=999 * 2**30, files_out=9_999, seconds=9e6)
     tiles = [Tile(Group("fit", ("S1",)), stage, 0, 1, large) for stage in ("statistics", "fit")]
     rate = Rate((9e6, 9e5), (9e6, 9e6), (1, 1), frozenset({8}), frozenset({"node1"}))

@@ -79,7 +79,7 @@ def test_unfinished_or_changed_table_is_refused(tmp_path, finish):
         images.read_table(tmp_path)
     finish(tmp_path, KEY, files)
     path = tmp_path / "stimuli.zarr" / "columns.json"
-    path.write_text(path.read_text().replace("photo.1", "photo.9"))
+    path.write_bytes(path.read_bytes().replace(b"photo.1", b"photo.9"))
     with pytest.raises(DamagedStore, match=r"has changed since it was written .* --redo --only 'ingest/stimuli/'"):
         images.read_table(tmp_path)
     path.unlink()
