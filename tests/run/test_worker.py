@@ -218,6 +218,13 @@ def test_the_first_node_sets_what_strict_nodes_must_have(tmp_path, monkeypatch, 
     assert not list(tmp_path.glob("*.partial"))
 
 
+def test_kernels_of_more_libraries_agree(tmp_path):
+    assert worker.agree(tmp_path, "abc", {"BLAS kernels": "Cooperlake, SkylakeX"}) == []
+    assert worker.agree(tmp_path, "abc", {"BLAS kernels": "SkylakeX"}) == []
+    found = worker.agree(tmp_path, "abc", {"BLAS kernels": "Haswell"})
+    assert found == ["BLAS kernels: Haswell (the results so far: Cooperlake, SkylakeX)"]
+
+
 def test_strict_refuses_other_kernels(expect, tmp_path):
     expected = json.loads(expect(strict=True).read_text())
     worker.agree(tmp_path, "abc", {"BLAS kernels": "VAX"})
