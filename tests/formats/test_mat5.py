@@ -83,7 +83,9 @@ def test_string_arrays_and_tables_are_refused_and_their_neighbours_read(tmp_path
     path = tmp_path / "a.mat"
     path.write_bytes(HEADER + b"\x00\x01IM" + element("<", 14, parts) + variable("<"))
     np.testing.assert_array_equal(mat5.read(path, "x"), [[1, 2, 3]])
-    assert scipy.io.loadmat(path)["None"]["s2"].item() == b"string", "as scipy reads these bytes"
+    (found,) = (value for value in scipy.io.loadmat(path).values() if isinstance(value, scipy.io.matlab.MatlabOpaque))
+    texts = [part for part in found.item() if isinstance(part, (str, bytes))]
+    assert {"string", b"string"} & set(texts), "as scipy reads these bytes; it has called them several names"
     assert mat5.names(path) == ["labels", "x"]
     for fields in ((), ("a",)):
         with pytest.raises(DataError, match=r"labels in .* is a MATLAB object of class 'string', .* cellstr\(x\)"):
@@ -120,7 +122,7 @@ def test_what_matlab_and_others_wrote_against_their_own_rules(name):
     path = Path(scipy.io.matlab.__file__).parent / "tests" / "data" / f"{name}.mat"
     if not path.is_file():
         pytest.skip(f"{path} is not installed")
-    expected = scipy.io.loadmat(path)
+    expected = scipy.io.loadmat(path, spmatrix=False)
     (key,) = mat5.names(path)
     found = mat5.read(path, key)
     np.testing.assert_array_equal(
