@@ -409,7 +409,7 @@ def test_a_name_is_asked_for_and_damaged_memory_starts_anew(study, run, browse):
             browser.run(f"localStorage.setItem('hpc_recon.rate/{digest}/A', {json.dumps(text)})")
             rater = Rater(browser, page, "A")
             assert rater.start() == "Start", text
-            assert "damaged" in browser.run("document.querySelector('#storage').textContent"), text
+            browser.wait("document.querySelector('#storage').textContent.includes('damaged')")
             rater.look(1)
 
 
