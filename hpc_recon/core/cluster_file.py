@@ -62,6 +62,19 @@ KEYS: Mapping[str, frozenset[str]] = {
 }
 
 
+def job_range(text: str) -> tuple[int, int] | None:
+    """Return the least and the most jobs of `N` or `N:M` with 1 <= N <= M; None if it is neither.
+
+    >>> job_range("2"), job_range("1:8"), job_range("8:1"), job_range("0")
+    ((2, 2), (1, 8), None, None)
+    """
+    match = re.fullmatch(r"(\d+)(?::(\d+))?", text)
+    if match is None:
+        return None
+    least, most = int(match[1]), int(match[2] or match[1])
+    return (least, most) if 1 <= least <= most else None
+
+
 def _slurm_seconds(text: str) -> int | None:
     match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
     if match is None:
@@ -241,8 +254,7 @@ class Where(Section):
             raise ValueError(
                 f"must be text in quotes ('8' or '2:16'): YAML reads an unquoted 2:16 as the number 136; got {value}"
             )
-        match = re.fullmatch(r"(\d+)(?::(\d+))?", value)
-        if match is None or not 1 <= int(match[1]) <= int(match[2] or match[1]):
+        if job_range(value) is None:
             raise ValueError(f"is N or N:M with 1 <= N <= M, for example '4' or '1:16'; got {value!r}")
         return value
 

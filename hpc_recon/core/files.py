@@ -103,6 +103,11 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path} is not readable JSON ({error})") from error
 
 
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """Return the files of a pattern, sorted, without hidden ones: macOS keeps a `._name` for each on other disks."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+
+
 def checksum(path: Path) -> int:
     """Return the crc32 of a file's bytes, read in pieces of 4 MiB."""
     value = 0

@@ -70,19 +70,13 @@ def candidate(
     return Candidate(name, network, units, verb)
 
 
-def group(study: Study, wanted: Candidate, labels: tuple[str, ...] | None) -> Group:
-    """Return the group of a network's sampled features.
-
-    Parameters
-    ----------
-    labels
-        Of the stimuli; None where they are not known yet, which is a dry run.
-    """
+def _group(study: Study, wanted: Candidate, given: Mapping[str, given_files.Given]) -> Group:
+    """Return the group of a network's sampled features, which are computed or `given`."""
     network, source = wanted.network, dict[str, object]()
     if network.features is None:
         source = dict(identity(network))
     else:
-        for layer, found in _given(study, wanted, labels).items():
+        for layer, found in given.items():
             source[layer] = given_files.identity(layout.workspace_of(study), found)
     settings: dict[str, object] = {
         "source": source,
@@ -112,9 +106,15 @@ def _given(study: Study, wanted: Candidate, labels: tuple[str, ...] | None) -> M
 def tiles(
     study: Study, wanted: Candidate, *, n_stimuli: int, labels: tuple[str, ...] | None, image_size: tuple[int, int]
 ) -> list[Tile]:
-    """Return one tile of 48 stimuli after another."""
-    own, network = group(study, wanted, labels), wanted.network
-    whole = 0 if network.features is None else max(x.whole_bytes for x in _given(study, wanted, labels).values())
+    """Return one tile of 48 stimuli after another.
+
+    Parameters
+    ----------
+    labels
+        Of the stimuli; None where they are not known yet, which is a dry run.
+    """
+    given = {} if wanted.network.features is None else _given(study, wanted, labels)
+    own, whole = _group(study, wanted, given), max((found.whole_bytes for found in given.values()), default=0)
     return [
         Tile(own, "features", start, stop, _need(wanted, stop - start, image_size, whole_bytes=whole))
         for start, stop in ranges(n_stimuli, layout.STIMULI_PER_SHARD)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from hpc_recon.core.errors import DataError
+from hpc_recon.core.files import visible
 from hpc_recon.formats.bids import entities_of
 
 Kind = Literal["volume", "gifti", "cifti"]
@@ -80,7 +81,7 @@ def find_runs(folder: Path, events: Path, wanted: Wanted, *, confounds: bool = T
     images = [
         path
         for pattern in ("func/*_bold.*", "ses-*/func/*_bold.*")
-        for path in _visible(top, pattern)
+        for path in visible(top, pattern)
         if path.name.endswith(_EXTENSIONS[wanted.kind]) and _is_kind(path, wanted.kind)
     ]
     chosen: dict[tuple[tuple[str, str], ...], dict[str, Path]] = {}
@@ -109,11 +110,6 @@ def natural(text: str) -> list[tuple[int, str]]:
     ['a', 's9', 's10']
     """
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"\d+|\D+", text)]
-
-
-def _visible(folder: Path, pattern: str) -> list[Path]:
-    """Return the files of a pattern, sorted, without hidden ones: macOS keeps a `._name` for each on other disks."""
-    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
 
 
 def _is_kind(path: Path, kind: Kind) -> bool:
@@ -177,7 +173,7 @@ def _events(root: Path, entities: Mapping[str, str], name: str) -> Path:
     session = subject / f"ses-{entities['ses']}" if "ses" in entities else subject
     for folder in dict.fromkeys((session / "func", session, subject / "func", subject, root)):
         fitting = []
-        for path in _visible(folder, "*_events.tsv"):
+        for path in visible(folder, "*_events.tsv"):
             own = {key: value for key, value in entities_of(path).items() if key not in ("suffix", "extension")}
             if own.items() <= entities.items():
                 fitting.append((len(own), path))

@@ -20,6 +20,7 @@ import numpy as np
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
+from hpc_recon.core.files import visible
 from hpc_recon.formats import matlab, sparse
 
 #: In a row of voxels: a slot that is not used, as in our stores.
@@ -314,8 +315,7 @@ def pairs(folder: Path) -> list[tuple[Path, Path]]:
     found = {}
     for name in ("W", "b"):
         inner, single = folder / name, folder / f"{name}.mat"
-        channels = sorted(path for path in inner.glob("*.mat") if not path.name.startswith("."))
-        found[name] = channels if inner.is_dir() else [single] if single.is_file() else []
+        found[name] = visible(inner, "*.mat") if inner.is_dir() else [single] if single.is_file() else []
         if not found[name]:
             raise DataError(
                 f"{folder} has neither {name}/*.mat nor {name}.mat; name the folder that holds them (`model`)"

@@ -21,6 +21,7 @@ import numpy as np
 
 from hpc_recon.core.array import Array
 from hpc_recon.core.errors import DataError
+from hpc_recon.core.files import visible
 from hpc_recon.core.text import closest
 from hpc_recon.formats import matlab, sparse
 
@@ -150,9 +151,7 @@ class DecodedTree:
         if not self.root.is_dir():
             raise DataError(f"{self.root} does not exist, or is not a folder; correct the path")
         found = set()
-        for path in self.root.glob("*/*/*/**/*.mat"):
-            if path.name.startswith("."):
-                continue
+        for path in visible(self.root, "*/*/*/**/*.mat"):
             parts = [part for part in path.relative_to(self.root).parts[:-1] if part != _DECODED]
             if len(parts) not in (3, 4):
                 raise DataError(f"{path} is not at <layer>/<subject>/<roi>/[<fold>/]; name the folder of the layers")

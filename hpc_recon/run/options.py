@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpc_recon.core.cluster_file import job_range
 from hpc_recon.core.errors import StudyError
 
 
@@ -39,12 +40,10 @@ class Jobs:
         StudyError
             If it is neither, or N is 0 or above M.
         """
-        match = re.fullmatch(r"(\d+)(?::(\d+))?", text.strip())
-        least = int(match.group(1)) if match else 0
-        most = int(match.group(2) or least) if match else 0
-        if not 1 <= least <= most:
+        found = job_range(text.strip())
+        if found is None:
             raise StudyError("--jobs", [f"is N or N:M with 1 <= N <= M, for example 4 or 1:16; got {text!r}"])
-        return cls(least, most)
+        return cls(*found)
 
 
 @dataclass(frozen=True)

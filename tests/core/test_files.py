@@ -137,3 +137,10 @@ def test_an_array_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         files.write_npy(path, np.array([object()], dtype=object))
     np.testing.assert_array_equal(np.load(path, allow_pickle=False), values)
     assert [found.name for found in path.parent.iterdir()] == ["x.npy"]
+
+
+def test_hidden_files_are_not_visible(tmp_path):
+    for name in ("b.mat", "a.mat", "._a.mat", "c.txt"):
+        (tmp_path / name).touch()
+    assert files.visible(tmp_path, "*.mat") == [tmp_path / "a.mat", tmp_path / "b.mat"]
+    assert files.visible(tmp_path / "absent", "*") == []
