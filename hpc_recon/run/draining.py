@@ -1,4 +1,4 @@
-"""Stopping on Ctrl-C and SIGTERM: once, what runs is finished; twice, now."""
+"""Stopping on Ctrl-C, SIGTERM and a lost terminal: once, what runs is finished; Ctrl-C or SIGTERM twice, now."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from hpc_recon.run import terminal
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stop(KeyboardInterrupt):
@@ -21,7 +23,7 @@ class Drain:
     asked: int = 0
 
     def ask(self) -> None:
-        """Count a Ctrl-C or SIGTERM.
+        """Count a Ctrl-C, SIGTERM or SIGHUP.
 
         Raises
         ------
@@ -35,7 +37,7 @@ class Drain:
 
 @contextlib.contextmanager
 def handlers_kept() -> Iterator[None]:
-    """Put the handlers of Ctrl-C and SIGTERM back that were there before the block; for imports that set their own."""
+    """Put the handlers of these signals back that were there before the block; for imports that set their own."""
     old = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
         yield
@@ -47,7 +49,11 @@ def handlers_kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def draining(say: Callable[[str], None]) -> Iterator[Drain]:
-    """Turn Ctrl-C and SIGTERM into draining while the block runs; only in the main thread."""
+    """Turn Ctrl-C, SIGTERM and SIGHUP into draining while the block runs; only in the main thread.
+
+    SIGHUP says that the terminal is gone, or its shell goes: it may come several times, so a second one is not "now".
+    Where it is ignored (`nohup`), it stays so.
+    """
     drain = Drain()
 
     def handle(*_: object) -> None:
@@ -55,7 +61,14 @@ def draining(say: Callable[[str], None]) -> Iterator[Drain]:
             say("stopping when the tiles that run now are done; press Ctrl-C again to stop at once")
         drain.ask()
 
+    def handle_hangup(*_: object) -> None:
+        terminal.leave_lost()
+        if not drain.asked:
+            handle()
+
     with handlers_kept():
-        for number in _SIGNALS:
+        for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, handle)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, handle_hangup)
         yield drain

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -11,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from hpc_recon.core.redaction import for_terminal
 from hpc_recon.core.text import format_seconds
+from hpc_recon.run import terminal
 
 #: What a tile of a command counts from start to stop, if that is not units of a layer.
 COUNTED = {"extract": "stimuli", "train": "steps", "reconstruct": "images"}
@@ -24,8 +27,19 @@ def console() -> Console:
 
 
 def say(text: str) -> None:
-    """Print a line for the user on standard error."""
-    console().print(for_terminal(text), markup=False)
+    """Print a line for the user on standard error; to nobody if it was a terminal that is gone."""
+    with _or_nobody():
+        console().print(for_terminal(text), markup=False)
+
+
+@contextlib.contextmanager
+def _or_nobody() -> Iterator[None]:
+    """Let a run go on whose terminal hung up without a signal (`disown`)."""
+    try:
+        yield
+    except OSError:
+        if not terminal.leave_lost():
+            raise
 
 
 @dataclass
@@ -65,7 +79,8 @@ class StageProgress:
     def __exit__(self, *exc: object) -> None:
         self.show(force=True)
         if self._bar is not None:
-            self._bar.stop()
+            with _or_nobody():
+                self._bar.stop()
 
     def begin(self) -> None:
         """Start the clock of the rate, with the first tile: waiting for the queue does not count."""
@@ -91,4 +106,4 @@ class StageProgress:
             self._bar.update(self._bar.task_ids[0], completed=self.done + self.failed, line=self.line())
         elif force or time.monotonic() - self._said >= PLAIN_EVERY:
             self._said = time.monotonic()
-            console().print(f"{self.title}: {self.line()}", markup=False)
+            say(f"{self.title}: {self.line()}")

@@ -70,18 +70,30 @@ def write_real(workspace, **changes):
 
 def start_fake(study, *, jobs=1, flags=(), prefix=(), script=RUN_FAKE, **environment):
     """Start a controller of the fake verb in a process group of its own, as a terminal does."""
-    command = [*prefix, sys.executable, str(script), str(study), "local", str(CLUSTER), str(jobs), *flags]
     return subprocess.Popen(
-        command,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(FAKES), os.environ.get("PYTHONPATH", "")]),
-            **environment,
-        },
+        [*prefix, sys.executable, str(script), str(study), "local", str(CLUSTER), str(jobs), *flags],
+        env=_with_fakes(environment),
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
+
+
+def start_fake_on(terminal, study, prefix):
+    """Start a controller of the fake verb that speaks to a terminal (a descriptor)."""
+    return subprocess.Popen(
+        [*prefix, sys.executable, str(RUN_FAKE), str(study), "local", str(CLUSTER), "1"],
+        cwd=study.parent,  # where `nohup` writes
+        env=_with_fakes({"TERM": "xterm"}),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    )
+
+
+def _with_fakes(environment):
+    path = os.pathsep.join([str(FAKES), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "PYTHONPATH": path, **environment}
 
 
 def finish(process, seconds=400):

@@ -1,7 +1,10 @@
 """A controller that is killed or told to stop: its workers go with it, and the next one finishes what is left."""
 
+import contextlib
 import os
 import signal
+import threading
+import time
 
 import harness
 import psutil
@@ -108,3 +111,76 @@ def test_a_second_interrupt_leaves_at_once(tmp_path, undisturbed):
     harness.assert_nothing_is_left(workspace)
     harness.complete(harness.write_fake(workspace))
     assert harness.outputs(workspace) == undisturbed
+
+
+class Terminal:
+    """A terminal that shows what is printed (to nobody, but printing does not block) until it is lost."""
+
+    def __init__(self):
+        self._mine, self.theirs = os.openpty()
+        os.set_blocking(self._mine, False)
+        self._lost = threading.Event()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self):
+        while not self._lost.wait(0.02):
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._mine, 65536)
+
+    def lose(self):
+        """Close the window; a second time does nothing."""
+        if not self._lost.is_set():
+            self._lost.set()
+            self._reader.join()
+            os.close(self._mine)
+
+
+@pytest.fixture
+def terminal():
+    opened = Terminal()
+    yield opened
+    opened.lose()
+    os.close(opened.theirs)
+
+
+def in_its_middle(terminal, study, workspace, prefix):
+    """Start a controller on a terminal and return it when the tile that is held has begun."""
+    process = harness.start_fake_on(terminal.theirs, study, prefix)
+    harness.wait_until(lambda: harness.starts(workspace, 4))
+    assert process.poll() is None
+    return process
+
+
+def test_a_lost_terminal_finishes_the_running_tile(study, tmp_path, terminal, undisturbed):
+    """A window that is closed, a connection that breaks: the kernel sends SIGHUP, and there is nobody to tell."""
+    workspace = tmp_path / "ws"
+    process = in_its_middle(terminal, study, workspace, ["setsid", "--ctty"])
+    workers = psutil.Process(process.pid).children(recursive=True)
+    terminal.lose()
+    for worker in workers:
+        worker.send_signal(signal.SIGHUP)  # as shells send it to the whole job, after the kernel did
+    process.send_signal(signal.SIGHUP)
+    time.sleep(1.0)
+    harness.go(workspace)
+    assert process.wait(300) == 1
+    n_done = harness.n_done(workspace)
+    assert 5 <= n_done < harness.N_TILES
+    assert harness.starts(workspace, n_done) == []
+    assert len(harness.starts(workspace, 4)) == 1, "the running tile was cut off and begun again"
+    harness.assert_nothing_is_left(workspace)
+    harness.complete(harness.write_fake(workspace))
+    assert harness.outputs(workspace) == undisturbed
+
+
+@pytest.mark.parametrize("prefix", [["setsid", "nohup"], ["setsid"]], ids=["nohup", "disown"])
+def test_a_run_that_is_to_outlive_its_terminal_goes_on(tmp_path, terminal, undisturbed, prefix):
+    workspace = tmp_path / "ws"
+    process = in_its_middle(terminal, harness.write_fake(workspace, hold=[40]), workspace, prefix)
+    terminal.lose()
+    if "nohup" in prefix:
+        process.send_signal(signal.SIGHUP)
+    harness.go(workspace)
+    assert process.wait(300) == 0
+    assert harness.outputs(workspace) == undisturbed
+    harness.assert_nothing_is_left(workspace)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: once, what runs is finished; twice, now."""
+"""Ctrl-C, SIGTERM and a lost terminal: once, what runs is finished; twice, now."""
 
 import os
 import signal
@@ -29,6 +29,28 @@ def test_a_signal_is_counted_and_said_once(number):
     assert len(said) == 1
     assert "press Ctrl-C again" in said[0]
     assert signal.getsignal(number) is before
+
+
+def test_a_lost_terminal_is_counted_once_however_often_it_is_told():
+    said = []
+    with draining(said.append) as drain:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert drain.asked == 1
+        with pytest.raises(Stop):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert len(said) == 1
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+
+def test_nohup_stays_nohup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with draining(pytest.fail) as drain:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert drain.asked == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_handlers_are_put_back():

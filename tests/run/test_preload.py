@@ -1,4 +1,4 @@
-"""Local workers ignore Ctrl-C, and leave without a word."""
+"""Local workers ignore Ctrl-C and a lost terminal, and leave without a word."""
 
 import logging
 import signal
@@ -13,18 +13,20 @@ from hpc_recon.run import preload
 @pytest.fixture
 def worker():
     """Return a stand-in for a worker after its set-up; signals and filters are put back."""
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
     logger = logging.getLogger("distributed.worker")
     filters = list(logger.filters)
     stand_in = SimpleNamespace(status=Status.running)
     preload.dask_setup(stand_in)
     yield stand_in
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
     logger.filters[:] = filters
 
 
 def test_interrupts_are_ignored(worker):
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def test_a_worker_on_its_way_out_says_nothing(worker, caplog):
