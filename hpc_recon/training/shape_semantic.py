@@ -36,7 +36,17 @@ def settings_of(options: ShapeSemanticTraining) -> dict[str, Any]:
 
 
 def check(study: Study, shapes: Shapes, name: str) -> None:
-    """Look at nothing: its layers are those of the study, and it compares with no frozen network."""
+    """Look whether a network's shapes are images; it compares with no frozen network.
+
+    Raises
+    ------
+    DataError
+        If their layer is no square grid of one or three channels.
+    """
+    options = study.train[name]
+    assert isinstance(options, ShapeSemanticTraining), options.method
+    layer = shape_sources.shape_layer(study, options)
+    shape_sources.grid_of(study, options, shapes.unit_shape(options.shape.network, layer))
 
 
 def inputs_group(study: Study, shapes: Shapes, place: Place) -> Group:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from hpc_recon import train
+from hpc_recon.core.errors import DataError
 from hpc_recon.methods import trainers
 from hpc_recon.methods.shape_semantic import ShapeSemanticTrainer
 from hpc_recon.stores import shapes
@@ -33,6 +34,12 @@ def test_inputs_come_before_parts_and_name_what_they_read(shape_study):
     )
     assert tiles[1].group.upstream == ("train/_inputs/fused/S1/VC", "ingest/stimuli")
     assert all(tile.need.host_bytes > 0 and tile.need.seconds > 0 for tile in tiles)
+
+
+def test_a_layer_that_is_no_image_is_refused_before_anything_is_trained(shape_study, monkeypatch):
+    monkeypatch.setattr(shapes.StoreShapes, "unit_shape", lambda *_: (1, 4, 16))
+    with pytest.raises(DataError, match="square grid of 1 or 3 channels, but pixels of shape is 1 x 4 x 16"):
+        train.plan(shape_study, shapes.read(shape_study))
 
 
 def test_inputs_depend_on_what_makes_them_alone(shape_study):
