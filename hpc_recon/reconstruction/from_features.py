@@ -39,8 +39,11 @@ def plan(study: Study, shapes: Shapes, variant: str) -> list[Tile]:
         If brain data or features do not exist yet.
     StudyError
         If a generator is unknown, its files are missing, or its images are smaller than the network's input.
+    DataError
+        If a mask, a start or bounds do not fit.
     """
     options, tiles = _options(study, variant), []
+    planning.require_usable(study, shapes, [variant])
     places = study.image_sets(variant)
     for place in places:
         group = _group(study, variant, place, place)
@@ -99,16 +102,13 @@ def _group(study: Study, variant: str, below: tuple[str, ...], place: tuple[str,
 
 
 def prepare(study: Study, variants: Sequence[str]) -> None:
-    """Check what is given, and write the mean training image of every split, where optimisation starts.
+    """Check what was decoded, and write the mean training image of every split, where optimisation starts.
 
     Raises
     ------
     ChangedStudy
         If decoded features were made by another network than the study's, or from an earlier version of something.
-    DataError
-        If a mask, a start or bounds do not fit.
     """
-    planning.require_usable(study, store_shapes.read(study), variants)
     _require_own_features(study, variants)
     places = [place for variant in variants for place in study.image_sets(variant)]
     for split in dict.fromkeys(split for split, _, _ in places):

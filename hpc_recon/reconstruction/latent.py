@@ -41,6 +41,8 @@ def plan(study: Study, shapes: Shapes, variant: str) -> list[Tile]:
     ------
     StudyError
         If the latents have not as many numbers as the generator reads, or a file is missing.
+    DataError
+        If a file of an attribute does not fit the latents.
     """
     options = _options(study, variant)
     shape = latent_generators.describe(options.generator)
@@ -55,6 +57,7 @@ def plan(study: Study, shapes: Shapes, variant: str) -> list[Tile]:
                 f"of {options.network} have {sum(n_units.values()):,} ({shown}); give the layers of its latent"
             ],
         )
+    attributes.require_length(attributes.read(options), shape.n_inputs)
     tiles = []
     for place in study.image_sets(variant):
         group = _group(study, variant, place)
@@ -130,21 +133,16 @@ def _group(study: Study, variant: str, place: Place) -> Group:
 
 
 def prepare(study: Study, variants: Sequence[str]) -> None:
-    """Check what is given, and write the mean training image, whose size that of the images is.
+    """Check what was made before, and write the mean training image, whose size that of the images is.
 
     Raises
     ------
     ChangedStudy
         If decoded features were made from an earlier version of something.
-    DataError
-        If a file of an attribute does not fit the latents.
     """
     look = provenance.Provenance(layout.workspace_of(study))
-    shapes = store_shapes.read(study)
     for variant in variants:
         options = _options(study, variant)
-        n = sum(shapes.n_units(options.network, layer) for layer in study.layers_of(options))
-        attributes.require_length(attributes.read(options), n)
         places = study.image_sets(variant)
         if options.model is not None:
             steps = latent_data.options_of(study, options.model).steps

@@ -6,89 +6,30 @@ from the networks' architectures. So a study can be projected before there are a
 
 from __future__ import annotations
 
-import importlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from hpc_recon.core import receipts, threads
 from hpc_recon.core.config import Study
 from hpc_recon.core.errors import MissingStore, ReconError, StudyError
-from hpc_recon.core.tiles import Shapes, Tile, select
+from hpc_recon.core.tiles import Tile, select
 from hpc_recon.core.units import EveryNth, Units
-from hpc_recon.run import rates, session
+from hpc_recon.run import known_shapes, rates, session
 from hpc_recon.run.clusters import Place
 from hpc_recon.run.dryrun import Forecast
-from hpc_recon.run.verbs import Verb, read_shapes
+from hpc_recon.run.verbs import Verb, bound
 
 if TYPE_CHECKING:
-    from hpc_recon.core.sizes import Sizes
     from hpc_recon.run.options import Options
 
-#: Late bindings to other libraries, resolved when a size is asked for that no store holds (as `verbs.SHAPES`).
-DECLARED = "hpc_recon.nets.declared:read"
+#: Late bindings to another library, as `verbs.SHAPES`.
 WITHOUT_WEIGHTS = "hpc_recon.nets.declared:without_weights"
 WITHOUT_GENERATORS = "hpc_recon.nets.declared:without_generators"
-SIMULATED = "hpc_recon.simulation.sizes:declared"
 #: Commands whose fingerprints name the generators of images.
 _OF_IMAGES = ("reconstruct", "evaluate", "report")
-
-
-def _bound(name: str) -> Callable[..., Any]:
-    module, _, function = name.partition(":")
-    return cast("Callable[..., Any]", getattr(importlib.import_module(module), function))
-
-
-@dataclass
-class KnownShapes:
-    """Implements `core.tiles.Shapes`: stored sizes, else declared ones; `used` says whether any was declared."""
-
-    stored: Shapes
-    declared: Shapes | None
-    used: bool = False
-
-    def _ask(self, name: str, *key: str) -> Any:
-        try:
-            return getattr(self.stored, name)(*key)
-        except MissingStore:
-            if self.declared is None:
-                raise
-            self.used = True
-            return getattr(self.declared, name)(*key)
-
-    def n_stimuli(self) -> int:
-        """Return the number of stimuli."""
-        return cast("int", self._ask("n_stimuli"))
-
-    def image_size(self) -> tuple[int, int]:
-        """Return height and width of the stimuli."""
-        return cast("tuple[int, int]", self._ask("image_size"))
-
-    def n_samples(self, split: str, dataset: str) -> int:
-        """Return the number of brain samples."""
-        return cast("int", self._ask("n_samples", split, dataset))
-
-    def n_voxels(self, split: str, roi: str) -> int:
-        """Return the number of voxels."""
-        return cast("int", self._ask("n_voxels", split, roi))
-
-    def n_items(self, split: str, dataset: str) -> int:
-        """Return the number of test items."""
-        return cast("int", self._ask("n_items", split, dataset))
-
-    def n_units(self, network: str, layer: str) -> int:
-        """Return the number of units."""
-        return cast("int", self._ask("n_units", network, layer))
-
-    def unit_shape(self, network: str, layer: str) -> tuple[int, ...]:
-        """Return the shape of a layer."""
-        return cast("tuple[int, ...]", self._ask("unit_shape", network, layer))
-
-    def made_by(self, network: str, layer: str) -> str:
-        """Return the key of the group that makes a layer."""
-        return cast("str", self._ask("made_by", network, layer))
 
 
 @dataclass
@@ -98,7 +39,7 @@ class Forecaster:
     study: Study
     options: Options
     place: Place
-    shapes: KnownShapes
+    shapes: known_shapes.KnownShapes
     #: Networks whose weights are not there; planned with random ones, which cost the same.
     absent_weights: list[str] = field(default_factory=list)
     #: Entries of `reconstruct` whose generator's files are not there; planned with random weights too.
@@ -150,18 +91,9 @@ class Forecaster:
 
 def forecaster(study: Study, options: Options, *, place: Place) -> Forecaster:
     """Return what plans the verbs of a study; nothing is read before a plan is asked for."""
-    planned, absent = cast("tuple[Study, list[str]]", _bound(WITHOUT_WEIGHTS)(study))
-    planned, generators = cast("tuple[Study, list[str]]", _bound(WITHOUT_GENERATORS)(planned))
-    sizes = _sizes(planned)
-    declared = None if sizes is None else cast("Shapes", _bound(DECLARED)(planned, sizes))
-    return Forecaster(planned, options, place, KnownShapes(read_shapes(planned), declared), absent, generators)
-
-
-def _sizes(study: Study) -> Sizes | None:
-    """Return the declared sizes: those of the section `sizes`, else those of `simulate`; None without either."""
-    if study.sizes is not None or study.simulate is None:
-        return study.sizes
-    return cast("Sizes", _bound(SIMULATED)(study.simulate, list(study.datasets)))
+    planned, absent = cast("tuple[Study, list[str]]", bound(WITHOUT_WEIGHTS)(study))
+    planned, generators = cast("tuple[Study, list[str]]", bound(WITHOUT_GENERATORS)(planned))
+    return Forecaster(planned, options, place, known_shapes.read(planned), absent, generators)
 
 
 def units_on_disk(workspace: Path, verb: str) -> list[Units]:

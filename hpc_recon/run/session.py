@@ -25,6 +25,7 @@ from hpc_recon.core.places import RECEIPTS
 from hpc_recon.core.text import format_bytes, format_seconds
 from hpc_recon.core.tiles import Tile, select, stages
 from hpc_recon.run import clusters, failures, jobqueue, ledger, room, verifying
+from hpc_recon.run.ahead import Ahead
 from hpc_recon.run.clusters import Place, Pool
 from hpc_recon.run.draining import Drain, draining
 from hpc_recon.run.environment import Inspector
@@ -326,6 +327,8 @@ def run_verbs(verbs: Sequence[Verb], options: Options) -> int:
     if not first.todo and len(verbs) == 1 and not options.verify:
         say(f"{first.verb.name}: nothing to do, {_done_of(first, options)}")
         return DONE
+    ahead = Ahead.of(verbs, study, place)
+    ahead.look()
     require_writable(workspace)
     require_folders(workspace)
     code = DONE
@@ -343,6 +346,7 @@ def run_verbs(verbs: Sequence[Verb], options: Options) -> int:
             code = session.run(verb)
             if code != DONE or drain.asked:
                 return code or SOME_FAILED
+            ahead.look()
     return code
 
 

@@ -103,8 +103,12 @@ def computing(name: str) -> Verb:
     return next((verb for verb in ANALYSES if verb.name == name), None) or step(name)
 
 
+def bound(name: str) -> Callable[..., Any]:
+    """Return the function that a late binding (`module:function`) names."""
+    module, _, function = name.partition(":")
+    return cast("Callable[..., Any]", getattr(importlib.import_module(module), function))
+
+
 def read_shapes(study: Study) -> Shapes:
     """Return the sizes of what the study holds, by the function that `SHAPES` names."""
-    module, _, function = SHAPES.partition(":")
-    read = cast("Callable[[Study], Any]", getattr(importlib.import_module(module), function))
-    return cast("Shapes", read(study))
+    return cast("Shapes", bound(SHAPES)(study))
