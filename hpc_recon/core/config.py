@@ -99,7 +99,7 @@ class Study(Section):
         description="decode some units of each layer, for a first answer: N (a random sample), {every: N} or "
         "{file: PATH}; --units N/layer, --units every:N, --units file:PATH",
     )
-    sizes: Sizes | None = Field(None, description="what the data will hold; for --dry-run before they are there")
+    sizes: Sizes | None = Field(None, description="what the data will hold, to plan before they are there")
     fit: Fit = Field(Fit(), description="how decoders are fitted")
     convert: Convert | None = Field(None, description="turn subjects' activity into that of other subjects")
     decode: Decode = Field(Decode(), description="how test data are decoded")

@@ -46,7 +46,7 @@ class DatasetSize(Section):
 
 
 class Sizes(Section):
-    """What the data will hold. Used by `--dry-run` where the workspace does not hold it yet, and by nothing else."""
+    """What the data will hold; used by `--dry-run` and `pipeline` while the workspace does not hold it yet."""
 
     image_size: tuple[Count, Count] = Field(description="height and width of the stored stimuli, pixels")
     voxels: dict[str, Count] = Field(description="voxels of each ROI")

@@ -119,12 +119,12 @@ def test_statistics_of_the_test_items_warn_that_items_depend_on_each_other(laten
 
 def test_what_does_not_fit_the_latents_is_said_before_anything_is_rendered(latent_study, run_verb, tmp_path):
     study = latent_study({"plain": ENTRIES["plain"]})
-    for verb in (ingest, extract, fit, decode):
+    for verb in (ingest, extract):
         run_verb(verb, study)
     np.save(tmp_path / "age.npy", np.ones(5))
     np.save(tmp_path / "smile.npy", np.eye(5)[0])
     with pytest.raises(DataError, match="a latent has 6 numbers, but smile has 5, age has 5"):
-        reconstruct.prepare(study)
+        reconstruct.plan(study, shapes.read(study))
     other = {**ENTRY, "generator": {"kind": "pggan", "weights": "random:0", "resolution": 8, "n_inputs": 7}}
     study = latent_study({"plain": other})
     with pytest.raises(StudyError, match=r"reads 7 numbers, but the layers of z have 6 \(z 6\)"):
