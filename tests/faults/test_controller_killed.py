@@ -155,7 +155,8 @@ def in_its_middle(terminal, study, workspace, prefix):
 def test_a_lost_terminal_finishes_the_running_tile(study, tmp_path, terminal, undisturbed):
     """A window that is closed, a connection that breaks: the kernel sends SIGHUP, and there is nobody to tell."""
     workspace = tmp_path / "ws"
-    process = in_its_middle(terminal, study, workspace, ["setsid", "--ctty"])
+    in_a_terminal = ["setsid", "--ctty", "env", "--default-signal=HUP"]  # these tests may run under `nohup`
+    process = in_its_middle(terminal, study, workspace, in_a_terminal)
     workers = psutil.Process(process.pid).children(recursive=True)
     terminal.lose()
     for worker in workers:

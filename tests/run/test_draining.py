@@ -31,6 +31,15 @@ def test_a_signal_is_counted_and_said_once(number):
     assert signal.getsignal(number) is before
 
 
+@pytest.fixture
+def hangups_are_not_ignored():
+    """Let SIGHUP be what it is in a terminal, where these tests run under `nohup` too."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangups_are_not_ignored")
 def test_a_lost_terminal_is_counted_once_however_often_it_is_told():
     said = []
     with draining(said.append) as drain:
