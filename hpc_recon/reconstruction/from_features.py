@@ -43,7 +43,6 @@ def plan(study: Study, shapes: Shapes, variant: str) -> list[Tile]:
         If a mask, a start or bounds do not fit.
     """
     options, tiles = _options(study, variant), []
-    planning.require_usable(study, shapes, [variant])
     places = study.image_sets(variant)
     for place in places:
         group = _group(study, variant, place, place)
@@ -55,6 +54,7 @@ def plan(study: Study, shapes: Shapes, variant: str) -> list[Tile]:
     if n_recovered:
         group = _group(study, variant, (RECOVERY,), places[0])
         tiles.append(Tile(group, "recovery", 0, n_recovered, planning.need(study, shapes, variant, n=n_recovered)))
+    planning.require_usable(study, shapes, [variant])  # last: a file that is missing is named as such before
     return tiles
 
 

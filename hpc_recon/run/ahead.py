@@ -41,11 +41,13 @@ class Ahead:
         ReconError
             If a command would refuse the study.
         """
-        waiting = []
+        if not self.left:
+            return
+        shapes, waiting = known_shapes.read(self.study), []
         for verb in self.left:
             try:
                 with threads.planned_for(self.place.worker_threads):
-                    verb.load().plan(self.study, known_shapes.read(self.study))
+                    verb.load().plan(self.study, shapes)
             except MissingStore:
                 waiting.append(verb)  # a command before it makes what its sizes depend on
         self.left = waiting

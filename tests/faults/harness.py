@@ -71,7 +71,7 @@ def write_real(workspace, **changes):
 def start_fake(study, *, jobs=1, flags=(), prefix=(), script=RUN_FAKE, **environment):
     """Start a controller of the fake verb in a process group of its own, as a terminal does."""
     return subprocess.Popen(
-        [*prefix, sys.executable, str(script), str(study), "local", str(CLUSTER), str(jobs), *flags],
+        _command(study, jobs=jobs, flags=flags, prefix=prefix, script=script),
         env=_with_fakes(environment),
         stderr=subprocess.PIPE,
         text=True,
@@ -82,13 +82,17 @@ def start_fake(study, *, jobs=1, flags=(), prefix=(), script=RUN_FAKE, **environ
 def start_fake_on(terminal, study, prefix):
     """Start a controller of the fake verb that speaks to a terminal (a descriptor)."""
     return subprocess.Popen(
-        [*prefix, sys.executable, str(RUN_FAKE), str(study), "local", str(CLUSTER), "1"],
+        _command(study, prefix=prefix),
         cwd=study.parent,  # where `nohup` writes
         env=_with_fakes({"TERM": "xterm"}),
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
     )
+
+
+def _command(study, *, jobs=1, flags=(), prefix=(), script=RUN_FAKE):
+    return [*prefix, sys.executable, str(script), str(study), "local", str(CLUSTER), str(jobs), *flags]
 
 
 def _with_fakes(environment):

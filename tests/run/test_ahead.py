@@ -32,7 +32,7 @@ def test_a_file_that_the_fifth_command_needs_is_missed_before_the_first(make_stu
 
 
 def test_what_only_data_tell_is_looked_at_when_they_are_there(make_study, run_verb, monkeypatch):
-    """As with real data whose study declares no sizes: how many images there are is known once they were read."""
+    """As with real data whose study declares no sizes: the shape of a layer is known once it is stored."""
     monkeypatch.setattr(known_shapes, "read", lambda study: known_shapes.KnownShapes(read_shapes(study), None))
     masked = {"method": "icnn", "network": "vgg", "masks": {"conv1_1": {"channels": [999]}}}
     study = make_study(networks={"vgg": NETWORK}, reconstruct={"masked": masked})
