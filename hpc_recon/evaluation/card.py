@@ -48,7 +48,7 @@ def collect(study: Study, features: pd.DataFrame, tests: Sequence[Entry]) -> dic
     Returns
     -------
     dict
-        `verdicts`: one a variant and ROI, over its subjects and datasets (more than half reach it); `sets`: one a
+        `verdicts`: one a variant and ROI, over its subjects and datasets (`validity.overall`); `sets`: one a
         variant, ROI, dataset and subject, with what it rests on; `converted`: the same of converted and pooled splits,
         which no verdict counts (`split` says which); `recovery`, `overlap`, `few_images`,
         `negative_layers`: what a reader should know beside it; `expected`: identification of who knows one of k
@@ -95,7 +95,7 @@ def _judged(study: Study, splits: Sequence[str], tests: Sequence[Entry]) -> list
 
 def _overall(sets: Sequence[Entry]) -> dict[str, Any]:
     return {
-        "verdict": validity.middle([entry["verdict"] for entry in sets]),
+        "verdict": validity.overall([validity.Verdict(e["verdict"], tuple(e["untested"])) for e in sets]),
         "n_sets": len(sets),
         "untested": sorted({name for entry in sets for name in entry["untested"]}),
     }
@@ -150,10 +150,10 @@ def _judge(study: Study, variant: str, place: tuple[str, str, str], tests: Seque
 def above(compared: Sequence[Entry]) -> bool | None:
     """Return whether images are above a baseline: in one score (Holm over the scores), and below it in none.
 
-    None without a comparison.
+    None without a comparison, and where so few images are compared that none could be above.
     """
     known = [e for e in compared if e["p_one"] is not None]
-    if not known:
+    if not known or max(e["n"] for e in known) < validity.fewest_images(len(known)):
         return None
     better = hypotheses.holm([e["p_one"] for e in known]) < validity.ALPHA
     worse = [e["mean"] < 0 and e["p_two"] < validity.ALPHA for e in known]

@@ -142,6 +142,17 @@ def _relabelled(wins: Array, target: Array, members: Sequence[Array], *, observe
     return (1 + as_good) / (1 + DRAWS)
 
 
+def fewest_images(n_scores: int) -> int:
+    """Return the number of images below which no signed-rank test of one of `n_scores` scores can reach `ALPHA`.
+
+    All n differences above zero have p = 2 ** -n, which Holm multiplies by the number of scores.
+
+    >>> fewest_images(1), fewest_images(2)
+    (5, 6)
+    """
+    return math.floor(math.log2(n_scores / ALPHA)) + 1
+
+
 def verdict(
     overall: Identified, within: Identified, *, above_class: bool | None, above_exemplar: bool | None
 ) -> Verdict:
@@ -159,7 +170,7 @@ def verdict(
     overall, within
         Identification among all stimuli, and within categories.
     above_class, above_exemplar
-        Whether the images are above that baseline; None where it does not exist.
+        Whether the images are above that baseline; None where it does not exist, or there are too few images.
     """
     if not (overall.is_tested and overall.p < ALPHA):
         return Verdict(VERDICTS[0], ())
@@ -172,11 +183,24 @@ def verdict(
     return Verdict(VERDICTS[3] if above_exemplar else VERDICTS[2], untested)
 
 
-def middle(names: Sequence[str]) -> str:
-    """Return the verdict that more than half of them reach or exceed (the lower median).
+def overall(found: Sequence[Verdict]) -> str:
+    """Return the strongest verdict that more than half of the sets reach, of those that answer its criterion.
 
-    >>> middle(["reconstruction", "not above chance"]), middle(["retrieval", "reconstruction", "reconstruction"])
-    ('not above chance', 'reconstruction')
+    Parameters
+    ----------
+    found
+        The verdict of each set, at least one. A set that misses a criterion misses those after it; one that cannot
+        answer a criterion does not count there.
+
+    >>> some, most = Verdict("retrieval", ()), Verdict("reconstruction", ())
+    >>> overall([some, most]), overall([some, most, most])
+    ('retrieval', 'reconstruction')
+    >>> overall([some, most, Verdict("reconstruction", ("retrieval",))])
+    'retrieval'
     """
-    ranks = sorted(VERDICTS.index(name) for name in names)
-    return VERDICTS[ranks[(len(ranks) - 1) // 2]]
+    for rank, criterion in enumerate(("chance", "category", "retrieval")):
+        answering = [v for v in found if criterion not in v.untested]
+        passing = sum(VERDICTS.index(v.name) > rank for v in answering)
+        if answering and 2 * passing <= len(answering):
+            return VERDICTS[rank]
+    return VERDICTS[-1]

@@ -18,16 +18,20 @@ Found = Mapping[str, Any]
 MEANINGS = {
     "reconstruction": "The images show more than the category of what was seen, and more than a lookup among the "
     "training images would.",
-    "retrieval": "The images are no closer to what was seen than the nearest training image: a lookup explains them.",
-    "category only": "Within a category, the images do not tell what was seen: its kind explains them.",
-    "not above chance": "The images do not tell what was seen better than labels dealt at random.",
+    "retrieval": "The images are not shown to be closer to what was seen than the nearest training image: a lookup "
+    "may explain them.",
+    "category only": "Within a category, the images are not shown to tell what was seen: its kind may explain them.",
+    "not above chance": "The images are not shown to tell what was seen better than labels dealt at random would.",
 }
-#: The same of a criterion that no image of the study can answer.
+#: What is said of sets that cannot answer a criterion.
 UNTESTED = {
     "category": "that only the category is shown is not excluded (too few test images share a known category, and "
     "there is no mean image of the class)",
-    "retrieval": "that a lookup explains the images is not excluded (there is no nearest training image)",
+    "retrieval": "that a lookup explains the images is not excluded (too few test images, or no nearest training "
+    "image)",
 }
+#: What such a criterion would exclude, in the table of sets.
+EXPLAINS = {"category": "category", "retrieval": "lookup"}
 #: Titles of warnings, by kind.
 WARNED = {
     "preprocessing": "Training and test differ",
@@ -55,10 +59,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Row:
-    """One set of images: its name, verdict, and three figures."""
+    """One set of images: its name, verdict, what could not be excluded, and three figures."""
 
     name: str
     verdict: str
+    remark: str
     cells: tuple[str, ...]
 
 
@@ -95,10 +100,12 @@ def card(found: Found, study: Study, *, roi: str, controls: Found | None = None,
         meaning = f"As far as it could be tested: {meaning[0].lower()}{meaning[1:]}"
     if len(sets) > 1:
         reached = sum(e["verdict"] == verdict for e in sets)
+        of_those = " of those that could be tested" if untested else ""
         meaning += (
             f" All {reached} sets of images have this verdict."
             if reached == len(sets)
-            else f" {reached} of {len(sets)} sets of images have this verdict; more than half reach it or a better one."
+            else f" {reached} of {len(sets)} sets of images have this verdict; more than half{of_those} reach it or a "
+            "better one."
         )
     ran = controls or {}
     if mine and control_lines.is_leak(ran, variant=variant, roi=roi):
@@ -132,7 +139,9 @@ def _row(study: Study, entry: Found) -> Row:
     ]
     cells = (_share(entry["identification"]), _share(entry["within_category"]), ", ".join(exemplar) or "no comparison")
     how = f", {in_words(entry['split'])}" if "split" in entry else ""
-    return Row(f"{dataset_title(study, entry['dataset'])}, {entry['subject']}{how}", entry["verdict"], cells)
+    others = [EXPLAINS[name] for name in entry["untested"]]
+    remark = f"({join_words(others)} not excluded)" if others else ""
+    return Row(f"{dataset_title(study, entry['dataset'])}, {entry['subject']}{how}", entry["verdict"], remark, cells)
 
 
 def _converted(sets: Sequence[Found]) -> Check:

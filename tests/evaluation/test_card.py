@@ -84,7 +84,7 @@ def test_images_of_converted_activity_are_judged_as_own_ones_and_count_in_no_ver
     )
     place = {"subject": "S2", "split": "from-S1", "roi": "VC", "dataset": "natural", "variant": "direct"}
     told = {"metric": "pixel_correlation", "mean": 0.2, "p_one": 0.01, "p_two": 0.02, "rank_biserial": 0.5}
-    test = {**place, "network": "pixels", "baseline": card.EXEMPLAR, **told}
+    test = {**place, "network": "pixels", "baseline": card.EXEMPLAR, "n": 12, **told}
     nothing = pd.DataFrame(columns=list(FEATURE_COLUMNS))
     found = card.collect(study, nothing, [test, {**test, "split": "all", "mean": 0}])
     (entry,) = found["converted"]
@@ -158,8 +158,8 @@ def test_layers_below_zero_are_named():
     assert (found["layer"], found["n"], found["share"]) == ("bad", 3, pytest.approx(2 / 3))
 
 
-def entry(metric, mean, p_one, p_two):
-    return {"metric": metric, "mean": mean, "p_one": p_one, "p_two": p_two}
+def entry(metric, mean, p_one, p_two, n=6):
+    return {"metric": metric, "mean": mean, "p_one": p_one, "p_two": p_two, "n": n}
 
 
 @pytest.mark.parametrize(
@@ -169,6 +169,12 @@ def entry(metric, mean, p_one, p_two):
         ([entry("identification", 0.1, 0.02, 0.04), entry("pixel_correlation", 0.0, 0.5, 1.0)], True),
         ([entry("identification", 0.1, 0.03, 0.06), entry("pixel_correlation", 0.0, 0.5, 1.0)], False),  # Holm: .06
         ([entry("identification", -0.1, 0.99, 0.01), entry("pixel_correlation", 0.3, 0.001, 0.002)], False),
+        (
+            [entry("identification", 0.2, 1 / 32, 1 / 16, n=5), entry("pixel_correlation", 0.3, 1 / 32, 1 / 16, n=5)],
+            None,
+        ),
+        ([entry("identification", 0.2, 1 / 64, 1 / 32), entry("pixel_correlation", 0.3, 1 / 64, 1 / 32)], True),
+        ([entry("pixel_correlation", 0.3, 1 / 32, 1 / 16, n=5)], True),
     ],
 )
 def test_above_means_above_in_one_score_and_below_in_none(compared, expected):

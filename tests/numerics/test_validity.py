@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from hpc_recon.numerics import scores, validity
-from hpc_recon.numerics.validity import Identified
+from hpc_recon.numerics import hypotheses, scores, validity
+from hpc_recon.numerics.validity import Identified, Verdict
 
 
 def images(rng, *, k: int, per_class: int, knows: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -131,6 +131,38 @@ def test_each_criterion_decides_in_its_turn(overall, within, above_class, above_
     assert (found.name, found.untested) == (name, untested)
 
 
-def test_the_middle_verdict_is_one_that_most_reach():
-    assert validity.middle(["reconstruction"] * 2 + ["category only"] * 2) == "category only"
-    assert validity.middle(["category only"]) == "category only"
+NOTHING, KIND, LOOKUP, IMAGE = (Verdict(name, ()) for name in validity.VERDICTS)
+NO_LOOKUP, NO_KIND = Verdict("reconstruction", ("retrieval",)), Verdict("reconstruction", ("category",))
+
+
+@pytest.mark.parametrize(
+    ("sets", "expected"),
+    [
+        ([KIND], "category only"),
+        ([IMAGE, IMAGE, KIND, KIND], "category only"),
+        ([IMAGE, IMAGE, KIND], "reconstruction"),
+        ([NOTHING, KIND, LOOKUP, IMAGE], "category only"),
+        # Sets that cannot answer whether a lookup explains them neither help nor harm.
+        ([LOOKUP, IMAGE, NO_LOOKUP, NO_LOOKUP], "retrieval"),
+        ([LOOKUP, IMAGE, IMAGE, NO_LOOKUP], "reconstruction"),
+        ([KIND, NO_LOOKUP, NO_LOOKUP], "retrieval"),
+        ([NO_LOOKUP, NO_LOOKUP], "reconstruction"),
+        ([NO_KIND, KIND], "category only"),
+        ([NO_KIND, Verdict("retrieval", ("category",))], "retrieval"),
+        ([NOTHING, NO_KIND], "not above chance"),
+    ],
+)
+def test_the_verdict_of_a_study_is_one_that_most_of_those_reach_that_can_tell(sets, expected):
+    assert validity.overall(sets) == expected
+
+
+@pytest.mark.parametrize("n_scores", [1, 2, 3])
+def test_fewest_images_are_those_with_which_a_test_can_succeed(n_scores):
+    """Oracle: the most extreme differences there are, all above zero, tested and corrected as images are."""
+    n = validity.fewest_images(n_scores)
+
+    def best(n):
+        p = [hypotheses.signed_rank(np.arange(1.0, n + 1)).p_one, *[1.0] * (n_scores - 1)]
+        return hypotheses.holm(p)[0]
+
+    assert best(n) < validity.ALPHA <= best(n - 1)

@@ -107,6 +107,8 @@ def test_faults_are_doubts(found, study):
     assert told["Not tested"][0] == "open"
     assert validity_card.card(worse, study, roi="VC").meaning.startswith("As far as it could be tested: within")
     assert told["Not tested"][1].startswith("shapes: that only the category")
+    assert [row.remark for row in validity_card.card(worse, study, roi="VC").rows] == ["", "(category not excluded)"]
+    assert "of those that could be tested" in validity_card.card(worse, study, roi="VC").meaning
     assert text(validity_card.card(found, study, roi="VC"))["No overlap"][0] == "good"
 
 
