@@ -159,11 +159,19 @@ class Soak:
         self.paused = {}
 
     def start(self):
+        self._follow(self._begin())
+
+    def _begin(self):
+        """Start a controller and return its process."""
         options = ("--from", "fit", "--through", "decode", "--cluster", "slurm", "--cluster-file", self.cluster)
         with open(self.log, "ab") as stream:
-            self.controller = subprocess.Popen(
+            return subprocess.Popen(
                 command(self.study, *options, "--jobs", "2"), env=self.environment, stdout=stream, stderr=stream
             )
+
+    def _follow(self, controller):
+        """Disturb this controller from now on."""
+        self.controller = controller
         self.controllers += 1
         self.descriptors.append([])
 
@@ -257,13 +265,17 @@ class Soak:
         return self._signal(self.controller.pid, signal.SIGINT)
 
     def second_controller(self):
-        """A second controller; it must refuse while the first lives."""
-        options = ("--from", "fit", "--through", "decode", "--cluster", "slurm", "--cluster-file", self.cluster)
-        done = subprocess.run(
-            command(self.study, *options), env=self.environment, capture_output=True, text=True, check=False
-        )
-        if self.controller.poll() is None and done.returncode != 2:
-            raise SystemExit(f"error: a second controller ended with {done.returncode}, not 2:\n{done.stderr}")
+        """A second controller; it must refuse while the first lives, and is followed if it outlives it."""
+        second = self._begin()
+        while second.poll() is None:
+            if self.controller.poll() is not None:
+                self.codes[str(self.controller.returncode)] += 1
+                self._follow(second)
+                return True
+            time.sleep(0.2)
+        if self.controller.poll() is None and second.returncode != 2:
+            self.controller.kill()
+            raise SystemExit(f"error: a second controller ended with {second.returncode}, not 2; see {self.log}")
         return True
 
     def _signal(self, pid, number):
