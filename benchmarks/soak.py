@@ -274,7 +274,6 @@ class Soak:
                 return True
             time.sleep(0.2)
         if self.controller.poll() is None and second.returncode != 2:
-            self.controller.kill()
             raise SystemExit(f"error: a second controller ended with {second.returncode}, not 2; see {self.log}")
         return True
 
